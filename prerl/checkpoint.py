@@ -1,0 +1,100 @@
+"""Checkpoints: model, optimiser and log, from which a killed run goes on as if nothing had happened."""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+from safetensors.torch import load_file, save_file
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from prerl.records import read_json, write, write_json, write_table
+
+
+TRAINING_FILES = ("optimizer.safetensors", "state.json", "table.parquet")
+
+
+class Checkpoints:
+    """The checkpoints of one run: a directory `step-00040` each, a complete model directory plus `state.json`.
+
+    Only the newest keeps its optimiser. The data position and the random state are the step itself, see
+    `records.stream`. A checkpoint of another configuration is not resumed from.
+    """
+
+    def __init__(self, root: Path, config: dict[str, Any]) -> None:
+        self.root, self.config = root, config
+
+    def path(self, step: int) -> Path:
+        return self.root / f"step-{step:05d}"
+
+    def save(
+        self,
+        step: int,
+        model: PreTrainedModel,
+        tokenizer: PreTrainedTokenizerBase,
+        optimizer: torch.optim.Optimizer,
+        log: list[dict[str, Any]],
+        table: pd.DataFrame | None = None,
+    ) -> None:
+        """Saves the state after update `step`, with a table of what was measured there."""
+
+        def produce(path: Path) -> None:
+            model.save_pretrained(path)
+            tokenizer.save_pretrained(path)
+            save_file(_optimizer_tensors(model, optimizer), path / "optimizer.safetensors")
+            write_json(path / "state.json", {"step": step, "config": self.config, "log": log})
+            if table is not None:
+                write_table(path / "table.parquet", table)
+
+        write(self.path(step), produce)
+        for older in self.root.glob("step-*/optimizer.safetensors"):
+            if older.parent != self.path(step):
+                older.unlink()
+
+    def resume(self, model: PreTrainedModel, optimizer: torch.optim.Optimizer) -> tuple[int, list[dict[str, Any]]]:
+        """Restores the newest checkpoint of this configuration. Returns its step and log; (0, []) if there is none."""
+        for path in sorted(self.root.glob("step-*"), reverse=True):
+            if not (path / "optimizer.safetensors").exists():
+                continue
+            state = read_json(path / "state.json")
+            if state["config"] == self.config:
+                weights = load_file(path / "model.safetensors")
+                model.load_state_dict(weights, strict=False)
+                _restore_optimizer(model, optimizer, load_file(path / "optimizer.safetensors"))
+                return state["step"], state["log"]
+        self.clear()
+        return 0, []
+
+    def tables(self) -> pd.DataFrame:
+        """The tables of all checkpoints, in the order of their steps."""
+        paths = sorted(self.root.glob("step-*/table.parquet"))
+        return pd.concat([pd.read_parquet(path) for path in paths], ignore_index=True)
+
+    def export(self, step: int, path: Path) -> None:
+        """Copies the model directory of a checkpoint, without the state of its training."""
+        shutil.copytree(self.path(step), path, ignore=shutil.ignore_patterns(*TRAINING_FILES))
+
+    def finish(self) -> None:
+        """Drops what only a resumed run needs; the models stay. A forced rerun then starts from the beginning."""
+        for path in self.root.glob("step-*/optimizer.safetensors"):
+            path.unlink()
+
+    def clear(self) -> None:
+        shutil.rmtree(self.root, ignore_errors=True)
+
+
+def _optimizer_tensors(model: PreTrainedModel, optimizer: torch.optim.Optimizer) -> dict[str, torch.Tensor]:
+    """The optimiser's state as named tensors, `<parameter>|<state>`."""
+    state = optimizer.state
+    named = {f"{name}|{key}": value for name, p in model.named_parameters() for key, value in state.get(p, {}).items()}
+    return {name: value.contiguous() for name, value in named.items()}
+
+
+def _restore_optimizer(
+    model: PreTrainedModel, optimizer: torch.optim.Optimizer, tensors: dict[str, torch.Tensor]
+) -> None:
+    parameters = dict(model.named_parameters())
+    for name, value in tensors.items():
+        parameter, key = name.split("|")
+        optimizer.state[parameters[parameter]][key] = value

@@ -1,0 +1,200 @@
+"""Configuration: scales and methods are YAML data, checked here once; the rest of the package trusts it."""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from prerl.errors import UserError
+
+Positive = Annotated[int, Field(gt=0)]
+Rate = Annotated[float, Field(gt=0)]
+Share = Annotated[float, Field(gt=0, le=1)]
+Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$")]
+
+
+class Strict(BaseModel):
+    """Immutable, and an unknown key is an error."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+Model = TypeVar("Model", bound=Strict)
+
+
+class Architecture(Strict):
+    """Qwen3 hyper-parameters under transformers' names."""
+
+    hidden_size: Positive
+    num_hidden_layers: Positive
+    num_attention_heads: Positive
+    num_key_value_heads: Positive
+    head_dim: Positive
+    intermediate_size: Positive
+
+
+class Problems(Strict):
+    """Sizes of the Countdown world."""
+
+    largest_number: Annotated[int, Field(ge=4, le=99)]
+    dev: Positive  # distinct problems on which every choice is made
+    benchmark: Positive  # distinct problems of each benchmark
+
+
+class Pretrain(Strict):
+    """How the base model is made."""
+
+    seed: int
+    steps: Positive
+    documents_per_step: Positive
+    learning_rate: Rate  # peak; linear warm-up, then cosine to a twentieth
+    warmup_steps: Positive
+    weight_decay: Annotated[float, Field(ge=0)]
+    checkpoint_every: Positive
+    threads: Positive  # part of the result: another number of threads adds in another order
+
+
+class Reinforce(Strict):
+    """What every method shares: the online batch, the optimiser, the cadence of dev evaluations and checkpoints."""
+
+    steps: Positive
+    prompts_per_step: Positive
+    group_size: Annotated[int, Field(ge=2)]
+    max_new_tokens: Positive
+    temperature: Rate
+    top_p: Share
+    learning_rate: Rate
+    weight_decay: Annotated[float, Field(ge=0)]
+    max_grad_norm: Rate
+    micro_batch: Positive  # responses a forward pass; the gradient is the same for any value
+    checkpoint_every: Positive  # also the cadence of dev evaluations
+    dev_samples: Positive  # responses a dev problem
+    stop_after_skipped: Positive  # updates without a signal in a row, after which the run has collapsed and ends
+
+
+class Evaluation(Strict):
+    """Benchmarks by name, with the number of responses a problem."""
+
+    benchmarks: dict[Name, Positive]
+    temperature: Rate
+    top_p: Share
+    max_new_tokens: Positive
+    batch_size: Positive  # part of the result: the random stream runs along the batch
+
+
+class Analysis(Strict):
+    alignment_rollouts: Positive
+    bootstrap: Positive  # resamples of an interval
+
+
+class Scale(Strict):
+    """One size of the whole study."""
+
+    description: str
+    model: Architecture
+    start_token: str  # what stands in front of y in the pre-train space
+    problems: Problems
+    pretrain: Pretrain
+    rl: Reinforce
+    evaluation: Evaluation
+    analysis: Analysis
+    methods: Annotated[list[Name], Field(min_length=1)]
+    seeds: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def _distinct(self) -> "Scale":
+        for key in ("methods", "seeds"):
+            if len(set(getattr(self, key))) < len(getattr(self, key)):
+                raise ValueError(f"{key} must be distinct")
+        return self
+
+
+class Phase(Strict):
+    """One stretch of training: which samples update which distribution, and how."""
+
+    space: Literal["post-train", "pre-train"]
+    samples: Literal["all", "positive", "negative"]
+    advantage: Literal["std", "mean"]
+    steps: Positive | None = None  # updates; None, in the last phase only: to the end of the run
+    clip_low: Rate
+    clip_high: Rate
+    dual_clip: Annotated[float, Field(gt=1)]
+    loss_coefficient: Rate
+    learning_rate_factor: Rate  # times the scale's learning rate, so that a method means the same at every scale
+
+
+class Method(Strict):
+    """A method is a list of phases."""
+
+    label: str
+    description: str
+    phases: Annotated[list[Phase], Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def _only_last_open(self) -> "Method":
+        if any(phase.steps is None for phase in self.phases[:-1]):
+            raise ValueError("every phase but the last needs a number of steps")
+        return self
+
+    def phase_at(self, step: int) -> tuple[int, Phase]:
+        """Index and phase of update `step`, counted from 1. A phase of S steps makes exactly S updates."""
+        end = 0
+        for index, phase in enumerate(self.phases):
+            end += phase.steps or 0
+            if phase.steps is None or step <= end:
+                return index, phase
+        return index, phase
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """The mapping in a YAML file. Raises UserError, in one line, if there is none."""
+    try:
+        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror})") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(data, dict):
+        raise UserError(f"{path}: expected keys and values at the top level")
+    return data
+
+
+def check(model: type[Model], data: Any, where: str) -> Model:
+    """`data` as a `model`. Raises UserError that names the place and the first wrong key."""
+    try:
+        return model.model_validate(data)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(map(str, first["loc"])) or "(top level)"
+        more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
+        message = "unknown key" if first["type"] == "extra_forbidden" else first["msg"]
+        raise UserError(f"{where}: {key}: {message}{more}") from error
+
+
+def load_scale(path: Path) -> Scale:
+    return check(Scale, read_yaml(path), str(path))
+
+
+def load_methods(path: Path) -> dict[str, Method]:
+    """All methods of a file; its `defaults` fill what a phase leaves out."""
+    data = read_yaml(path)
+    if unknown := set(data) - {"defaults", "methods"}:
+        raise UserError(f"{path}: {min(map(str, unknown))}: unknown key (expected defaults and methods)")
+    defaults, methods = data.get("defaults") or {}, data.get("methods")
+    if not isinstance(methods, dict) or not methods or not isinstance(defaults, dict):
+        raise UserError(f"{path}: methods: expected a mapping from method names to methods")
+    loaded = {}
+    for name, entry in methods.items():
+        if isinstance(entry, dict) and isinstance(entry.get("phases"), list):
+            phases = [{**defaults, **phase} if isinstance(phase, dict) else phase for phase in entry["phases"]]
+            entry = {**entry, "phases": phases}
+        loaded[name] = check(Method, entry, f"{path}: methods.{name}")
+    return loaded
+
+
+def find_method(path: Path, name: str) -> Method:
+    methods = load_methods(path)
+    if name not in methods:
+        raise UserError(f"{path}: no method {name!r}; there are {', '.join(methods)}")
+    return methods[name]

@@ -1,0 +1,195 @@
+"""A lean forward pass over a transformers model's own parameters, shared by pretraining, RL and the sampler.
+
+It covers the decoder family of Qwen3, Qwen2 and Llama (rotary positions, RMS norm, gated MLP, grouped-query attention).
+On small models most of transformers' time is overhead around the arithmetic; this forward is the arithmetic alone, and
+equals transformers' to 1e-5. Gradients reach the transformers model, which also loads and saves itself.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
+
+from prerl.objective import Batch
+
+ARCHITECTURES = {"qwen3", "qwen2", "llama"}
+
+
+def load(path: Path) -> PreTrainedModel:
+    """Loads a model directory (safetensors) in float32. Raises ValueError if the architecture is not covered."""
+    config = AutoConfig.from_pretrained(path, local_files_only=True)
+    if config.model_type not in ARCHITECTURES:
+        raise ValueError(f"{path}: architecture {config.model_type!r} is not one of {sorted(ARCHITECTURES)}")
+    return AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32, local_files_only=True, use_safetensors=True)
+
+
+@dataclass
+class Layer:
+    """One block's weights, with q, k and v (and gate and up) joined so that each needs a single matrix product."""
+
+    qkv: Tensor  # ((heads + 2 kv_heads) * head_dim, hidden)
+    qkv_bias: Tensor | None
+    qk_norm: Tensor | None  # (heads + kv_heads, head_dim)
+    out: Tensor
+    gate_up: Tensor  # (2 * intermediate, hidden)
+    down: Tensor
+    attention_norm: Tensor
+    mlp_norm: Tensor
+
+
+class Cache:
+    """Keys and values of all layers, (layers, rows, kv_heads, length, head_dim) each, filled from the left."""
+
+    def __init__(self, layers: int, rows: int, kv_heads: int, length: int, head_dim: int) -> None:
+        self.keys = torch.empty(layers, rows, kv_heads, length, head_dim)
+        self.values = torch.empty_like(self.keys)
+        self.filled = 0
+
+    def rows(self, index: Tensor) -> "Cache":
+        """A cache that holds the given rows (repeats allowed); what lies beyond `filled` is not copied."""
+        layers, _, kv_heads, length, head_dim = self.keys.shape
+        other = Cache(layers, len(index), kv_heads, length, head_dim)
+        other.filled = self.filled
+        for mine, theirs in ((self.keys, other.keys), (self.values, other.values)):
+            theirs[..., : self.filled, :] = mine[:, index, :, : self.filled]
+        return other
+
+
+class LeanModel:
+    """The forward pass. Build one anew after every change of the parameters: the joined weights are copies.
+
+    With gradients enabled the copies are part of the graph, so backward reaches the transformers model's parameters.
+    """
+
+    def __init__(self, model: PreTrainedModel) -> None:
+        config = model.config
+        self.hidden_size, self.eps = config.hidden_size, config.rms_norm_eps
+        self.heads, self.kv_heads = config.num_attention_heads, config.num_key_value_heads
+        self.head_dim = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+        self.embedding, self.final_norm = model.model.embed_tokens.weight, model.model.norm.weight
+        self.unembedding = model.lm_head.weight
+        self.layers = list(self._join(model))
+        self.inverse_frequency = model.model.rotary_emb.inv_freq.float()
+        self.rotary_scale = model.model.rotary_emb.attention_scaling
+
+    def _join(self, model: PreTrainedModel) -> Iterator[Layer]:
+        for block in model.model.layers:
+            attention, mlp = block.self_attn, block.mlp
+            projections = (attention.q_proj, attention.k_proj, attention.v_proj)
+            biased = attention.q_proj.bias is not None
+            normed = hasattr(attention, "q_norm")
+            yield Layer(
+                qkv=torch.cat([p.weight for p in projections]),
+                qkv_bias=torch.cat([p.bias for p in projections]) if biased else None,
+                qk_norm=torch.cat(
+                    [
+                        attention.q_norm.weight.expand(self.heads, -1),
+                        attention.k_norm.weight.expand(self.kv_heads, -1),
+                    ]
+                )
+                if normed
+                else None,
+                out=attention.o_proj.weight,
+                gate_up=torch.cat([mlp.gate_proj.weight, mlp.up_proj.weight]),
+                down=mlp.down_proj.weight,
+                attention_norm=block.input_layernorm.weight,
+                mlp_norm=block.post_attention_layernorm.weight,
+            )
+
+    def cache(self, rows: int, length: int) -> Cache:
+        return Cache(len(self.layers), rows, self.kv_heads, length, self.head_dim)
+
+    def hidden(self, ids: Tensor, cache: Cache | None = None, pad: Tensor | None = None) -> Tensor:
+        """Final hidden states of `ids`, after those already in the cache if one is given.
+
+        ids     (B, T) token ids
+        pad     (B,) number of padding tokens on the left of each row, or None if there are none; positions start
+                after the padding, and nothing attends to it
+        returns (B, T, hidden)
+        """
+        start = cache.filled if cache else 0
+        positions = torch.arange(start, start + ids.shape[1])
+        mask = None
+        if pad is not None:
+            # A padding query attends to itself alone, so that its softmax is not empty.
+            columns = torch.arange(start + ids.shape[1])
+            visible = (columns >= pad[:, None, None]) | (columns == positions[:, None])
+            mask = (visible & (columns <= positions[:, None]))[:, None]  # (B, 1, T, columns)
+            positions = (positions - pad[:, None]).clamp(min=0)  # (B, T)
+        angles = positions[..., None].float() * self.inverse_frequency
+        angles = torch.cat([angles, angles], -1).unsqueeze(-2)  # (T, 1, head_dim) or (B, T, 1, head_dim)
+        rotation = angles.cos() * self.rotary_scale, angles.sin() * self.rotary_scale
+        x = F.embedding(ids, self.embedding)
+        for index, layer in enumerate(self.layers):
+            x = x + self._attention(self._norm(x, layer.attention_norm), layer, rotation, index, cache, mask)
+            gate, up = F.linear(self._norm(x, layer.mlp_norm), layer.gate_up).chunk(2, -1)
+            x = x + F.linear(F.silu(gate) * up, layer.down)
+        if cache:
+            cache.filled += ids.shape[1]
+        return self._norm(x, self.final_norm)
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        """(..., hidden) -> (..., vocabulary)"""
+        return F.linear(hidden, self.unembedding)
+
+    def _norm(self, x: Tensor, weight: Tensor) -> Tensor:
+        return F.rms_norm(x, (x.shape[-1],), weight, self.eps)
+
+    def _attention(
+        self,
+        x: Tensor,
+        layer: Layer,
+        rotation: tuple[Tensor, Tensor],
+        index: int,
+        cache: Cache | None,
+        mask: Tensor | None,
+    ) -> Tensor:
+        rows, length, _ = x.shape
+        qkv = F.linear(x, layer.qkv, layer.qkv_bias).view(rows, length, -1, self.head_dim)
+        qk, v = qkv.split([self.heads + self.kv_heads, self.kv_heads], dim=2)
+        if layer.qk_norm is not None:
+            qk = F.rms_norm(qk, (self.head_dim,), eps=self.eps) * layer.qk_norm
+        first, second = qk.chunk(2, -1)
+        qk = qk * rotation[0] + torch.cat([-second, first], -1) * rotation[1]
+        q, k = qk.split([self.heads, self.kv_heads], dim=2)
+        q, k, v = q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2)  # (B, heads, T, head_dim)
+        if cache:
+            end = cache.filled + length
+            cache.keys[index, :, :, cache.filled : end] = k
+            cache.values[index, :, :, cache.filled : end] = v
+            k, v = cache.keys[index, :, :, :end], cache.values[index, :, :, :end]
+        if length == 1:
+            # The queries that share a key-value head are laid out as if they were several positions of one head:
+            # no copy of the keys for each query head, which is most of a decoding step's memory traffic.
+            q = q.reshape(rows, self.kv_heads, -1, self.head_dim)
+            out = F.scaled_dot_product_attention(q, k, v, attn_mask=mask).view(rows, 1, -1)
+        else:
+            grouped = self.heads != self.kv_heads
+            causal = mask is None
+            out = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=causal, enable_gqa=grouped)
+            out = out.transpose(1, 2).reshape(rows, length, -1)
+        return F.linear(out, layer.out)
+
+
+def response_logp(model: LeanModel, batch: Batch) -> Tensor:
+    """Log-probabilities of the response tokens given what stands in front of them.
+
+    Rows are moved to the left so that padding only follows: a plain causal pass is right for prompts of any length.
+    Returns (B, T); the values at padding tokens mean nothing.
+    """
+    ids = torch.cat([batch.prompt_ids, batch.response_ids], 1)
+    rows, width = ids.shape
+    length = batch.response_ids.shape[1]
+    prompt_lengths = batch.prompt_mask.sum(1)
+    shift = batch.prompt_ids.shape[1] - prompt_lengths  # (B,)
+    ids = ids.gather(1, (torch.arange(width) + shift[:, None]).clamp(max=width - 1))
+    hidden = model.hidden(ids[:, :-1])
+    before = prompt_lengths[:, None] - 1 + torch.arange(length)  # the position that predicts each response token
+    hidden = hidden.gather(1, before[..., None].expand(-1, -1, hidden.shape[-1]))
+    logits = model.logits(hidden)
+    loss = F.cross_entropy(logits.flatten(0, 1), batch.response_ids.flatten(), reduction="none")
+    return -loss.view(rows, length)

@@ -1,0 +1,106 @@
+"""The objective of every method, as pure functions on tensors (arXiv 2604.14142, sections on RL and PreRL).
+
+    sample y ~ pi(.|x) -> score -> group_advantages -> keep -> [forget_prompt] -> clipped_loss
+
+B is the number of responses in a batch, P the longest prompt and T the longest response, in tokens.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Batch:
+    """A scored batch of rollouts, several responses (a group) a prompt."""
+
+    prompt_ids: Tensor  # (B, P) padded on the left
+    prompt_mask: Tensor  # (B, P) 1 on prompt tokens
+    response_ids: Tensor  # (B, T) padded on the right
+    response_mask: Tensor  # (B, T) 1 on response tokens, the end token included
+    rewards: Tensor  # (B,)
+    group: Tensor  # (B,) index of the prompt that each response belongs to
+    old_logp: Tensor | None  # (B, T) log-probabilities when sampled, given the prompt
+
+    def rows(self, index: Tensor) -> "Batch":
+        """The batch of the given rows alone."""
+        tensors = {name: value[index] for name, value in vars(self).items() if value is not None}
+        return replace(self, **tensors)
+
+    def trimmed(self) -> "Batch":
+        """The batch without the columns that hold only padding after the responses."""
+        length = int(self.response_mask.sum(1).max())
+        columns = {name: getattr(self, name) for name in ("response_ids", "response_mask", "old_logp")}
+        return replace(self, **{name: value[:, :length] for name, value in columns.items() if value is not None})
+
+
+def _group_mean(values: Tensor, group: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean over each group and its size, at each of its members. values (B,), group (B,) -> (B,), (B,)"""
+    _, index, count = group.unique(return_inverse=True, return_counts=True)
+    total = torch.zeros(len(count), dtype=values.dtype, device=values.device).index_add_(0, index, values)
+    return (total / count)[index], count[index]
+
+
+def mean_advantages(rewards: Tensor, group: Tensor) -> Tensor:
+    """r - mean over the group: the authors' advantage in the pre-train space. (B,), (B,) -> (B,)"""
+    return rewards - _group_mean(rewards, group)[0]
+
+
+def std_advantages(rewards: Tensor, group: Tensor) -> Tensor:
+    """(r - mean) / (std + 1e-6), std unbiased: GRPO's advantage (arXiv 2402.03300). (B,), (B,) -> (B,)"""
+    centred = mean_advantages(rewards, group)
+    mean_square, size = _group_mean(centred**2, group)
+    return centred / ((mean_square * size / (size - 1).clamp(min=1)).sqrt() + 1e-6)
+
+
+ADVANTAGES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"std": std_advantages, "mean": mean_advantages}
+
+
+def group_advantages(rewards: Tensor, group: Tensor, kind: str = "std") -> Tensor:
+    """Advantage of each response within its group, by a function registered in ADVANTAGES.
+
+    rewards (B,), group (B,) integers in any order -> (B,). A group whose rewards are all equal (a group of one
+    included) says nothing about its responses: their advantage is exactly 0. Raises KeyError for an unknown kind.
+    """
+    same_group, same_reward = group[:, None] == group, rewards[:, None] == rewards  # (B, B)
+    flat = (same_reward | ~same_group).all(1)
+    return ADVANTAGES[kind](rewards, group).masked_fill(flat, 0.0)
+
+
+def keep(response_mask: Tensor, advantages: Tensor, samples: str = "all") -> Tensor:
+    """The tokens that a method learns from: those of all, or of the positive or negative, samples.
+
+    response_mask (B, T), advantages (B,) -> (B, T). Raises KeyError for unknown `samples`.
+    """
+    chosen = {"all": torch.ones_like(advantages), "positive": advantages > 0, "negative": advantages < 0}[samples]
+    return response_mask * chosen[:, None].to(response_mask.dtype)
+
+
+def forget_prompt(batch: Batch, start_token_id: int) -> Batch:
+    """The batch in the pre-train space: every prompt becomes the one start token, so that the model is asked for
+    log P(y). `old_logp` was conditional on the prompt and is dropped."""
+    prompt_ids = torch.full_like(batch.prompt_ids[:, :1], start_token_id)
+    prompt_mask = torch.ones_like(batch.prompt_mask[:, :1])
+    return replace(batch, prompt_ids=prompt_ids, prompt_mask=prompt_mask, old_logp=None)
+
+
+def clipped_loss(
+    logp: Tensor,
+    old_logp: Tensor,
+    advantages: Tensor,
+    mask: Tensor,
+    clip_low: float,
+    clip_high: float,
+    dual_clip: float = 10.0,
+) -> Tensor:
+    """PPO's clipped surrogate (arXiv 1707.06347) with dual clip (arXiv 1912.09729), a mean over the tokens of `mask`.
+
+    logp, old_logp, mask (B, T), advantages (B,) -> scalar; 0, with zero gradient, where the mask is empty.
+    """
+    advantages = advantages[:, None]
+    ratio = (logp - old_logp).clamp(-20, 20).exp()
+    loss = torch.maximum(-advantages * ratio, -advantages * ratio.clamp(1 - clip_low, 1 + clip_high))
+    loss = torch.where(advantages < 0, torch.minimum(loss, -advantages * dual_clip), loss)
+    return (loss * mask).sum() / mask.sum().clamp(min=1)

@@ -1,0 +1,144 @@
+"""The Countdown world: make a target from a few numbers with +, - and *, each number used once.
+
+A problem is identified by its sorted numbers and its target. A stable hash of that identity puts it into the
+train, dev or test split, whatever order the numbers are shown in, so no rewording of a test problem is ever trained on.
+"""
+
+import ast
+import hashlib
+import random
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import combinations
+
+LARGEST_VALUE = 99  # every number and every intermediate value of a worked solution lies in 0..LARGEST_VALUE
+SPLITS = {"train": range(0, 70), "dev": range(70, 80), "test": range(80, 100)}  # percentiles of the identity's hash
+OPERATORS = {ast.Add: "+", ast.Sub: "-", ast.Mult: "*"}
+
+
+@dataclass(frozen=True)
+class Problem:
+    """The numbers in the order shown, and the target."""
+
+    numbers: tuple[int, ...]
+    target: int
+
+    @property
+    def id(self) -> str:
+        """The problem's identity, the same for every order of its numbers, e.g. `3-4-7=14`."""
+        return f"{'-'.join(map(str, sorted(self.numbers)))}={self.target}"
+
+    @property
+    def split(self) -> str:
+        percentile = int.from_bytes(hashlib.sha256(self.id.encode()).digest()[:8]) % 100
+        return next(name for name, percentiles in SPLITS.items() if percentile in percentiles)
+
+    @property
+    def question(self) -> str:
+        return f"get {self.target} with {' '.join(map(str, self.numbers))}"
+
+    @property
+    def prompt(self) -> str:
+        return f"Q {self.question} A"
+
+
+@dataclass(frozen=True)
+class Way:
+    """A way to combine all numbers: its steps as they are written down, their last value, the one expression."""
+
+    steps: tuple[str, ...]  # e.g. ("5 - 3 = 2", "10 - 2 = 8")
+    value: int
+    expression: str  # e.g. "10 - ( 5 - 3 )"
+
+
+@lru_cache(maxsize=None)
+def ways(numbers: tuple[int, ...]) -> tuple[Way, ...]:
+    """Every distinct way to combine two or more sorted numbers with all values in 0..LARGEST_VALUE.
+
+    `a + b` and `b + a` count once (the same for `*`); the same steps in another order count apart, because what is
+    written down differs.
+    """
+    found = _ways(tuple((number, str(number)) for number in numbers))
+    return tuple({way.steps: way for way in found}.values())
+
+
+def _ways(pool: tuple[tuple[int, str], ...]) -> Iterator[Way]:
+    """All ways to combine a pool of values, each with the expression that made it."""
+    for i, j in combinations(range(len(pool)), 2):
+        rest = tuple(item for index, item in enumerate(pool) if index not in (i, j))
+        for operator, (a, left), (b, right) in [
+            ("+", pool[i], pool[j]),
+            ("*", pool[i], pool[j]),
+            ("-", pool[i], pool[j]),
+            ("-", pool[j], pool[i]),
+        ]:
+            value = apply(a, operator, b)
+            if not 0 <= value <= LARGEST_VALUE:
+                continue
+            step, expression = f"{a} {operator} {b} = {value}", f"{left} {operator} {right}"
+            if not rest:
+                yield Way((step,), value, expression)
+            else:
+                for way in _ways(((value, f"( {expression} )"), *rest)):
+                    yield Way((step, *way.steps), way.value, way.expression)
+
+
+def apply(left: int, operator: str, right: int) -> int:
+    return left + right if operator == "+" else left - right if operator == "-" else left * right
+
+
+def draw(rng: random.Random, count: int, largest: int, split: str) -> Problem:
+    """Draws a problem of a split: `count` distinct numbers in 1..largest, a target as likely as there are ways to it."""
+    while True:
+        numbers = tuple(rng.sample(range(1, largest + 1), count))
+        problem = Problem(numbers, rng.choice(ways(tuple(sorted(numbers)))).value)
+        if problem.target > 0 and problem.split == split:
+            return problem
+
+
+def draw_distinct(rng: random.Random, count: int, largest: int, split: str, size: int) -> list[Problem]:
+    """Draws `size` problems, no two with the same identity. Raises ValueError if the split has too few."""
+    found: dict[str, Problem] = {}
+    for _ in range(1000 * size):
+        problem = draw(rng, count, largest, split)
+        found.setdefault(problem.id, problem)
+        if len(found) == size:
+            return list(found.values())
+    raise ValueError(f"the {split} split has fewer than {size} problems of {count} numbers up to {largest}")
+
+
+def doubled(rng: random.Random, largest: int, size: int) -> list[Problem]:
+    """`size` distinct problems of three numbers two of which are equal, which `draw` never shows."""
+    pairs = [(a, a, b) for a in range(1, largest + 1) for b in range(1, largest + 1) if a != b]
+    found: dict[str, Problem] = {}
+    while len(found) < size:
+        numbers = tuple(rng.sample(rng.choice(pairs), 3))
+        problem = Problem(numbers, rng.choice(ways(tuple(sorted(numbers)))).value)
+        if problem.target > 0:
+            found.setdefault(problem.id, problem)
+    return list(found.values())
+
+
+def is_correct(response: str, problem: Problem) -> bool:
+    """Whether the text after the last word `answer` is an expression in the problem's numbers, each used once, that
+    equals its target. Anything else, hostile input included, is wrong; nothing is ever evaluated as code."""
+    _, found, answer = response.rpartition("answer")
+    if not found or not re.fullmatch(r"[0-9+\-*() ]{1,80}", answer):
+        return False
+    try:
+        value, used = _evaluate(ast.parse(answer.strip(), mode="eval").body)
+    except (SyntaxError, ValueError):
+        return False
+    return value == problem.target and sorted(used) == sorted(problem.numbers)
+
+
+def _evaluate(node: ast.expr) -> tuple[int, list[int]]:
+    """Value of an expression of +, - and * on integers, and the integers it uses."""
+    if isinstance(node, ast.Constant) and type(node.value) is int:
+        return node.value, [node.value]
+    if isinstance(node, ast.BinOp) and type(node.op) in OPERATORS:
+        (left, left_used), (right, right_used) = _evaluate(node.left), _evaluate(node.right)
+        return apply(left, OPERATORS[type(node.op)], right), left_used + right_used
+    raise ValueError("not an expression of +, - and * on integers")

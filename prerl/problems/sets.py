@@ -1,0 +1,43 @@
+"""The problem sets of a scale: the dev set and the benchmarks, as JSON-lines files that lm-eval reads too."""
+
+import random
+from pathlib import Path
+
+from prerl.config import Problems
+from prerl.problems.countdown import Problem, doubled, draw_distinct
+from prerl.records import read_jsonl, stream, write_jsonl
+
+
+def problem_sets(settings: Problems) -> dict[str, list[Problem]]:
+    """All sets by name, the same on every machine.
+
+    dev             dev split, three numbers: every choice is made here
+    countdown       test split, three numbers: in domain
+    countdown-hard  test split, four numbers: seen in pretraining, never in RL
+    countdown-ood   three numbers two of which are equal: never seen at all
+    """
+    largest, size = settings.largest_number, settings.benchmark
+
+    def rng(name: str) -> random.Random:
+        return random.Random(stream("problems", name))
+
+    return {
+        "dev": draw_distinct(rng("dev"), 3, largest, "dev", settings.dev),
+        "countdown": draw_distinct(rng("countdown"), 3, largest, "test", size),
+        "countdown-hard": draw_distinct(rng("countdown-hard"), 4, largest, "test", size),
+        "countdown-ood": doubled(rng("countdown-ood"), largest, size),
+    }
+
+
+def write_problem_sets(settings: Problems, out: Path) -> None:
+    """Writes out/NAME.jsonl for every set: id, prompt, numbers, target."""
+    for name, problems in problem_sets(settings).items():
+        rows = [
+            {"id": problem.id, "prompt": problem.prompt, "numbers": problem.numbers, "target": problem.target}
+            for problem in problems
+        ]
+        write_jsonl(out / f"{name}.jsonl", rows)
+
+
+def read_problems(path: Path) -> list[Problem]:
+    return [Problem(tuple(row["numbers"]), row["target"]) for row in read_jsonl(path)]

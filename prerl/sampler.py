@@ -1,0 +1,115 @@
+"""Sampling from a LeanModel with a key-value cache; rows that have ended leave the batch."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from prerl.model import Cache, LeanModel
+
+SHRINK_BELOW = 0.8  # copy the live rows to a smaller cache once fewer than this share of the rows is alive
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How to sample. `temperature` 0 is greedy; `top_p` 1 keeps the whole distribution."""
+
+    max_new_tokens: int
+    temperature: float = 1.0
+    top_p: float = 1.0
+
+
+@dataclass
+class Response:
+    """One sampled response. `logp` and `entropy` are those of the distribution that was sampled from, in nats."""
+
+    ids: list[int]  # the end token included, unless the response was cut at `max_new_tokens`
+    logp: list[float]  # one a token
+    entropy: float  # mean over tokens
+    finished: bool  # whether it ended with the end token
+
+
+@torch.inference_mode()
+def sample(
+    model: LeanModel,
+    prompts: list[list[int]],
+    repeats: int,
+    sampling: Sampling,
+    end_token_ids: set[int],
+    pad_token_id: int,
+    generator: torch.Generator,
+) -> list[Response]:
+    """Samples `repeats` responses to each prompt, prompt-major: len(prompts) * repeats responses.
+
+    Prompts may differ in length (they are padded on the left); each is read once, whatever `repeats` is.
+    """
+    width = max(map(len, prompts))
+    pad = torch.tensor([width - len(prompt) for prompt in prompts])
+    ids = torch.tensor([[pad_token_id] * (width - len(prompt)) + prompt for prompt in prompts])
+    pad = pad if bool(pad.any()) else None
+    cache = model.cache(len(prompts), width + sampling.max_new_tokens)
+    hidden = model.hidden(ids, cache, pad)[:, -1]
+    each = torch.arange(len(prompts)).repeat_interleave(repeats)
+    cache, hidden = cache.rows(each), hidden[each]
+    pad = pad[each] if pad is not None else None
+    return _decode(model, cache, hidden, pad, sampling, torch.tensor(sorted(end_token_ids)), generator)
+
+
+def _decode(
+    model: LeanModel,
+    cache: Cache,
+    hidden: Tensor,
+    pad: Tensor | None,
+    sampling: Sampling,
+    end: Tensor,
+    generator: torch.Generator,
+) -> list[Response]:
+    """Decodes all rows from the hidden state (B, hidden) of their last token to the end token or the limit."""
+    count, limit = len(hidden), sampling.max_new_tokens
+    tokens = torch.zeros(count, limit, dtype=torch.long)
+    logp, entropy = torch.zeros(count, limit), torch.zeros(count, limit)
+    lengths = torch.full((count,), limit)
+    ended = torch.zeros(count, dtype=torch.bool)
+    rows = torch.arange(count)  # which response each live row of the cache belongs to
+    for t in range(limit):
+        log_probs = distribution(model.logits(hidden), sampling)
+        probs = log_probs.exp()
+        if sampling.temperature == 0:
+            token = log_probs.argmax(-1)
+        else:
+            token = torch.multinomial(probs, 1, generator=generator)[:, 0]
+        tokens[rows, t] = token
+        logp[rows, t] = log_probs.gather(1, token[:, None])[:, 0]
+        entropy[rows, t] = -torch.xlogy(probs, probs).sum(-1)
+        now = torch.isin(token, end) & ~ended[rows]
+        lengths[rows[now]] = t + 1
+        ended[rows[now]] = True
+        alive = ~ended[rows]
+        live = int(alive.sum())
+        if live == 0 or t == limit - 1:
+            break
+        if live < SHRINK_BELOW * len(rows):
+            kept = alive.nonzero()[:, 0]
+            rows, token, cache = rows[kept], token[kept], cache.rows(kept)
+            pad = pad[kept] if pad is not None else None
+        hidden = model.hidden(token[:, None], cache, pad)[:, 0]
+    return [
+        Response(row[:n], row_logp[:n], sum(row_entropy[:n]) / n, finished)
+        for row, row_logp, row_entropy, n, finished in zip(
+            tokens.tolist(), logp.tolist(), entropy.tolist(), lengths.tolist(), ended.tolist(), strict=True
+        )
+    ]
+
+
+def distribution(logits: Tensor, sampling: Sampling) -> Tensor:
+    """Log-probabilities (B, vocabulary) of the next token under the sampling settings."""
+    if sampling.temperature not in (0, 1):
+        logits = logits / sampling.temperature
+    log_probs = logits.log_softmax(-1)
+    if sampling.top_p < 1:
+        # Keep the smallest set of most likely tokens whose mass reaches top_p; the most likely one always stays.
+        ordered, index = log_probs.sort(-1, descending=True)
+        before = ordered.exp().cumsum(-1) - ordered.exp()
+        dropped = (before >= sampling.top_p).scatter(1, index, before >= sampling.top_p)
+        log_probs = log_probs.masked_fill(dropped, -torch.inf).log_softmax(-1)
+    return log_probs
