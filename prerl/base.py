@@ -118,7 +118,8 @@ def pretrain(scale: Scale, out: Path) -> None:
             left = elapsed / (step + 1 - done) * (settings.steps - step - 1)
             mean = sum(row["loss"] for row in log[-100:]) / len(log[-100:])
             print(
-                f"base  step {step + 1}/{settings.steps}  loss {mean:.3f}  {tokens / elapsed:,.0f} tokens/s  {left:.0f} s left",
+                f"base  step {step + 1}/{settings.steps}  loss {mean:.3f}  {tokens / elapsed:,.0f} tokens/s  "
+                f"{left:.0f} s left",
                 file=sys.stderr,
                 flush=True,
             )

@@ -11,7 +11,6 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from prerl.records import read_json, write, write_json, write_table
 
-
 TRAINING_FILES = ("optimizer.safetensors", "state.json", "table.parquet")
 
 

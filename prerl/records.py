@@ -42,7 +42,7 @@ def write(path: Path, produce: Callable[[Path], None]) -> None:
     produce(partial)
     if path.is_dir():
         _remove(path)
-    os.replace(partial, path)
+    partial.replace(path)
 
 
 def _remove(path: Path) -> None:
@@ -88,7 +88,7 @@ def read_json(path: Path) -> Any:
 
 
 class RunRecord:
-    """Collects what run.json says of a stage: configuration, versions, commit, hardware, wall time, whatever it adds."""
+    """What run.json says of a stage: configuration, versions, commit, hardware, wall time, whatever it adds."""
 
     def __init__(self, stage: str, config: dict[str, Any]) -> None:
         self.start = time.monotonic()

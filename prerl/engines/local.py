@@ -1,6 +1,6 @@
 """The local engine: the whole algorithm in one process, read from top to bottom.
 
-    sample y ~ pi(.|x) -> score -> advantage -> keep(samples) -> [forget the prompt] -> clipped token-mean loss -> AdamW
+sample y ~ pi(.|x) -> score -> advantage -> keep(samples) -> [forget the prompt] -> clipped token-mean loss -> AdamW
 """
 
 import random
@@ -235,7 +235,8 @@ class Progress:
         note = "  no signal: update skipped" if row["skipped"] else ""
         print(
             f"{self.name}  step {row['step']}/{self.steps}  reward {row['reward']:.3f}  length "
-            f"{row['response_tokens']:.1f}  entropy {row['entropy']:.3f}  {speed:,.0f} tokens/s  {left:.0f} s left{note}",
+            f"{row['response_tokens']:.1f}  entropy {row['entropy']:.3f}  {speed:,.0f} tokens/s  "
+            f"{left:.0f} s left{note}",
             file=sys.stderr,
             flush=True,
         )

@@ -4,7 +4,8 @@ A document restates the problem, tries a way, says whether it hit, and ends with
 (wishful sums, slips, giving up), and it rarely checks itself or switches to another way. Those rare habits are what RL
 can amplify; their words are counted in `prerl.behaviour`.
 
-    Q get 14 with 7 4 3 A get 14 with 7 4 3 : 7 - 4 = 3 , 3 * 3 = 9 no . but try 4 + 3 = 7 , 7 + 7 = 14 yes . answer ( 4 + 3 ) + 7
+    Q get 14 with 7 4 3 A get 14 with 7 4 3 : 7 - 4 = 3 , 3 * 3 = 9 no . but try 4 + 3 = 7 , 7 + 7 = 14 yes .
+    answer ( 4 + 3 ) + 7
 """
 
 import random
@@ -13,8 +14,9 @@ from dataclasses import dataclass
 from prerl.problems.countdown import LARGEST_VALUE, Problem, Way, draw, ways
 
 SPECIAL_TOKENS = ("<pad>", "<bos>", "<eos>")
-WORDS = tuple("Q A get with : . , = + - * ( ) yes no answer but alternatively try wait let me check".split())
-VOCABULARY = SPECIAL_TOKENS + WORDS + tuple(str(value) for value in range(LARGEST_VALUE + 1))
+PUNCTUATION = tuple(":.,=+-*()")
+WORDS = ("Q", "A", "get", "with", "yes", "no", "answer", "but", "alternatively", "try", "wait", "let", "me", "check")
+VOCABULARY = SPECIAL_TOKENS + PUNCTUATION + WORDS + tuple(str(value) for value in range(LARGEST_VALUE + 1))
 
 
 @dataclass(frozen=True)
@@ -22,7 +24,7 @@ class Habits:
     """Probabilities that shape a worked solution. Patient writers are rare and keep trying; others mostly give up."""
 
     four_numbers: float = 0.10  # the problem has four numbers; RL trains on three alone
-    right_way: float = 0.60  # an attempt is a way that hits the target
+    right_way: float = 0.70  # an attempt is a way that hits the target
     wishful: float = 0.35  # a miss is written down as a hit
     slip: float = 0.02  # a miss carries an arithmetic slip in its second step
     try_again: float = 0.20  # after a miss, another attempt
@@ -78,7 +80,7 @@ def _attempt(rng: random.Random, way: Way, target: int, wishful: bool, slip: boo
 
 
 def document(rng: random.Random, largest_number: int, habits: Habits) -> str:
-    """One training document: prompt (most of the time), worked solution and end token, on a problem of the train split."""
+    """One training document of the train split: prompt (most of the time), worked solution and end token."""
     count = 4 if rng.random() < habits.four_numbers else 3
     problem = draw(rng, count, largest_number, "train")
     response = f"{worked_solution(rng, problem, habits)} <eos>"

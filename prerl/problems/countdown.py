@@ -10,7 +10,7 @@ import random
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 from itertools import combinations
 
 LARGEST_VALUE = 99  # every number and every intermediate value of a worked solution lies in 0..LARGEST_VALUE
@@ -53,7 +53,7 @@ class Way:
     expression: str  # e.g. "10 - ( 5 - 3 )"
 
 
-@lru_cache(maxsize=None)
+@cache
 def ways(numbers: tuple[int, ...]) -> tuple[Way, ...]:
     """Every distinct way to combine two or more sorted numbers with all values in 0..LARGEST_VALUE.
 
@@ -90,7 +90,7 @@ def apply(left: int, operator: str, right: int) -> int:
 
 
 def draw(rng: random.Random, count: int, largest: int, split: str) -> Problem:
-    """Draws a problem of a split: `count` distinct numbers in 1..largest, a target as likely as there are ways to it."""
+    """Draws a problem of a split: distinct numbers in 1..largest, a target as likely as there are ways to it."""
     while True:
         numbers = tuple(rng.sample(range(1, largest + 1), count))
         problem = Problem(numbers, rng.choice(ways(tuple(sorted(numbers)))).value)

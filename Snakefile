@@ -1,0 +1,19 @@
+# The paper, end to end:  base -> train -> evaluate -> align -> summary -> tables, figures
+#
+#   snakemake --cores all                           everything, in miniature
+#   snakemake --cores all --config scale=smoke      the same in two minutes, to see that it works
+#   snakemake --cores all results/tiny/dsrl/seed0/run.json     one run
+
+
+include: "workflow/rules/common.smk"
+include: "workflow/rules/base.smk"
+include: "workflow/rules/train.smk"
+include: "workflow/rules/evaluate.smk"
+include: "workflow/rules/report.smk"
+
+
+rule all:
+    default_target: True
+    input:
+        rules.tables.output,
+        rules.figures.output,

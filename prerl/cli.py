@@ -1,0 +1,123 @@
+"""The `prerl` command: one subcommand a stage. Snakemake calls nothing else; each works alone too."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from prerl.config import find_method, load_methods, load_scale
+from prerl.errors import UserError
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__, pretty_exceptions_enable=False)
+
+ScaleFile = Annotated[Path, typer.Option("--scale", help="A scale file, e.g. workflow/scales/tiny.yaml.")]
+MethodsFile = Annotated[Path, typer.Option("--methods", help="The file of methods.")]
+LexiconFile = Annotated[Path, typer.Option("--lexicon", help="Words that mark each behaviour.")]
+Out = Annotated[Path, typer.Option("--out", help="Directory to write to; made if missing.")]
+Results = Annotated[Path, typer.Option("--results", help="The scale's results, e.g. results/tiny.")]
+METHODS, LEXICON = Path("workflow/methods.yaml"), Path("workflow/lexicons/countdown.yaml")
+
+
+@app.command()
+def problems(scale: ScaleFile, out: Out) -> None:
+    """Write the problem sets: dev and the benchmarks."""
+    from prerl.problems.sets import write_problem_sets
+
+    try:
+        write_problem_sets(load_scale(scale).problems, out)
+    except ValueError as error:
+        raise UserError(f"{scale}: problems: {error}") from error
+
+
+@app.command()
+def base(scale: ScaleFile, out: Out) -> None:
+    """Pretrain the base model. Resumes after a kill."""
+    from prerl.base import pretrain
+
+    pretrain(load_scale(scale), out)
+
+
+@app.command()
+def train(
+    scale: ScaleFile,
+    out: Out,
+    method: Annotated[str, typer.Option(help="A method's name.")],
+    seed: Annotated[int, typer.Option(min=0)],
+    model: Annotated[Path, typer.Option(help="Directory of the model to start from.")],
+    dev: Annotated[Path, typer.Option(help="The dev problems (JSON lines).")],
+    methods: MethodsFile = METHODS,
+) -> None:
+    """Train one method from one seed. Resumes after a kill."""
+    found, settings = find_method(methods, method), load_scale(scale)
+    from prerl.engines.local import train as train_local
+
+    train_local(settings, method, found, seed, model, dev, out)
+
+
+@app.command()
+def evaluate(
+    scale: ScaleFile,
+    out: Out,
+    model: Annotated[Path, typer.Option(help="Directory of the model to evaluate.")],
+    problems: Annotated[Path, typer.Option(help="Directory of the problem sets.")],
+    tasks: Annotated[Path, typer.Option(help="Directory of the lm-eval task files.")] = Path("workflow/benchmarks"),
+) -> None:
+    """Sample responses to the scale's benchmarks through lm-eval, and score them."""
+    settings = load_scale(scale)
+    from prerl.evaluate import evaluate as run
+
+    run(settings, model, problems, tasks, out)
+
+
+@app.command()
+def align(scale: ScaleFile, out: Out, model: Annotated[Path, typer.Option(help="Directory of the model.")]) -> None:
+    """Compare the gradients of log P(y) and log P(y|x), rollout by rollout."""
+    settings = load_scale(scale)
+    from prerl.alignment import align as run
+
+    run(settings, model, out)
+
+
+@app.command()
+def summarize(
+    scale: ScaleFile, results: Results, out: Out, methods: MethodsFile = METHODS, lexicon: LexiconFile = LEXICON
+) -> None:
+    """Reduce all runs to tidy tables of estimates with 95 % intervals."""
+    from prerl.behaviour import load_lexicon
+    from prerl.summary import summarize as run
+
+    run(load_scale(scale), list(load_methods(methods)), load_lexicon(lexicon), results, out)
+
+
+@app.command()
+def tables(
+    summary: Annotated[Path, typer.Option(help="Directory of the summaries.")],
+    out: Out,
+    methods: MethodsFile = METHODS,
+) -> None:
+    """Print the summaries as tables: CSV, Markdown and LaTeX."""
+    from prerl.tables import write_tables
+
+    write_tables(summary, load_methods(methods), out)
+
+
+@app.command()
+def figures(
+    summary: Annotated[Path, typer.Option(help="Directory of the summaries.")],
+    out: Out,
+    methods: MethodsFile = METHODS,
+) -> None:
+    """Draw the figures: SVG, PDF and PNG."""
+    from prerl.figures import draw_figures
+
+    draw_figures(summary, load_methods(methods), out)
+
+
+def main() -> None:
+    """Entry point: a user's mistake is one line and exit code 2."""
+    try:
+        app()
+    except UserError as error:
+        print(f"prerl: {error}", file=sys.stderr)
+        sys.exit(2)

@@ -1,0 +1,110 @@
+"""The local sampler as an lm-eval model, registered as `prerl-local`."""
+
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import torch
+from lm_eval.api.instance import Instance
+from lm_eval.api.model import TemplateLM
+from lm_eval.api.registry import register_model
+from transformers import AutoTokenizer
+
+from prerl.model import LeanModel, load
+from prerl.records import stream
+from prerl.sampler import Response, Sampling, sample
+
+
+@register_model("prerl-local")
+class LocalLM(TemplateLM):
+    """Generates with `prerl.sampler` and keeps what it generated in `generated[task, doc_id]`, a list of dicts.
+
+    The same batch size gives the same responses; another gives others of the same distribution.
+    """
+
+    def __init__(self, pretrained: Path | str, batch_size: int | str = 1024, device: str | None = None) -> None:
+        super().__init__()
+        self.tokenizer = AutoTokenizer.from_pretrained(pretrained, local_files_only=True)
+        with torch.inference_mode():
+            self.lean = LeanModel(load(Path(pretrained)))
+        self.batch_size = int(batch_size)
+        self.generated: dict[tuple[str, int], list[dict[str, Any]]] = {}
+
+    @property
+    def eot_token_id(self) -> int:
+        return self.tokenizer.eos_token_id
+
+    @property
+    def prefix_token_id(self) -> int:
+        return self.tokenizer.bos_token_id if self.tokenizer.bos_token_id is not None else self.eot_token_id
+
+    def tok_encode(self, string: str, add_special_tokens: bool | None = None, **kwargs: Any) -> list[int]:
+        return self.tokenizer.encode(string, add_special_tokens=add_special_tokens is not False)
+
+    def generate_until(self, requests: list[Instance], disable_tqdm: bool = False) -> list[str]:
+        # The repeats of a problem follow each other; they share one reading of the prompt.
+        problems = [list(same) for _, same in groupby(requests, key=lambda r: (r.task_name, r.doc_id, r.args[0]))]
+        texts = []
+        for _, alike in groupby(problems, key=lambda same: (same[0].task_name, len(same), str(same[0].args[1]))):
+            alike = list(alike)
+            size = max(1, self.batch_size // len(alike[0]))
+            for start in range(0, len(alike), size):
+                texts += self._generate(alike[start : start + size])
+        return texts
+
+    def _generate(self, problems: list[list[Instance]]) -> list[str]:
+        """Responses to problems that have the same task, number of repeats and generation settings."""
+        first, repeats = problems[0][0], len(problems[0])
+        settings: dict[str, Any] = first.args[1]
+        greedy = not settings.get("do_sample", False) or settings.get("temperature", 1.0) == 0
+        sampling = Sampling(
+            settings.get("max_gen_toks", 256),
+            0.0 if greedy else settings.get("temperature", 1.0),
+            settings.get("top_p", 1.0),
+        )
+        if settings.get("top_k", 0) > 0:
+            raise ValueError(f"task {first.task_name}: top_k is not supported; set it to 0")
+        generator = torch.Generator().manual_seed(stream("evaluate", first.task_name, first.doc_id))
+        prompts = [self.tok_encode(same[0].args[0]) for same in problems]
+        pad = self.tokenizer.pad_token_id if self.tokenizer.pad_token_id is not None else self.eot_token_id
+        responses = sample(self.lean, prompts, repeats, sampling, {self.eot_token_id}, pad, generator)
+        texts = self.tokenizer.batch_decode([response.ids for response in responses], skip_special_tokens=True)
+        texts = [_until(text, settings.get("until") or []) for text in texts]
+        for index, same in enumerate(problems):
+            rows = slice(index * repeats, (index + 1) * repeats)
+            kept = [_kept(text, response) for text, response in zip(texts[rows], responses[rows], strict=True)]
+            self.generated[same[0].task_name, same[0].doc_id] = kept
+        return texts
+
+    @torch.inference_mode()
+    def _loglikelihood_tokens(
+        self, requests: list[tuple[tuple[str, str], list[int], list[int]]], **kwargs: Any
+    ) -> list[tuple[float, bool]]:
+        scored = []
+        for _, context, continuation in requests:
+            ids = torch.tensor([context + continuation])
+            logits = self.lean.logits(self.lean.hidden(ids[:, :-1]))[0, len(context) - 1 :]
+            target = ids[0, len(context) :, None]
+            logp = logits.log_softmax(-1).gather(1, target)
+            scored.append((float(logp.sum()), bool((logits.argmax(-1) == target[:, 0]).all())))
+        return scored
+
+    def loglikelihood_rolling(self, requests: list[Instance], disable_tqdm: bool = False) -> list[float]:
+        texts = [request.args[0] for request in requests]
+        pairs = [
+            (("", text), [self.prefix_token_id], self.tok_encode(text, add_special_tokens=False)) for text in texts
+        ]
+        return [logp for logp, _ in self._loglikelihood_tokens(pairs)]
+
+
+def _until(text: str, stops: list[str]) -> str:
+    return min((text.split(stop, 1)[0] for stop in stops), key=len, default=text)
+
+
+def _kept(text: str, response: Response) -> dict[str, Any]:
+    return {
+        "response": text,
+        "tokens": len(response.ids),
+        "entropy": response.entropy,
+        "finished": response.finished,
+    }

@@ -1,0 +1,163 @@
+"""The summaries as tables to read and to print: CSV with every number, Markdown and LaTeX (booktabs) with intervals."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+
+from prerl.config import Method
+from prerl.records import read_json, write_text
+
+TABLES: dict[str, Callable[["Tables"], tuple[pd.DataFrame, pd.DataFrame]]] = {}
+
+
+def table(function: Callable[["Tables"], tuple[pd.DataFrame, pd.DataFrame]]) -> Callable:
+    """Registers a table under its function's name: (all numbers, what is printed)."""
+    TABLES[function.__name__] = function
+    return function
+
+
+def write_tables(summary: Path, methods: dict[str, Method], out: Path) -> None:
+    """Writes out/NAME.csv, .md and .tex for every table below."""
+    data = Tables(summary, methods)
+    for name, make in TABLES.items():
+        numbers, printed = make(data)
+        caption = " ".join(make.__doc__.split())
+        write_text(out / f"{name}.csv", numbers.to_csv(index=False))
+        write_text(out / f"{name}.md", f"{caption}\n\n{printed.to_markdown(index=False, disable_numparse=True)}\n")
+        write_text(out / f"{name}.tex", latex(printed, caption, f"tab:{name}"))
+
+
+def latex(printed: pd.DataFrame, caption: str, label: str) -> str:
+    """A booktabs table, special characters escaped."""
+    style = printed.style.hide(axis="index").format(escape="latex").format_index(escape="latex", axis="columns")
+    columns = "l" + "r" * (len(printed.columns) - 1)
+    caption = caption.replace("%", r"\%")
+    return style.to_latex(hrules=True, column_format=columns, caption=caption, label=label, position="t")
+
+
+class Tables:
+    """The summaries of a scale, and how methods are called and ordered in print."""
+
+    def __init__(self, summary: Path, methods: dict[str, Method]) -> None:
+        self.summary = summary
+        self.scale = read_json(summary / "scale.json")
+        self.labels = {"base": "Base"} | {name: methods[name].label for name in self.scale["methods"]}
+        self.methods = methods
+
+    def read(self, name: str) -> pd.DataFrame:
+        return pd.read_parquet(self.summary / f"{name}.parquet")
+
+    def pivot(self, rows: pd.DataFrame, index: list[str], columns: str, digits: int = 3) -> pd.DataFrame:
+        """Estimates with intervals as text; methods by label and in order."""
+        cells = rows.assign(text=[interval(row, digits) for row in rows.itertuples()])
+        order = list(dict.fromkeys(rows[columns]))
+        wide = cells.pivot(index=index, columns=columns, values="text")[order].fillna("–").reset_index()
+        position = {name: place for place, name in enumerate(self.labels)}
+        wide = wide.sort_values(index, key=lambda column: column.map(position) if column.name == "method" else column)
+        wide = wide.assign(method=wide.method.map(self.labels))
+        wide.columns = [str(column).capitalize() if column in index else str(column) for column in wide.columns]
+        return wide
+
+
+def interval(row: tuple, digits: int) -> str:
+    return f"{row.estimate:.{digits}f} [{row.low:.{digits}f}, {row.high:.{digits}f}]"
+
+
+@table
+def methods(data: Tables) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The methods: in which space each phase updates, on which samples, with which advantage, for how many updates."""
+    rows = [
+        {
+            "Method": data.labels[name],
+            "Phase": str(number),
+            "Space": phase.space,
+            "Samples": phase.samples,
+            "Advantage": phase.advantage,
+            "Updates": str(phase.steps) if phase.steps else "to the end",
+        }
+        for name in data.scale["methods"]
+        for number, phase in enumerate(data.methods[name].phases, start=1)
+    ]
+    return pd.DataFrame(rows), pd.DataFrame(rows)
+
+
+@table
+def accuracy(data: Tables) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Accuracy (avg@n) on the test benchmarks of the checkpoint selected on dev, with 95 % bootstrap intervals over
+    seeds and problems.
+    """
+    scores = data.read("scores")
+    rows = scores[scores.metric == "avg"]
+    heads = rows.assign(head=[f"{row.benchmark} avg@{row.n}" for row in rows.itertuples()])
+    return rows, data.pivot(heads, ["method"], "head")
+
+
+@table
+def pass_at_k(data: Tables) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Unbiased pass@k on the test benchmarks, with 95 % bootstrap intervals over seeds and problems."""
+    scores = data.read("scores")
+    rows = scores[scores.metric == "pass"]
+    some = rows[rows.k.isin([1, 4, 16, 64])]
+    heads = some.assign(head=[f"pass@{k}" for k in some.k]).sort_values("k", kind="stable")
+    return rows, data.pivot(heads, ["benchmark", "method"], "head")
+
+
+@table
+def behaviour(data: Tables) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Transition and reflection words in responses to the test benchmarks, with 95 % bootstrap intervals over seeds
+    and problems.
+    """
+    rows = data.read("behaviour")
+    heads = rows.assign(head=[f"{row.behaviour} per {row.per}" for row in rows.itertuples()])
+    return rows, data.pivot(heads, ["benchmark", "method"], "head", digits=2)
+
+
+@table
+def alignment(data: Tables) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Gradients of log P(y) and log P(y|x) on single rollouts of the base; body leaves out the tokens that restate the
+    problem. Intervals: 95 % bootstrap over problems.
+    """
+    rows = data.read("alignment")
+    printed = [
+        {
+            "Tokens": part,
+            "Response": "correct" if correct else "incorrect",
+            "Rollouts": str(group.rollouts.iloc[0]),
+            "Cosine": interval(pick(group, "cosine"), 3),
+            "Inner product": interval(pick(group, "inner_product"), 3),
+            "Smallest": f"{pick(group, 'inner_product').minimum:.3f}",
+            "Negative": interval(pick(group, "negative"), 3),
+        }
+        for (part, correct), group in rows.groupby(["part", "correct"], sort=True)
+    ]
+    return rows, pd.DataFrame(printed)
+
+
+def pick(rows: pd.DataFrame, quantity: str) -> tuple:
+    return next(rows[rows.quantity == quantity].itertuples())
+
+
+@table
+def runs(data: Tables) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Training runs, a value a seed: the checkpoint selected on dev, dev accuracy there and at the end, runs that
+    collapsed (ended below half of the base's dev accuracy), updates skipped for want of a signal, cost.
+    """
+    rows = data.read("runs")
+
+    def listed(values: pd.Series, form: str) -> str:
+        return ", ".join(format(value, form) for value in values)
+
+    printed = [
+        {
+            "Method": data.labels[method],
+            "Selected step": listed(group.selected_step, "d"),
+            "Dev accuracy there": listed(group.dev_selected, ".3f"),
+            "At the end": listed(group.dev_final, ".3f"),
+            "Collapsed": f"{group.collapsed.sum()} of {len(group)}",
+            "Skipped updates": listed(group.skipped_updates, "d"),
+            "Training (s)": listed(group.train_seconds, ".0f"),
+        }
+        for method, group in rows.groupby("method", sort=False)
+    ]
+    return rows, pd.DataFrame(printed)

@@ -1,0 +1,34 @@
+rule problems:
+    output:
+        expand(
+            f"{RESULTS}/problems/{{name}}.jsonl",
+            name=["dev", *SCALE.evaluation.benchmarks],
+        ),
+    log:
+        f"{LOGS}/problems.log",
+    conda:
+        "../envs/prerl.yaml"
+    params:
+        out=subpath(output[0], parent=True),
+        settings=settings("problems"),
+        code=fingerprint("prerl.problems.sets"),
+    shell:
+        "prerl problems --scale {SCALE_FILE} --out {params.out} 2> {log}"
+
+
+rule base:
+    output:
+        model=f"{RESULTS}/base/model/model.safetensors",
+        record=f"{RESULTS}/base/run.json",
+        log=f"{RESULTS}/base/log.parquet",
+    log:
+        f"{LOGS}/base.log",
+    conda:
+        "../envs/prerl.yaml"
+    threads: SCALE.pretrain.threads
+    params:
+        out=subpath(output.record, parent=True),
+        settings=settings("model", "problems", "pretrain"),
+        code=fingerprint("prerl.base"),
+    shell:
+        "prerl base --scale {SCALE_FILE} --out {params.out} 2> {log}"

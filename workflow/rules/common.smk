@@ -1,0 +1,38 @@
+import os
+import sys
+from pathlib import Path
+
+from prerl.config import load_methods, load_scale
+from prerl.errors import UserError
+from prerl.fingerprint import fingerprint
+
+# Jobs find the `prerl` command of this Python also when its environment is not activated.
+os.environ["PATH"] = os.pathsep.join(
+    [str(Path(sys.executable).parent), os.environ["PATH"]]
+)
+
+SCALE_FILE = f"workflow/scales/{config.get('scale', 'tiny')}.yaml"
+RESULTS = f"results/{config.get('scale', 'tiny')}"
+LOGS = f"{RESULTS}/logs"
+
+try:
+    SCALE, METHODS = load_scale(Path(SCALE_FILE)), load_methods(
+        Path("workflow/methods.yaml")
+    )
+    if unknown := set(SCALE.methods) - set(METHODS):
+        raise UserError(
+            f"{SCALE_FILE}: methods: no method {min(unknown)!r} in workflow/methods.yaml"
+        )
+except UserError as error:
+    sys.exit(f"prerl: {error}")
+
+
+def settings(*keys):
+    """Sections of the scale that a rule depends on: a change of any other reruns nothing."""
+    return SCALE.model_dump(include=set(keys))
+
+
+wildcard_constraints:
+    method="|".join(METHODS),
+    seed=r"\d+",
+    run=rf"base|({'|'.join(METHODS)})/seed\d+",

@@ -1,0 +1,44 @@
+rule evaluate:
+    input:
+        model=f"{RESULTS}/{{run}}/model/model.safetensors",
+        problems=expand(
+            f"{RESULTS}/problems/{{name}}.jsonl", name=SCALE.evaluation.benchmarks
+        ),
+        tasks=expand(
+            "workflow/benchmarks/{name}.yaml", name=SCALE.evaluation.benchmarks
+        ),
+    output:
+        samples=f"{RESULTS}/{{run}}/samples.parquet",
+        record=f"{RESULTS}/{{run}}/evaluate.json",
+    log:
+        f"{LOGS}/evaluate/{{run}}.log",
+    conda:
+        "../envs/prerl.yaml"
+    params:
+        model=subpath(input.model, parent=True),
+        problems=subpath(input.problems[0], parent=True),
+        out=subpath(output.record, parent=True),
+        settings=settings("evaluation"),
+        code=fingerprint("prerl.evaluate"),
+    shell:
+        "prerl evaluate --scale {SCALE_FILE} --model {params.model} --problems {params.problems}"
+        " --out {params.out} > {log} 2>&1"
+
+
+rule align:
+    input:
+        model=rules.base.output.model,
+    output:
+        table=f"{RESULTS}/base/alignment.parquet",
+        record=f"{RESULTS}/base/alignment.json",
+    log:
+        f"{LOGS}/align.log",
+    conda:
+        "../envs/prerl.yaml"
+    params:
+        model=subpath(input.model, parent=True),
+        out=subpath(output.record, parent=True),
+        settings=settings("analysis", "start_token"),
+        code=fingerprint("prerl.alignment"),
+    shell:
+        "prerl align --scale {SCALE_FILE} --model {params.model} --out {params.out} 2> {log}"

@@ -1,0 +1,22 @@
+rule train:
+    input:
+        model=rules.base.output.model,
+        dev=f"{RESULTS}/problems/dev.jsonl",
+    output:
+        model=f"{RESULTS}/{{method}}/seed{{seed}}/model/model.safetensors",
+        record=f"{RESULTS}/{{method}}/seed{{seed}}/run.json",
+        log=f"{RESULTS}/{{method}}/seed{{seed}}/log.parquet",
+        dev=f"{RESULTS}/{{method}}/seed{{seed}}/dev.parquet",
+    log:
+        f"{LOGS}/train/{{method}}-seed{{seed}}.log",
+    conda:
+        "../envs/prerl.yaml"
+    params:
+        model=subpath(input.model, parent=True),
+        out=subpath(output.record, parent=True),
+        phases=lambda w: [phase.model_dump() for phase in METHODS[w.method].phases],
+        settings=settings("start_token", "rl"),
+        code=fingerprint("prerl.engines.local"),
+    shell:
+        "prerl train --scale {SCALE_FILE} --method {wildcards.method} --seed {wildcards.seed}"
+        " --model {params.model} --dev {input.dev} --out {params.out} 2> {log}"
