@@ -1,5 +1,6 @@
 """The `prerl` command: one subcommand a stage. Snakemake calls nothing else; each works alone too."""
 
+import os
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -8,6 +9,12 @@ import typer
 
 from prerl.config import find_method, load_methods, load_scale
 from prerl.errors import UserError
+
+# Read when the heavy libraries are imported, which each stage does for itself.
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("TQDM_DISABLE", "1")
+os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__, pretty_exceptions_enable=False)
 

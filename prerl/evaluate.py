@@ -1,6 +1,5 @@
 """Evaluation on lm-evaluation-harness: its task files, its loop, our sampler; every response is kept."""
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +10,6 @@ from prerl.config import Scale
 from prerl.errors import UserError
 from prerl.records import RunRecord, sha256, write_table
 from prerl.scoring import countdown_scores
-
-os.environ.setdefault("HF_HUB_OFFLINE", "1")
-os.environ.setdefault("HF_DATASETS_OFFLINE", "1")
-os.environ.setdefault("TQDM_DISABLE", "1")
 
 
 def evaluate(scale: Scale, model: Path, problems: Path, tasks: Path, out: Path) -> None:
@@ -51,7 +46,7 @@ def _run(scale: Scale, model: Path, files: dict[str, Path], tasks: Path) -> tupl
     lm = LocalLM(model, settings.batch_size)
     results = simple_evaluate(
         lm,
-        tasks=[_task(scale, name, file) for name, file in files.items()],
+        tasks=[{"group": "prerl", "task": [_task(scale, name, file) for name, file in files.items()]}],
         task_manager=manager,
         log_samples=True,
         bootstrap_iters=0,

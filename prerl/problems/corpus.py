@@ -11,7 +11,7 @@ can amplify; their words are counted in `prerl.behaviour`.
 import random
 from dataclasses import dataclass
 
-from prerl.problems.countdown import LARGEST_VALUE, Problem, Way, draw, ways
+from prerl.problems.countdown import LARGEST_VALUE, Problem, Way, draw, solutions, ways
 
 SPECIAL_TOKENS = ("<pad>", "<bos>", "<eos>")
 PUNCTUATION = tuple(":.,=+-*()")
@@ -41,7 +41,7 @@ class Habits:
 def worked_solution(rng: random.Random, problem: Problem, habits: Habits) -> str:
     """One worked solution (the response part of a document, without special tokens)."""
     known = ways(tuple(sorted(problem.numbers)))
-    hits = [way for way in known if way.value == problem.target]
+    hits = solutions(problem)
     misses = [way for way in known if way.value != problem.target]
     patient = rng.random() < habits.patient
     text = [f"{problem.question} :"]

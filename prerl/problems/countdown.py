@@ -98,12 +98,23 @@ def draw(rng: random.Random, count: int, largest: int, split: str) -> Problem:
             return problem
 
 
-def draw_distinct(rng: random.Random, count: int, largest: int, split: str, size: int) -> list[Problem]:
-    """Draws `size` problems, no two with the same identity. Raises ValueError if the split has too few."""
+def solutions(problem: Problem) -> list[Way]:
+    """The ways that hit the target."""
+    return [way for way in ways(tuple(sorted(problem.numbers))) if way.value == problem.target]
+
+
+def draw_distinct(
+    rng: random.Random, count: int, largest: int, split: str, size: int, most_solutions: int = 10_000
+) -> list[Problem]:
+    """Draws `size` problems of at most `most_solutions` solutions, no two with the same identity.
+
+    Raises ValueError if the split has too few.
+    """
     found: dict[str, Problem] = {}
     for _ in range(1000 * size):
         problem = draw(rng, count, largest, split)
-        found.setdefault(problem.id, problem)
+        if len(solutions(problem)) <= most_solutions:
+            found.setdefault(problem.id, problem)
         if len(found) == size:
             return list(found.values())
     raise ValueError(f"the {split} split has fewer than {size} problems of {count} numbers up to {largest}")

@@ -7,13 +7,15 @@ from prerl.config import Problems
 from prerl.problems.countdown import Problem, doubled, draw_distinct
 from prerl.records import read_jsonl, stream, write_jsonl
 
+HARD_SOLUTIONS = 8  # at most; problems with more fall to anyone who samples often enough
+
 
 def problem_sets(settings: Problems) -> dict[str, list[Problem]]:
     """All sets by name, the same on every machine.
 
     dev             dev split, three numbers: every choice is made here
     countdown       test split, three numbers: in domain
-    countdown-hard  test split, four numbers: seen in pretraining, never in RL
+    countdown-hard  test split, four numbers and few solutions: four were seen in pretraining, never in RL
     countdown-ood   three numbers two of which are equal: never seen at all
     """
     largest, size = settings.largest_number, settings.benchmark
@@ -24,7 +26,7 @@ def problem_sets(settings: Problems) -> dict[str, list[Problem]]:
     return {
         "dev": draw_distinct(rng("dev"), 3, largest, "dev", settings.dev),
         "countdown": draw_distinct(rng("countdown"), 3, largest, "test", size),
-        "countdown-hard": draw_distinct(rng("countdown-hard"), 4, largest, "test", size),
+        "countdown-hard": draw_distinct(rng("countdown-hard"), 4, largest, "test", size, HARD_SOLUTIONS),
         "countdown-ood": doubled(rng("countdown-ood"), largest, size),
     }
 

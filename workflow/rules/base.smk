@@ -9,11 +9,12 @@ rule problems:
     conda:
         "../envs/prerl.yaml"
     params:
+        scale=SCALE_FILE,
         out=subpath(output[0], parent=True),
         settings=settings("problems"),
         code=fingerprint("prerl.problems.sets"),
     shell:
-        "prerl problems --scale {SCALE_FILE} --out {params.out} 2> {log}"
+        "prerl problems --scale {params.scale} --out {params.out} 2> {log}"
 
 
 rule base:
@@ -27,8 +28,9 @@ rule base:
         "../envs/prerl.yaml"
     threads: SCALE.pretrain.threads
     params:
+        scale=SCALE_FILE,
         out=subpath(output.record, parent=True),
         settings=settings("model", "problems", "pretrain"),
         code=fingerprint("prerl.base"),
     shell:
-        "prerl base --scale {SCALE_FILE} --out {params.out} 2> {log}"
+        "prerl base --scale {params.scale} --out {params.out} 2> {log}"

@@ -7,22 +7,16 @@ from prerl.errors import UserError
 from prerl.fingerprint import fingerprint
 
 # Jobs find the `prerl` command of this Python also when its environment is not activated.
-os.environ["PATH"] = os.pathsep.join(
-    [str(Path(sys.executable).parent), os.environ["PATH"]]
-)
+os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
 
 SCALE_FILE = f"workflow/scales/{config.get('scale', 'tiny')}.yaml"
 RESULTS = f"results/{config.get('scale', 'tiny')}"
 LOGS = f"{RESULTS}/logs"
 
 try:
-    SCALE, METHODS = load_scale(Path(SCALE_FILE)), load_methods(
-        Path("workflow/methods.yaml")
-    )
+    SCALE, METHODS = load_scale(Path(SCALE_FILE)), load_methods(Path("workflow/methods.yaml"))
     if unknown := set(SCALE.methods) - set(METHODS):
-        raise UserError(
-            f"{SCALE_FILE}: methods: no method {min(unknown)!r} in workflow/methods.yaml"
-        )
+        raise UserError(f"{SCALE_FILE}: methods: no method {min(unknown)!r} in workflow/methods.yaml")
 except UserError as error:
     sys.exit(f"prerl: {error}")
 

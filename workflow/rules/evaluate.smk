@@ -1,12 +1,8 @@
 rule evaluate:
     input:
         model=f"{RESULTS}/{{run}}/model/model.safetensors",
-        problems=expand(
-            f"{RESULTS}/problems/{{name}}.jsonl", name=SCALE.evaluation.benchmarks
-        ),
-        tasks=expand(
-            "workflow/benchmarks/{name}.yaml", name=SCALE.evaluation.benchmarks
-        ),
+        problems=expand(f"{RESULTS}/problems/{{name}}.jsonl", name=SCALE.evaluation.benchmarks),
+        tasks=expand("workflow/benchmarks/{name}.yaml", name=SCALE.evaluation.benchmarks),
     output:
         samples=f"{RESULTS}/{{run}}/samples.parquet",
         record=f"{RESULTS}/{{run}}/evaluate.json",
@@ -15,13 +11,14 @@ rule evaluate:
     conda:
         "../envs/prerl.yaml"
     params:
+        scale=SCALE_FILE,
         model=subpath(input.model, parent=True),
-        problems=subpath(input.problems[0], parent=True),
+        problems=lambda w, input: str(Path(input.problems[0]).parent),
         out=subpath(output.record, parent=True),
         settings=settings("evaluation"),
         code=fingerprint("prerl.evaluate"),
     shell:
-        "prerl evaluate --scale {SCALE_FILE} --model {params.model} --problems {params.problems}"
+        "prerl evaluate --scale {params.scale} --model {params.model} --problems {params.problems}"
         " --out {params.out} > {log} 2>&1"
 
 
@@ -36,9 +33,11 @@ rule align:
     conda:
         "../envs/prerl.yaml"
     params:
+        scale=SCALE_FILE,
         model=subpath(input.model, parent=True),
         out=subpath(output.record, parent=True),
-        settings=settings("analysis", "start_token"),
+        settings=settings("analysis", "start_token", "rl"),
+        largest_number=SCALE.problems.largest_number,
         code=fingerprint("prerl.alignment"),
     shell:
-        "prerl align --scale {SCALE_FILE} --model {params.model} --out {params.out} 2> {log}"
+        "prerl align --scale {params.scale} --model {params.model} --out {params.out} 2> {log}"

@@ -30,12 +30,13 @@ rule summary:
     conda:
         "../envs/prerl.yaml"
     params:
+        scale=SCALE_FILE,
         results=RESULTS,
         out=subpath(output[0], parent=True),
         settings=settings("description", "methods", "seeds", "rl", "analysis"),
         code=fingerprint("prerl.summary"),
     shell:
-        "prerl summarize --scale {SCALE_FILE} --results {params.results} --lexicon {input.lexicon}"
+        "prerl summarize --scale {params.scale} --results {params.results} --lexicon {input.lexicon}"
         " --out {params.out} 2> {log}"
 
 

@@ -12,11 +12,13 @@ rule train:
     conda:
         "../envs/prerl.yaml"
     params:
+        scale=SCALE_FILE,
         model=subpath(input.model, parent=True),
         out=subpath(output.record, parent=True),
         phases=lambda w: [phase.model_dump() for phase in METHODS[w.method].phases],
         settings=settings("start_token", "rl"),
+        largest_number=SCALE.problems.largest_number,
         code=fingerprint("prerl.engines.local"),
     shell:
-        "prerl train --scale {SCALE_FILE} --method {wildcards.method} --seed {wildcards.seed}"
+        "prerl train --scale {params.scale} --method {wildcards.method} --seed {wildcards.seed}"
         " --model {params.model} --dev {input.dev} --out {params.out} 2> {log}"
