@@ -1,0 +1,52 @@
+import os
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("TQDM_DISABLE", "1")
+
+import pytest
+import torch
+
+from prerl import base
+from prerl.config import Architecture, load_methods, load_scale
+from prerl.problems.sets import write_problem_sets
+from tests.helpers import METHODS_FILE, SMOKE_FILE, small_scale
+
+torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def scale():
+    return small_scale(load_scale(SMOKE_FILE))
+
+
+@pytest.fixture(scope="session")
+def methods():
+    return load_methods(METHODS_FILE)
+
+
+@pytest.fixture(scope="session")
+def model():
+    """An untrained model of the smallest scale."""
+    architecture = Architecture(
+        hidden_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        head_dim=8,
+        intermediate_size=48,
+    )
+    return base.fresh_model(architecture, seed=0, longest=256)
+
+
+@pytest.fixture(scope="session")
+def tokenizer():
+    return base.tokenizer()
+
+
+@pytest.fixture(scope="session")
+def trained(scale, tmp_path_factory):
+    """Directory of a base model that was really pretrained, for a few seconds, and of the problem sets."""
+    root = tmp_path_factory.mktemp("base")
+    base.pretrain(scale, root)
+    write_problem_sets(scale.problems, root / "problems")
+    return root

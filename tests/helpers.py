@@ -1,0 +1,45 @@
+from pathlib import Path
+
+import torch
+
+from prerl.config import Scale
+from prerl.objective import Batch
+
+ROOT = Path(__file__).parent.parent
+SMOKE_FILE = ROOT / "workflow/scales/smoke.yaml"
+METHODS_FILE = ROOT / "workflow/methods.yaml"
+
+
+def changed(settings, **values):
+    """A checked copy of a configuration with other values."""
+    return type(settings).model_validate(settings.model_dump() | values)
+
+
+def small_scale(smoke: Scale) -> Scale:
+    """The smoke scale, with fewer steps."""
+    return changed(
+        smoke,
+        pretrain=changed(smoke.pretrain, steps=800, checkpoint_every=300, threads=1),
+        rl=changed(smoke.rl, steps=6, checkpoint_every=3, max_new_tokens=48, group_size=8, dev_samples=8),
+        evaluation=changed(smoke.evaluation, max_new_tokens=48),
+        analysis=changed(smoke.analysis, alignment_rollouts=8),
+    )
+
+
+def random_batch(generator: torch.Generator, vocabulary: int = 126, sizes=((3, 4), (5, 2), (4, 6), (5, 5))) -> Batch:
+    """A batch of one row a (prompt length, response length), of random tokens and rewards; groups of two."""
+    width, length = max(p for p, _ in sizes), max(r for _, r in sizes)
+    rows = len(sizes)
+    prompt_mask = torch.tensor([[0] * (width - p) + [1] * p for p, _ in sizes])
+    response_mask = torch.tensor([[1.0] * r + [0.0] * (length - r) for _, r in sizes])
+    prompt_ids = torch.randint(3, vocabulary, (rows, width), generator=generator) * prompt_mask
+    response_ids = torch.randint(3, vocabulary, (rows, length), generator=generator) * response_mask.long()
+    return Batch(
+        prompt_ids=prompt_ids,
+        prompt_mask=prompt_mask,
+        response_ids=response_ids,
+        response_mask=response_mask,
+        rewards=(torch.arange(rows) % 2).float(),
+        group=torch.arange(rows) // 2,
+        old_logp=-torch.rand(rows, length, generator=generator),
+    )

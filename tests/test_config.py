@@ -1,0 +1,137 @@
+import re
+import subprocess
+import sys
+
+import pytest
+import yaml
+
+from prerl.config import load_methods, load_scale
+from prerl.errors import UserError
+from tests.helpers import METHODS_FILE, ROOT, SMOKE_FILE, changed
+
+PAPER = ["grpo", "psr-rl", "nsr-rl", "prerl", "psr-prerl", "nsr-prerl", "dsrl", "nsr-rl-grpo"]
+
+
+def test_the_methods_of_the_paper(methods):
+    assert set(PAPER) <= set(methods)
+    table = {
+        name: [(phase.space, phase.samples, phase.advantage) for phase in methods[name].phases] for name in PAPER
+    }
+    grpo, nsr_prerl = ("post-train", "all", "std"), ("pre-train", "negative", "mean")
+    assert table == {
+        "grpo": [grpo],
+        "psr-rl": [("post-train", "positive", "std")],
+        "nsr-rl": [("post-train", "negative", "std")],
+        "prerl": [("pre-train", "all", "mean")],
+        "psr-prerl": [("pre-train", "positive", "mean")],
+        "nsr-prerl": [nsr_prerl],
+        "dsrl": [nsr_prerl, grpo],
+        "nsr-rl-grpo": [("post-train", "negative", "std"), grpo],
+    }
+
+
+def test_all_methods_share_one_clip_range(methods):
+    ranges = {(phase.clip_low, phase.clip_high) for method in methods.values() for phase in method.phases}
+    assert ranges == {(0.2, 0.2)}
+
+
+def test_phase_at_counts_updates_from_one(methods):
+    dsrl = methods["dsrl"]
+    warm_up = dsrl.phases[0].steps
+    assert [dsrl.phase_at(step)[0] for step in (1, warm_up, warm_up + 1, 10_000)] == [0, 0, 1, 1]
+    closed = changed(dsrl, phases=[changed(dsrl.phases[0], steps=2), changed(dsrl.phases[1], steps=1)])
+    assert [closed.phase_at(step)[0] for step in (2, 3, 4)] == [0, 1, 1]
+
+
+@pytest.mark.parametrize("name", ["tiny", "smoke"])
+def test_scales_name_methods_and_benchmarks_that_exist(name, methods):
+    scale = load_scale(ROOT / f"workflow/scales/{name}.yaml")
+    assert set(scale.methods) <= set(methods)
+    for benchmark in scale.evaluation.benchmarks:
+        assert (ROOT / f"workflow/benchmarks/{benchmark}.yaml").is_file()
+    if name == "tiny":
+        assert scale.methods == PAPER and len(scale.seeds) == 3
+
+
+def broken(tmp_path, change, source=SMOKE_FILE):
+    """A copy of a configuration with a change made to its data (or text), as a file."""
+    data = yaml.safe_load(source.read_text())
+    text = change(data)
+    path = tmp_path / "broken.yaml"
+    path.write_text(text if isinstance(text, str) else yaml.safe_dump(data))
+    return path
+
+
+BAD_SCALES = {
+    "rl.stepz: unknown key": lambda data: data["rl"].update(stepz=1),
+    "rl.steps: Input should be greater than 0": lambda data: data["rl"].update(steps=-1),
+    "rl.group_size: Input should be greater than or equal to 2": lambda data: data["rl"].update(group_size=1),
+    "pretrain.learning_rate: Input should be a valid number": lambda data: data["pretrain"].update(learning_rate="fast"),
+    "seeds: List should have at least 1 item": lambda data: data.update(seeds=[]),
+    "seeds must be distinct": lambda data: data.update(seeds=[0, 0]),
+    "model: Field required": lambda data: data.pop("model") and None,
+    "expected keys and values": lambda data: "- 1\n- 2\n",
+    "not valid YAML": lambda data: "rl: [1, 2\nseeds: 3",
+    "rl: duplicate key": lambda data: "rl: {steps: 1}\nrl: {steps: 2}\n",
+}
+
+
+@pytest.mark.parametrize("message", BAD_SCALES)
+def test_a_bad_scale_is_one_line_that_names_file_and_key(tmp_path, message):
+    path = broken(tmp_path, BAD_SCALES[message])
+    with pytest.raises(UserError, match=re.escape(message)) as error:
+        load_scale(path)
+    assert str(error.value).startswith(str(path)) and "\n" not in str(error.value)
+
+
+BAD_METHODS = {
+    "methods.grpo: phases.0.space": lambda data: data["methods"]["grpo"]["phases"][0].update(space="prompt"),
+    "methods.grpo: phases.0.color: unknown key": lambda data: data["methods"]["grpo"]["phases"][0].update(color=1),
+    "methods.dsrl: (top level): Value error, every phase but the last": lambda data: data["methods"]["dsrl"]["phases"][
+        0
+    ].pop("steps")
+    and None,
+    "defaults: unknown key": lambda data: "standards: {}\nmethods: {}",
+    "methods: expected a mapping": lambda data: data.update(methods=["grpo"]),
+    "phases.0.clip_low: Field required": lambda data: data["defaults"].pop("clip_low") and None,
+}
+BAD_METHODS["standards: unknown key"] = BAD_METHODS.pop("defaults: unknown key")
+
+
+@pytest.mark.parametrize("message", BAD_METHODS)
+def test_a_bad_method_is_one_line_that_names_file_and_key(tmp_path, message):
+    path = broken(tmp_path, BAD_METHODS[message], METHODS_FILE)
+    with pytest.raises(UserError, match=re.escape(message)) as error:
+        load_methods(path)
+    assert str(error.value).startswith(str(path)) and "\n" not in str(error.value)
+
+
+def prerl(*arguments):
+    return subprocess.run(
+        [sys.executable, "-c", "from prerl.cli import main; main()", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+    )
+
+
+def test_a_users_mistake_is_one_line_and_exit_code_2(tmp_path):
+    path = broken(tmp_path, BAD_SCALES["rl.stepz: unknown key"])
+    for arguments in (
+        ["problems", "--scale", path, "--out", tmp_path],
+        ["problems", "--scale", tmp_path / "none.yaml", "--out", tmp_path],
+        ["train", "--scale", SMOKE_FILE, "--method", "grpoo", "--seed", 0, "--model", "x", "--dev", "x", "--out", "x"],
+        ["evaluate", "--scale", SMOKE_FILE, "--model", tmp_path, "--problems", tmp_path, "--out", tmp_path],
+    ):
+        result = prerl(*arguments)
+        assert result.returncode == 2 and result.stderr.count("\n") == 1, result.stderr
+        assert result.stderr.startswith("prerl: ")
+
+
+def test_every_stage_documents_itself_without_torch():
+    code = "import sys; from prerl.cli import app; from typer.testing import CliRunner; r = CliRunner()\n"
+    for stage in ("problems", "base", "train", "evaluate", "align", "summarize", "tables", "figures"):
+        code += f"out = r.invoke(app, ['{stage}', '--help']); assert out.exit_code == 0 and '--out' in out.output, out\n"
+    code += "assert 'torch' not in sys.modules"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env={"COLUMNS": "200"})
+    assert result.returncode == 0, result.stderr

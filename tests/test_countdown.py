@@ -1,0 +1,146 @@
+import random
+import re
+from itertools import permutations, product
+
+import pytest
+
+from prerl.config import load_scale
+from prerl.problems.corpus import VOCABULARY, Habits, document, worked_solution
+from prerl.problems.countdown import SPLITS, Problem, doubled, draw, draw_distinct, is_correct, solutions, ways
+from prerl.problems.sets import HARD_SOLUTIONS, problem_sets, read_problems, write_problem_sets
+from tests.helpers import ROOT
+
+PROBLEM = Problem((7, 4, 3), 14)
+
+
+def reachable(numbers):
+    """All values that any parenthesisation of any order of three numbers gives, with inner values in 0..99."""
+    found = set()
+    for a, b, c in permutations(numbers):
+        for one, two in product("+-*", repeat=2):
+            inner = eval(f"{a}{one}{b}")
+            if 0 <= inner <= 99:
+                found |= {v for v in (eval(f"{inner}{two}{c}"), eval(f"{c}{two}{inner}")) if 0 <= v <= 99}
+    return found
+
+
+@pytest.mark.parametrize("numbers", [(1, 2, 3), (3, 4, 7), (2, 5, 12), (10, 11, 12), (6, 6, 7)])
+def test_ways_reach_what_brute_force_reaches(numbers):
+    assert {way.value for way in ways(numbers)} == reachable(numbers)
+
+
+@pytest.mark.parametrize("numbers", [(3, 4, 7), (2, 5, 8, 11)])
+def test_ways_are_distinct_and_right(numbers):
+    found = ways(numbers)
+    assert len({way.steps for way in found}) == len(found)
+    for way in found:
+        assert eval(way.expression) == way.value
+        assert sorted(map(int, re.findall(r"\d+", way.expression))) == list(numbers)
+        for step in way.steps:
+            left, right = step.split("=")
+            assert eval(left) == int(right) and 0 <= int(right) <= 99
+
+
+def test_identity_and_split_do_not_depend_on_the_order_shown():
+    for numbers in permutations(PROBLEM.numbers):
+        assert Problem(numbers, 14).id == "3-4-7=14" and Problem(numbers, 14).split == PROBLEM.split
+
+
+def test_the_split_is_stable_and_has_its_sizes():
+    assert [Problem((1, 2, n), n).split for n in range(3, 8)] == ["train", "train", "train", "test", "train"]
+    rng = random.Random(0)
+    splits = [Problem(tuple(rng.sample(range(1, 13), 3)), rng.randint(1, 99)).split for _ in range(4000)]
+    for name, percentiles in SPLITS.items():
+        assert splits.count(name) / len(splits) == pytest.approx(len(percentiles) / 100, abs=0.03)
+
+
+@pytest.mark.parametrize("answer", ["7 + 4 + 3", "( 7 + 4 ) + 3", "3 + ( 4 + 7 )", "7+4+3", "((3) + 7 + 4)"])
+def test_verifier_on_equal_spellings(answer):
+    assert is_correct(f"get 14 with 7 4 3 : 7 * 4 = 28 no . answer 7 * 4 - 3 answer {answer}", PROBLEM)
+
+
+@pytest.mark.parametrize(
+    "response",
+    [
+        "",
+        "answer",
+        "answer 14",
+        "answer 7 + 7",
+        "answer 7 + 4 + 3 .",
+        "answer 7 + 4 + 3 = 14",
+        "answer 7 + 4 + 4",
+        "answer 7 + 7 + 0",
+        "answer 7 + 4 + 3 + 0",
+        "answer 7 + 4 + 3 answer 7 * 4 - 3",
+        "answer 7 + 4 + 03",
+        "answer 7 + + 4 + 3",
+        "answer - - 7 + 4 + 3",
+        "answer 7 ( 4 ) ( 3 )",
+        "answer 7 ** 4 ** 3 ** 9 ** 9 ** 9",
+        "answer " + "9 ** " * 50 + "9",
+        "answer " + "(" * 100_000,
+        "answer " + "(" * 39 + ")" * 39,
+        "answer __import__('os')",
+        "answer ７ + 4 + 3",
+        "answer 7 + 4 + 3\x00",
+        "answer 7 + 4\n+ 3",
+        "answer" * 100_000,
+    ],
+    ids=lambda text: text[:40],
+)
+def test_verifier_on_wrong_and_hostile_responses(response):
+    assert is_correct(response, PROBLEM) is False
+
+
+def test_drawn_problems_keep_to_their_split_and_shape():
+    rng = random.Random(1)
+    for count in (3, 4):
+        for problem in (draw(rng, count, 9, "dev") for _ in range(50)):
+            assert problem.split == "dev" and len(set(problem.numbers)) == count
+            assert 1 <= min(problem.numbers) and max(problem.numbers) <= 9 and solutions(problem)
+    assert all(len(set(problem.numbers)) == 2 and solutions(problem) for problem in doubled(rng, 9, 50))
+
+
+def test_too_few_problems_is_an_error():
+    with pytest.raises(ValueError, match="fewer than 500"):
+        draw_distinct(random.Random(0), 3, 4, "test", 500)
+
+
+def test_corpus_stays_in_train_and_in_the_vocabulary():
+    rng, habits = random.Random(0), Habits()
+    documents = [document(rng, 12, habits) for _ in range(2000)]
+    for text in documents:
+        assert set(text.split()) <= set(VOCABULARY) and text.endswith("<eos>")
+        target, numbers = re.search(r"get (\d+) with ([\d ]+) [A:]", text).groups()
+        problem = Problem(tuple(map(int, numbers.split())), int(target))
+        assert problem.split == "train" and len(set(problem.numbers)) == len(problem.numbers)
+    share = sum(not text.startswith("Q") for text in documents) / len(documents)
+    assert share == pytest.approx(habits.without_prompt, abs=0.03)
+    assert 0.05 < sum("but try" in text or "alternatively" in text for text in documents) / len(documents) < 0.2
+
+
+def test_a_perfect_writer_is_always_right():
+    rng, habits = random.Random(0), Habits(right_way=1.0)
+    for _ in range(200):
+        problem = draw(rng, rng.choice([3, 4]), 12, "train")
+        assert is_correct(worked_solution(rng, problem, habits), problem)
+
+
+@pytest.mark.parametrize("name", ["tiny", "smoke"])
+def test_problem_sets(name):
+    settings = load_scale(ROOT / f"workflow/scales/{name}.yaml").problems
+    sets = problem_sets(settings)
+    assert sets == problem_sets(settings)
+    for key, problems in sets.items():
+        assert len({problem.id for problem in problems}) == (settings.dev if key == "dev" else settings.benchmark)
+    assert {problem.split for problem in sets["dev"]} == {"dev"}
+    assert {problem.split for key in ("countdown", "countdown-hard") for problem in sets[key]} == {"test"}
+    assert all(len(p.numbers) == 4 and len(solutions(p)) <= HARD_SOLUTIONS for p in sets["countdown-hard"])
+    assert all(len(set(problem.numbers)) == 2 for problem in sets["countdown-ood"])
+    if name == "tiny":
+        assert settings.benchmark >= 200
+
+
+def test_problem_files_read_back(scale, tmp_path):
+    write_problem_sets(scale.problems, tmp_path)
+    assert {path.stem: read_problems(path) for path in tmp_path.iterdir()} == problem_sets(scale.problems)

@@ -1,0 +1,108 @@
+import json
+
+import pandas as pd
+import pytest
+import torch
+from lm_eval.api.instance import Instance
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from prerl.alignment import align, response_gradients
+from prerl.errors import UserError
+from prerl.evaluate import evaluate
+from prerl.lm import LocalLM, _until
+from prerl.objective import forget_prompt
+from prerl.problems.countdown import is_correct
+from prerl.problems.sets import read_problems
+from tests.helpers import ROOT, changed, random_batch
+
+TASKS = ROOT / "workflow/benchmarks"
+
+
+@pytest.fixture(scope="module")
+def evaluated(scale, trained, tmp_path_factory):
+    out = tmp_path_factory.mktemp("evaluated")
+    evaluate(scale, trained / "model", trained / "problems", TASKS, out)
+    return pd.read_parquet(out / "samples.parquet"), json.loads((out / "evaluate.json").read_text())
+
+
+def test_every_response_is_kept_and_scored(scale, trained, evaluated):
+    samples, record = evaluated
+    for name, repeats in scale.evaluation.benchmarks.items():
+        rows = samples[samples.benchmark == name]
+        problems = {problem.id: problem for problem in read_problems(trained / f"problems/{name}.jsonl")}
+        assert set(rows.problem) == set(problems)
+        assert (rows.groupby("problem")["sample"].apply(list) == [list(range(repeats))] * len(problems)).all()
+        assert rows.score.tolist() == [float(is_correct(r.response, problems[r.problem])) for r in rows.itertuples()]
+        assert record["averages"][name] == pytest.approx(rows.score.mean())
+    assert samples.score.mean() > 0 and record["tokens"] == samples.tokens.sum()
+    words = samples.response.str.split().str.len()
+    assert (words + samples.finished <= samples.tokens).all() and (samples.tokens <= 48).all()
+
+
+def test_evaluation_repeats_itself(scale, trained, evaluated, tmp_path):
+    evaluate(scale, trained / "model", trained / "problems", TASKS, tmp_path)
+    pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "samples.parquet"), evaluated[0])
+
+
+def test_missing_benchmarks_are_a_users_error(scale, trained, tmp_path):
+    (tmp_path / "riddles.jsonl").write_text("{}\n")
+    unknown = changed(scale, evaluation=changed(scale.evaluation, benchmarks={"riddles": 2}))
+    with pytest.raises(UserError, match="riddles"):
+        evaluate(unknown, trained / "model", tmp_path, TASKS, tmp_path)
+    with pytest.raises(UserError, match="countdown.jsonl: not found"):
+        evaluate(scale, trained / "model", tmp_path, TASKS, tmp_path)
+
+
+def test_loglikelihood_equals_transformers(trained):
+    lm = LocalLM(trained / "model")
+    tokenizer = AutoTokenizer.from_pretrained(trained / "model")
+    model = AutoModelForCausalLM.from_pretrained(trained / "model")
+    pairs = [("Q get 5 with 1 2 3 A", " get 5 with 1 2 3 :"), ("Q get 5", " with 9 8 7")]
+    requests = [Instance("loglikelihood", {}, pair, index) for index, pair in enumerate(pairs)]
+    for (context, continuation), (logp, greedy) in zip(pairs, lm.loglikelihood(requests), strict=True):
+        ids = tokenizer(context + continuation, return_tensors="pt")["input_ids"]
+        start = len(tokenizer(context)["input_ids"])
+        with torch.inference_mode():
+            log_probs = model(ids).logits[0, start - 1 : -1].log_softmax(-1)
+        target = ids[0, start:]
+        assert logp == pytest.approx(float(log_probs.gather(1, target[:, None]).sum()), abs=1e-4)
+        assert greedy == bool((log_probs.argmax(-1) == target).all())
+    rolling = lm.loglikelihood_rolling([Instance("loglikelihood_rolling", {}, (pairs[0][0],), 0)])[0]
+    ids = tokenizer(pairs[0][0], return_tensors="pt")["input_ids"]  # <bos> in front
+    with torch.inference_mode():
+        expected = model(ids).logits[0, :-1].log_softmax(-1).gather(1, ids[0, 1:, None]).sum()
+    assert rolling == pytest.approx(float(expected), abs=1e-4)
+
+
+def test_greedy_requests_and_stop_strings(trained):
+    lm = LocalLM(trained / "model")
+    settings = {"until": [" :"], "max_gen_toks": 12}
+    request = Instance("generate_until", {}, ("Q get 6 with 1 2 3 A", settings), 0, ("task", 0, 1))
+    text = lm.generate_until([request])[0]
+    assert text.startswith("get ") and ":" not in text
+    top_k = Instance("generate_until", {}, ("Q", {"do_sample": True, "top_k": 50}), 0, ("task", 0, 1))
+    with pytest.raises(ValueError, match="top_k"):
+        lm.generate_until([top_k])
+    assert _until("a b c d", ["c", "b"]) == "a " and _until("a", []) == "a"
+
+
+def test_alignment_compares_the_two_spaces(scale, trained, tmp_path):
+    align(scale, trained / "model", tmp_path)
+    rows = pd.read_parquet(tmp_path / "alignment.parquet")
+    assert set(rows.rollout) == set(range(scale.analysis.alignment_rollouts))
+    assert rows.cosine.between(-1, 1).all() and set(rows.part) == {"all", "body"}
+    product = rows.cosine * rows.norm_post_train * rows.norm_pre_train
+    assert product.tolist() == pytest.approx(rows.inner_product.tolist(), rel=1e-3)
+
+
+def test_response_gradients_are_transformers_gradients(model):
+    batch = random_batch(torch.Generator().manual_seed(0), sizes=((4, 6),))
+    for space, context in ((batch, batch.prompt_ids[0]), (forget_prompt(batch, 1), torch.tensor([1]))):
+        gradients = response_gradients(model, space, header=2)
+        ids = torch.cat([context, batch.response_ids[0]])
+        logits = model(ids[None, :-1]).logits[0, len(context) - 1 :]
+        logp = logits.log_softmax(-1).gather(1, batch.response_ids[0][:, None])[:, 0]
+        for part, value in (("all", logp.mean()), ("body", logp[2:].mean())):
+            expected = torch.autograd.grad(value, list(model.parameters()), retain_graph=True)
+            expected = torch.cat([g.flatten() for g in expected])
+            torch.testing.assert_close(gradients[part], expected, atol=1e-5, rtol=1e-4)

@@ -1,0 +1,190 @@
+import json
+
+import pandas as pd
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from prerl.config import Phase
+from prerl.engines import local
+from prerl.engines.local import Run, learn, make_batch, stopped, train
+from prerl.model import LeanModel, load
+from prerl.problems.sets import read_problems
+from prerl.sampler import Response, Sampling, sample
+from tests.helpers import changed
+
+TIMING = ["generate_seconds", "update_seconds"]
+
+
+def run(scale, methods, trained, out, name="grpo", seed=0):
+    train(scale, name, methods[name], seed, trained / "model", trained / "problems/dev.jsonl", out)
+    log = pd.read_parquet(out / "log.parquet").drop(columns=TIMING)
+    weights = (out / "model/model.safetensors").read_bytes()
+    return log, pd.read_parquet(out / "dev.parquet"), weights, json.loads((out / "run.json").read_text())
+
+
+class Killed(Exception):
+    pass
+
+
+def test_resume_gives_the_same_bytes_as_an_uninterrupted_run(scale, methods, trained, tmp_path, monkeypatch):
+    whole = run(scale, methods, trained, tmp_path / "whole", "dsrl")
+    update = Run.update
+
+    def killed(self, step, phase):
+        if step == 5:
+            raise Killed
+        return update(self, step, phase)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Run, "update", killed)
+        with pytest.raises(Killed):
+            run(scale, methods, trained, tmp_path / "killed", "dsrl")
+    steps = []
+    with monkeypatch.context() as patch:
+        patch.setattr(Run, "update", lambda self, step, phase: steps.append(step) or update(self, step, phase))
+        resumed = run(scale, methods, trained, tmp_path / "killed", "dsrl")
+    assert steps == [4, 5, 6]  # from the checkpoint after step 3
+    pd.testing.assert_frame_equal(resumed[0], whole[0])
+    pd.testing.assert_frame_equal(resumed[1], whole[1])
+    assert resumed[2] == whole[2]
+    last = "checkpoints/step-00006/model.safetensors"
+    assert (tmp_path / "killed" / last).read_bytes() == (tmp_path / "whole" / last).read_bytes()
+
+
+def test_a_finished_run_starts_anew_and_repeats_itself(scale, methods, trained, tmp_path):
+    first = run(scale, methods, trained, tmp_path)
+    again = run(scale, methods, trained, tmp_path)
+    assert len(again[0]) == scale.rl.steps and again[2] == first[2]
+
+
+def test_seeds_differ_and_methods_share_their_problems(scale, methods, trained, tmp_path):
+    grpo, _, weights, record = run(scale, methods, trained, tmp_path / "a")
+    other, _, other_weights, _ = run(scale, methods, trained, tmp_path / "b", seed=1)
+    nsr, *_ = run(scale, methods, trained, tmp_path / "c", "nsr-prerl")
+    assert weights != other_weights and not grpo.reward.equals(other.reward)
+    assert grpo.reward[0] == nsr.reward[0] and grpo.response_tokens[0] == nsr.response_tokens[0]
+    assert record["updates"] == scale.rl.steps and record["config"]["seed"] == 0
+    assert grpo.sampler_gap.dropna().max() < 1e-4  # sampler and forward agree on the sampled tokens
+
+
+def test_the_selected_checkpoint_is_the_best_on_dev(scale, methods, trained, tmp_path):
+    _, dev, weights, record = run(scale, methods, trained, tmp_path)
+    accuracy = dev[dev.step > 0].groupby("step").score.mean()
+    assert record["selected_step"] == accuracy.idxmax()
+    selected = tmp_path / f"checkpoints/step-{record['selected_step']:05d}/model.safetensors"
+    assert selected.read_bytes() == weights
+    assert sorted(dev.step.unique()) == [0, 3, 6]
+    assert (dev.groupby(["step", "problem"]).size() == scale.rl.dev_samples).all()
+
+
+def test_a_warm_up_of_s_steps_makes_exactly_s_updates(scale, methods, trained, tmp_path):
+    warm_up, then = methods["dsrl"].phases
+    for steps in (1, 4):
+        method = changed(methods["dsrl"], phases=[changed(warm_up, steps=steps), then])
+        log, *_ = run(scale, {"dsrl": method}, trained, tmp_path / str(steps), "dsrl")
+        assert log.phase.tolist() == [0] * steps + [1] * (scale.rl.steps - steps)
+
+
+def test_a_run_without_signal_skips_counts_and_stops(scale, methods, trained, tmp_path, monkeypatch):
+    monkeypatch.setattr(local, "is_correct", lambda response, problem: False)
+    scale = changed(scale, rl=changed(scale.rl, stop_after_skipped=4))
+    log, dev, weights, record = run(scale, methods, trained, tmp_path)
+    assert log.skipped.tolist() == [True] * 4
+    assert record["skipped_updates"] == 4 and record["stopped_without_signal"]
+    base = load_file(trained / "model/model.safetensors")
+    for name, value in load_file(tmp_path / "model/model.safetensors").items():
+        assert torch.equal(value, base[name])
+    assert dev.step.unique().tolist() == [0, 3, 4]
+
+
+def test_stopped_needs_an_unbroken_row_of_skips():
+    rows = [{"skipped": skipped} for skipped in (True, True, False, True, True)]
+    assert not stopped(rows, 3) and stopped(rows, 2) and not stopped(rows[:1], 2)
+
+
+def phase(**values):
+    defaults = {
+        "space": "post-train",
+        "samples": "all",
+        "advantage": "std",
+        "clip_low": 0.2,
+        "clip_high": 0.2,
+        "dual_clip": 10.0,
+        "loss_coefficient": 1.0,
+        "learning_rate_factor": 1.0,
+    }
+    return Phase(**defaults | values)
+
+
+def rollouts(scale, trained):
+    """A model, and a batch of its rollouts with rewards that differ within each group."""
+    model = load(trained / "model")
+    prompts = [[1, 20 + n, 30, 40][: 3 + n % 2] for n in range(4)]
+    with torch.inference_mode():
+        lean = LeanModel(model)
+    responses = sample(lean, prompts, 4, Sampling(20), {2}, 0, torch.Generator().manual_seed(0))
+    return model, make_batch(prompts, responses, [1.0, 0.0, 0.0, 1.0] * 3 + [0.0] * 4, 4, 0)
+
+
+@pytest.mark.parametrize("space", ["post-train", "pre-train"])
+@pytest.mark.parametrize("samples", ["all", "positive", "negative"])
+def test_learn_equals_a_plain_step_for_any_micro_batch(scale, trained, space, samples):
+    """Against the objective written out naively: transformers' forward, row by row, one sum, one AdamW step."""
+    results = []
+    for micro_batch in (1, 3, 64, None):
+        model, batch = rollouts(scale, trained)
+        optimizer = torch.optim.SGD(model.parameters(), lr=1.0)
+        chosen = phase(space=space, samples=samples, advantage="mean")
+        settings = changed(scale.rl, micro_batch=micro_batch or 1, learning_rate=1.0, max_grad_norm=1e9)
+        if micro_batch:
+            learn(model, optimizer, batch, chosen, settings, start_token_id=1)
+        else:
+            total, objective = 0, 0.0
+            for row in range(16):
+                group = batch.rewards[row // 4 * 4 : row // 4 * 4 + 4]
+                advantage = batch.rewards[row] - group.mean()
+                if samples != "all" and not (advantage > 0 if samples == "positive" else advantage < 0):
+                    continue
+                prompt = batch.prompt_ids[row][batch.prompt_mask[row] == 1] if space == "post-train" else torch.tensor([1])
+                response = batch.response_ids[row][batch.response_mask[row] == 1]
+                logits = model(torch.cat([prompt, response])[None, :-1]).logits[0, len(prompt) - 1 :]
+                objective += advantage * logits.log_softmax(-1).gather(1, response[:, None]).sum()
+                total += len(response)
+            (-objective / total).backward()
+            optimizer.step()
+        results.append(torch.cat([p.detach().flatten() for p in model.parameters()]))
+    for result in results[:-1]:
+        torch.testing.assert_close(result, results[-1], atol=1e-5, rtol=0)
+
+
+def test_learn_applies_learning_rate_factor_and_loss_coefficient(scale, trained):
+    moved = {}
+    for name, values in {"plain": {}, "factor": {"learning_rate_factor": 0.5}, "coefficient": {"loss_coefficient": 0.25}}.items():
+        model, batch = rollouts(scale, trained)
+        before = [p.detach().clone() for p in model.parameters()]
+        optimizer = torch.optim.SGD(model.parameters(), lr=1.0)
+        settings = changed(scale.rl, max_grad_norm=1e9)
+        learn(model, optimizer, batch, phase(**values), settings, start_token_id=1)
+        moved[name] = torch.cat([(p.detach() - b).flatten() for p, b in zip(model.parameters(), before, strict=True)])
+    torch.testing.assert_close(moved["factor"], 0.5 * moved["plain"], atol=1e-6, rtol=1e-3)
+    torch.testing.assert_close(moved["coefficient"], 0.25 * moved["plain"], atol=1e-6, rtol=1e-3)
+
+
+def test_make_batch_pads_prompts_left_and_responses_right():
+    responses = [Response([5, 2], [-1.0, -2.0], 0.5, True), Response([6, 7, 8], [-1.0, -1.0, -1.0], 0.5, False)]
+    batch = make_batch([[1, 9], [1, 9, 9]], responses, [1.0, 0.0], 1, pad_token_id=0)
+    assert batch.prompt_ids.tolist() == [[0, 1, 9], [1, 9, 9]]
+    assert batch.prompt_mask.tolist() == [[0, 1, 1], [1, 1, 1]]
+    assert batch.response_ids.tolist() == [[5, 2, 0], [6, 7, 8]]
+    assert batch.response_mask.tolist() == [[1, 1, 0], [1, 1, 1]]
+    assert batch.old_logp.tolist() == [[-1, -2, 0], [-1, -1, -1]]
+    assert batch.group.tolist() == [0, 1]
+
+
+def test_rewards_are_those_of_the_texts(scale, trained):
+    policy = Run(scale, 0, trained / "model", read_problems(trained / "problems/dev.jsonl"))
+    table = policy.evaluate_dev(0)
+    problems = {problem.id: problem for problem in policy.dev}
+    expected = [local.is_correct(row.response, problems[row.problem]) for row in table.itertuples()]
+    assert table.score.tolist() == [float(value) for value in expected] and 0 < table.score.mean() < 1

@@ -1,0 +1,88 @@
+import pytest
+import torch
+from transformers import LlamaConfig, LlamaForCausalLM, Qwen2Config, Qwen2ForCausalLM, Qwen3Config, Qwen3ForCausalLM
+
+from prerl.model import LeanModel, load, response_logp
+from tests.helpers import random_batch
+
+COMMON = {"vocab_size": 61, "hidden_size": 48, "num_hidden_layers": 3, "intermediate_size": 80}
+
+
+def models():
+    qwen3 = {"num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 16}
+    return {
+        "qwen3": Qwen3ForCausalLM(Qwen3Config(**COMMON, **qwen3, tie_word_embeddings=True)),
+        "qwen3 untied, one kv head, wide heads": Qwen3ForCausalLM(
+            Qwen3Config(
+                **COMMON, num_attention_heads=6, num_key_value_heads=1, head_dim=20, tie_word_embeddings=False
+            )
+        ),
+        "llama": LlamaForCausalLM(
+            LlamaConfig(**COMMON, num_attention_heads=3, num_key_value_heads=3, tie_word_embeddings=True)
+        ),
+        "qwen2 with biases": Qwen2ForCausalLM(Qwen2Config(**COMMON, num_attention_heads=4, num_key_value_heads=2)),
+    }
+
+
+@pytest.fixture(params=["qwen3", "qwen3 untied, one kv head, wide heads", "llama", "qwen2 with biases"])
+def pair(request):
+    torch.manual_seed(0)
+    model = models()[request.param]
+    with torch.no_grad():  # norms and biases away from their initial ones and zeros
+        for name, parameter in model.named_parameters():
+            if "norm" in name or "bias" in name:
+                parameter.add_(0.3 * torch.randn_like(parameter))
+    return model.float().eval()
+
+
+def test_forward_equals_transformers(pair):
+    ids = torch.randint(0, 61, (4, 17))
+    lean = LeanModel(pair)
+    torch.testing.assert_close(lean.logits(lean.hidden(ids)), pair(ids).logits, atol=1e-5, rtol=1e-5)
+
+
+def test_gradient_equals_transformers(pair):
+    ids = torch.randint(0, 61, (3, 9))
+    gradients = []
+    for logits in (pair(ids).logits, None):
+        pair.zero_grad()
+        if logits is None:
+            lean = LeanModel(pair)
+            logits = lean.logits(lean.hidden(ids))
+        logits.log_softmax(-1)[..., 5].sum().backward()
+        gradients.append(torch.cat([p.grad.flatten() for p in pair.parameters()]))
+    torch.testing.assert_close(gradients[0], gradients[1], atol=1e-4, rtol=1e-4)
+
+
+@torch.inference_mode()
+def test_cache_and_left_padding_change_nothing(pair):
+    lean = LeanModel(pair)
+    rows = [torch.randint(3, 61, (n,)) for n in (4, 7, 6)]
+    pad = torch.tensor([7 - len(row) for row in rows])
+    ids = torch.stack([torch.cat([torch.zeros(int(p), dtype=torch.long), row]) for p, row in zip(pad, rows, strict=True)])
+    cache = lean.cache(3, 10)
+    hidden = [lean.hidden(ids, cache, pad)[:, -1]]
+    more = torch.randint(3, 61, (3, 3))
+    for t in range(3):
+        hidden.append(lean.hidden(more[:, t : t + 1], cache, pad)[:, 0])
+    logits = lean.logits(torch.stack(hidden, 1))  # (3, 4, vocabulary)
+    for index, row in enumerate(rows):
+        alone = pair(torch.cat([row, more[index]])[None]).logits[0, len(row) - 1 :]
+        torch.testing.assert_close(logits[index], alone, atol=1e-5, rtol=1e-5)
+
+
+def test_response_logp_for_prompts_of_any_length(pair):
+    batch = random_batch(torch.Generator().manual_seed(2), vocabulary=61)
+    logp = response_logp(LeanModel(pair), batch)
+    for row in range(len(batch.rewards)):
+        prompt = batch.prompt_ids[row][batch.prompt_mask[row] == 1]
+        response = batch.response_ids[row][batch.response_mask[row] == 1]
+        logits = pair(torch.cat([prompt, response])[None, :-1]).logits[0, len(prompt) - 1 :]
+        expected = logits.log_softmax(-1).gather(1, response[:, None])[:, 0]
+        torch.testing.assert_close(logp[row, : len(response)], expected, atol=1e-5, rtol=1e-5)
+
+
+def test_load_refuses_other_architectures(tmp_path):
+    (tmp_path / "config.json").write_text('{"model_type": "gpt2", "architectures": ["GPT2LMHeadModel"]}')
+    with pytest.raises(ValueError, match="gpt2"):
+        load(tmp_path)
