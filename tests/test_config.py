@@ -14,9 +14,7 @@ PAPER = ["grpo", "psr-rl", "nsr-rl", "prerl", "psr-prerl", "nsr-prerl", "dsrl", 
 
 def test_the_methods_of_the_paper(methods):
     assert set(PAPER) <= set(methods)
-    table = {
-        name: [(phase.space, phase.samples, phase.advantage) for phase in methods[name].phases] for name in PAPER
-    }
+    table = {name: [(phase.space, phase.samples, phase.advantage) for phase in methods[name].phases] for name in PAPER}
     grpo, nsr_prerl = ("post-train", "all", "std"), ("pre-train", "negative", "mean")
     assert table == {
         "grpo": [grpo],
@@ -66,7 +64,9 @@ BAD_SCALES = {
     "rl.stepz: unknown key": lambda data: data["rl"].update(stepz=1),
     "rl.steps: Input should be greater than 0": lambda data: data["rl"].update(steps=-1),
     "rl.group_size: Input should be greater than or equal to 2": lambda data: data["rl"].update(group_size=1),
-    "pretrain.learning_rate: Input should be a valid number": lambda data: data["pretrain"].update(learning_rate="fast"),
+    "pretrain.learning_rate: Input should be a valid number": lambda data: data["pretrain"].update(
+        learning_rate="fast"
+    ),
     "seeds: List should have at least 1 item": lambda data: data.update(seeds=[]),
     "seeds must be distinct": lambda data: data.update(seeds=[0, 0]),
     "model: Field required": lambda data: data.pop("model") and None,
@@ -87,10 +87,9 @@ def test_a_bad_scale_is_one_line_that_names_file_and_key(tmp_path, message):
 BAD_METHODS = {
     "methods.grpo: phases.0.space": lambda data: data["methods"]["grpo"]["phases"][0].update(space="prompt"),
     "methods.grpo: phases.0.color: unknown key": lambda data: data["methods"]["grpo"]["phases"][0].update(color=1),
-    "methods.dsrl: (top level): Value error, every phase but the last": lambda data: data["methods"]["dsrl"]["phases"][
-        0
-    ].pop("steps")
-    and None,
+    "methods.dsrl: (top level): Value error, every phase but the last": lambda data: (
+        data["methods"]["dsrl"]["phases"][0].pop("steps") and None
+    ),
     "defaults: unknown key": lambda data: "standards: {}\nmethods: {}",
     "methods: expected a mapping": lambda data: data.update(methods=["grpo"]),
     "phases.0.clip_low: Field required": lambda data: data["defaults"].pop("clip_low") and None,
@@ -131,7 +130,9 @@ def test_a_users_mistake_is_one_line_and_exit_code_2(tmp_path):
 def test_every_stage_documents_itself_without_torch():
     code = "import sys; from prerl.cli import app; from typer.testing import CliRunner; r = CliRunner()\n"
     for stage in ("problems", "base", "train", "evaluate", "align", "summarize", "tables", "figures"):
-        code += f"out = r.invoke(app, ['{stage}', '--help']); assert out.exit_code == 0 and '--out' in out.output, out\n"
+        code += (
+            f"out = r.invoke(app, ['{stage}', '--help']); assert out.exit_code == 0 and '--out' in out.output, out\n"
+        )
     code += "assert 'torch' not in sys.modules"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env={"COLUMNS": "200"})
     assert result.returncode == 0, result.stderr

@@ -97,7 +97,7 @@ def test_drawn_problems_keep_to_their_split_and_shape():
     for count in (3, 4):
         for problem in (draw(rng, count, 9, "dev") for _ in range(50)):
             assert problem.split == "dev" and len(set(problem.numbers)) == count
-            assert 1 <= min(problem.numbers) and max(problem.numbers) <= 9 and solutions(problem)
+            assert min(problem.numbers) >= 1 and max(problem.numbers) <= 9 and solutions(problem)
     assert all(len(set(problem.numbers)) == 2 and solutions(problem) for problem in doubled(rng, 9, 50))
 
 

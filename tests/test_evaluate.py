@@ -49,7 +49,7 @@ def test_missing_benchmarks_are_a_users_error(scale, trained, tmp_path):
     unknown = changed(scale, evaluation=changed(scale.evaluation, benchmarks={"riddles": 2}))
     with pytest.raises(UserError, match="riddles"):
         evaluate(unknown, trained / "model", tmp_path, TASKS, tmp_path)
-    with pytest.raises(UserError, match="countdown.jsonl: not found"):
+    with pytest.raises(UserError, match=r"countdown\.jsonl: not found"):
         evaluate(scale, trained / "model", tmp_path, TASKS, tmp_path)
 
 

@@ -89,7 +89,7 @@ def test_a_warm_up_of_s_steps_makes_exactly_s_updates(scale, methods, trained, t
 def test_a_run_without_signal_skips_counts_and_stops(scale, methods, trained, tmp_path, monkeypatch):
     monkeypatch.setattr(local, "is_correct", lambda response, problem: False)
     scale = changed(scale, rl=changed(scale.rl, stop_after_skipped=4))
-    log, dev, weights, record = run(scale, methods, trained, tmp_path)
+    log, dev, _, record = run(scale, methods, trained, tmp_path)
     assert log.skipped.tolist() == [True] * 4
     assert record["skipped_updates"] == 4 and record["stopped_without_signal"]
     base = load_file(trained / "model/model.safetensors")
@@ -146,7 +146,9 @@ def test_learn_equals_a_plain_step_for_any_micro_batch(scale, trained, space, sa
                 advantage = batch.rewards[row] - group.mean()
                 if samples != "all" and not (advantage > 0 if samples == "positive" else advantage < 0):
                     continue
-                prompt = batch.prompt_ids[row][batch.prompt_mask[row] == 1] if space == "post-train" else torch.tensor([1])
+                prompt = (
+                    batch.prompt_ids[row][batch.prompt_mask[row] == 1] if space == "post-train" else torch.tensor([1])
+                )
                 response = batch.response_ids[row][batch.response_mask[row] == 1]
                 logits = model(torch.cat([prompt, response])[None, :-1]).logits[0, len(prompt) - 1 :]
                 objective += advantage * logits.log_softmax(-1).gather(1, response[:, None]).sum()
@@ -160,7 +162,11 @@ def test_learn_equals_a_plain_step_for_any_micro_batch(scale, trained, space, sa
 
 def test_learn_applies_learning_rate_factor_and_loss_coefficient(scale, trained):
     moved = {}
-    for name, values in {"plain": {}, "factor": {"learning_rate_factor": 0.5}, "coefficient": {"loss_coefficient": 0.25}}.items():
+    for name, values in {
+        "plain": {},
+        "factor": {"learning_rate_factor": 0.5},
+        "coefficient": {"loss_coefficient": 0.25},
+    }.items():
         model, batch = rollouts(scale, trained)
         before = [p.detach().clone() for p in model.parameters()]
         optimizer = torch.optim.SGD(model.parameters(), lr=1.0)

@@ -13,9 +13,7 @@ def models():
     return {
         "qwen3": Qwen3ForCausalLM(Qwen3Config(**COMMON, **qwen3, tie_word_embeddings=True)),
         "qwen3 untied, one kv head, wide heads": Qwen3ForCausalLM(
-            Qwen3Config(
-                **COMMON, num_attention_heads=6, num_key_value_heads=1, head_dim=20, tie_word_embeddings=False
-            )
+            Qwen3Config(**COMMON, num_attention_heads=6, num_key_value_heads=1, head_dim=20, tie_word_embeddings=False)
         ),
         "llama": LlamaForCausalLM(
             LlamaConfig(**COMMON, num_attention_heads=3, num_key_value_heads=3, tie_word_embeddings=True)
@@ -59,7 +57,9 @@ def test_cache_and_left_padding_change_nothing(pair):
     lean = LeanModel(pair)
     rows = [torch.randint(3, 61, (n,)) for n in (4, 7, 6)]
     pad = torch.tensor([7 - len(row) for row in rows])
-    ids = torch.stack([torch.cat([torch.zeros(int(p), dtype=torch.long), row]) for p, row in zip(pad, rows, strict=True)])
+    ids = torch.stack(
+        [torch.cat([torch.zeros(int(p), dtype=torch.long), row]) for p, row in zip(pad, rows, strict=True)]
+    )
     cache = lean.cache(3, 10)
     hidden = [lean.hidden(ids, cache, pad)[:, -1]]
     more = torch.randint(3, 61, (3, 3))

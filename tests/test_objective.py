@@ -64,7 +64,13 @@ def test_unknown_names_are_errors():
 
 def test_ratio_is_clipped_only_where_that_lowers_the_objective():
     old = torch.zeros(1, 1)
-    for advantage, ratio, expected in [(1, 2.0, -1.2), (1, 0.5, -0.5), (-1, 0.5, 0.8), (-1, 2.0, 2.0), (-1, 99.0, 10.0)]:
+    for advantage, ratio, expected in [
+        (1, 2.0, -1.2),
+        (1, 0.5, -0.5),
+        (-1, 0.5, 0.8),
+        (-1, 2.0, 2.0),
+        (-1, 99.0, 10.0),
+    ]:
         logp = torch.full((1, 1), ratio).log()
         loss = clipped_loss(logp, old, torch.tensor([float(advantage)]), torch.ones(1, 1), 0.2, 0.2)
         assert float(loss) == pytest.approx(expected, rel=1e-5), (advantage, ratio)

@@ -7,7 +7,7 @@ from prerl.errors import UserError
 from prerl.fingerprint import fingerprint
 
 # Jobs find the `prerl` command of this Python also when its environment is not activated.
-os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+os.environ.update(PATH=os.pathsep.join([str(Path(sys.executable).parent), *os.get_exec_path()]))
 
 SCALE_FILE = f"workflow/scales/{config.get('scale', 'tiny')}.yaml"
 RESULTS = f"results/{config.get('scale', 'tiny')}"
@@ -22,7 +22,7 @@ except UserError as error:
 
 
 def settings(*keys):
-    """Sections of the scale that a rule depends on: a change of any other reruns nothing."""
+    """Sections of the scale that a job depends on; a change of any other section reruns nothing."""
     return SCALE.model_dump(include=set(keys))
 
 

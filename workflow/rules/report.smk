@@ -31,7 +31,7 @@ rule summary:
         "../envs/prerl.yaml"
     params:
         scale=SCALE_FILE,
-        results=RESULTS,
+        results=lambda w, output: str(Path(output[0]).parents[1]),
         out=subpath(output[0], parent=True),
         settings=settings("description", "methods", "seeds", "rl", "analysis"),
         code=fingerprint("prerl.summary"),

@@ -1,0 +1,229 @@
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from prerl.behaviour import count, load_lexicon
+from prerl.config import load_scale
+from prerl.errors import UserError
+from prerl.figures import FIGURES, draw_figures
+from prerl.metrics import pass_at_k
+from prerl.summary import summarize
+from prerl.tables import TABLES, Tables, interval, latex, write_tables
+from tests.helpers import ROOT, SMOKE_FILE, changed
+
+LEXICON = ROOT / "workflow/lexicons/countdown.yaml"
+TEXTS = ["a yes . answer 1", "no . but try b", "wait , let me check : no . alternatively , try c but d", ""]
+
+
+def test_the_lexicon_counts_whole_words():
+    counts = count(pd.Series([*TEXTS, "butter await waits"]), load_lexicon(LEXICON))
+    assert counts.transition.tolist() == [0, 1, 2, 0, 0]
+    assert counts.reflection.tolist() == [0, 0, 1, 0, 0]
+
+
+def test_a_bad_lexicon_is_a_users_error(tmp_path):
+    path = tmp_path / "lexicon.yaml"
+    path.write_text("reflection: [wait, no]\n")  # YAML reads no as a truth value
+    with pytest.raises(UserError, match="reflection"):
+        load_lexicon(path)
+
+
+def responses(rng, accuracy, names, repeats, **columns):
+    """A table of responses as the stages write it."""
+    size = len(names) * repeats
+    return pd.DataFrame(
+        {
+            **columns,
+            "problem": np.repeat(names, repeats),
+            "sample": np.tile(np.arange(repeats), len(names)),
+            "response": rng.choice(TEXTS, size),
+            "tokens": rng.integers(5, 50, size),
+            "entropy": rng.random(size),
+            "finished": True,
+            "score": (rng.random(size) < accuracy).astype(float),
+        }
+    )
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory, methods):
+    """Results of a small study with known accuracies: GRPO learns; the second seed of NSR-PreRL collapses and stops."""
+    results, rng = tmp_path_factory.mktemp("results") / "made-up", np.random.default_rng(0)
+    scale = load_scale(SMOKE_FILE)
+    names = [f"p{index}" for index in range(20)]
+    benchmarks = scale.evaluation.benchmarks
+
+    def write_run(path, accuracy):
+        path.mkdir(parents=True)
+        tables = [responses(rng, accuracy, names, n, benchmark=name) for name, n in benchmarks.items()]
+        pd.concat(tables, ignore_index=True).to_parquet(path / "samples.parquet")
+        (path / "evaluate.json").write_text(json.dumps({"wall_seconds": 1.0, "peak_memory_bytes": 10}))
+
+    write_run(results / "base", 0.3)
+    (results / "base/run.json").write_text(json.dumps({"parameters": 1000}))
+    rollouts = pd.DataFrame(
+        {
+            "rollout": np.repeat(np.arange(40), 2),
+            "problem": np.repeat(np.arange(5), 16).astype(str),
+            "part": ["all", "body"] * 40,
+            "correct": np.repeat(rng.random(40) < 0.5, 2),
+            "tokens": 30,
+            "inner_product": rng.normal(1, 1, 80),
+            "cosine": rng.uniform(-0.2, 1, 80),
+            "norm_post_train": 1.0,
+            "norm_pre_train": 2.0,
+        }
+    )
+    rollouts.to_parquet(results / "base/alignment.parquet")
+    curve = {"grpo": [0.3, 0.4, 0.5, 0.6, 0.7], "nsr-prerl": [0.3, 0.35, 0.0], "dsrl": [0.3, 0.3, 0.4, 0.5, 0.6]}
+    for method, accuracies in curve.items():
+        for seed in scale.seeds:
+            path = results / method / f"seed{seed}"
+            write_run(path, max(accuracies))
+            steps = [responses(rng, a, names, 4, step=5 * index) for index, a in enumerate(accuracies)]
+            pd.concat(steps, ignore_index=True).to_parquet(path / "dev.parquet")
+            record = {
+                "selected_step": 5,
+                "updates": 5 * (len(accuracies) - 1),
+                "skipped_updates": 2,
+                "wall_seconds": 3.0,
+                "tokens": 100,
+                "peak_memory_bytes": 20,
+            }
+            (path / "run.json").write_text(json.dumps(record))
+    summarize(scale, list(methods), load_lexicon(LEXICON), results, results / "summary")
+    return results
+
+
+def read(study, name):
+    return pd.read_parquet(study / f"summary/{name}.parquet")
+
+
+def test_scores_are_those_of_the_samples(study):
+    scores = read(study, "scores")
+    assert list(dict.fromkeys(scores.method)) == ["base", "grpo", "nsr-prerl", "dsrl"]
+    rows = pd.concat(pd.read_parquet(study / f"grpo/seed{seed}/samples.parquet") for seed in (0, 1))
+    rows = rows[rows.benchmark == "countdown-hard"]
+    row = scores[(scores.method == "grpo") & (scores.benchmark == "countdown-hard")].set_index(["metric", "k"])
+    average = row.loc[("avg", 8)]
+    assert average.estimate == pytest.approx(rows.score.mean()) and (average.n, average.seeds) == (8, 2)
+    assert average.low < average.estimate < average.high and average.problems == 20
+    seed0 = pd.read_parquet(study / "grpo/seed0/samples.parquet").query("benchmark == 'countdown-hard'")
+    seed1 = pd.read_parquet(study / "grpo/seed1/samples.parquet").query("benchmark == 'countdown-hard'")
+    solved = [pass_at_k(8, int(c), 4) for run in (seed0, seed1) for c in run.groupby("problem").score.sum()]
+    assert row.loc[("pass", 4)].estimate == pytest.approx(np.mean(solved))
+    assert row.loc[("pass", 1)].estimate == pytest.approx(average.estimate)
+    assert [k for metric, k in row.index if metric == "pass"] == [1, 2, 4, 8]
+
+
+def test_behaviour_rates_are_counts_over_responses_and_tokens(study):
+    rows = pd.read_parquet(study / "base/samples.parquet").query("benchmark == 'countdown'")
+    words = rows.response.str.count(r"\bbut\b|\balternatively\b").sum()
+    table = read(study, "behaviour").query(
+        "method == 'base' and benchmark == 'countdown' and behaviour == 'transition'"
+    )
+    rates = table.set_index("per").estimate
+    assert rates["response"] == pytest.approx(words / len(rows))
+    assert rates["1k tokens"] == pytest.approx(1000 * words / rows.tokens.sum())
+
+
+def test_a_stopped_run_keeps_its_last_values_on_the_curve(study):
+    curves, seeds = read(study, "curves"), read(study, "seeds")
+    accuracy = curves[(curves.method == "nsr-prerl") & (curves.quantity == "accuracy")].set_index("step")
+    assert accuracy.index.tolist() == [0, 5, 10, 15, 20]
+    assert accuracy.estimate[10] == accuracy.estimate[15] == accuracy.estimate[20] == 0
+    dev = pd.read_parquet(study / "grpo/seed1/dev.parquet")
+    row = seeds.query("method == 'grpo' and quantity == 'accuracy' and seed == 1 and step == 15")
+    assert row.estimate.item() == pytest.approx(dev[dev.step == 15].score.mean())
+    entropy = curves.query("method == 'dsrl' and quantity == 'entropy' and step == 0").estimate.item()
+    both = pd.concat(pd.read_parquet(study / f"dsrl/seed{seed}/dev.parquet").query("step == 0") for seed in (0, 1))
+    assert entropy == pytest.approx(np.average(both.entropy, weights=both.tokens))
+
+
+def test_collapse_is_recorded(study):
+    runs = read(study, "runs").set_index(["method", "seed"])
+    assert runs.collapsed["nsr-prerl"].all() and not runs.collapsed["grpo"].any()
+    assert (runs.skipped_updates == 2).all() and (runs.peak_memory_bytes == 20).all()
+
+
+def test_alignment_summary(study):
+    rollouts, rows = read(study, "rollouts"), read(study, "alignment")
+    chosen = rollouts[(rollouts.part == "body") & ~rollouts.correct]
+    row = rows.query("part == 'body' and not correct and quantity == 'negative'").iloc[0]
+    assert row.estimate == pytest.approx((chosen.inner_product < 0).mean()) and row.rollouts == len(chosen)
+    product = rows.query("part == 'body' and not correct and quantity == 'inner_product'").iloc[0]
+    assert product.estimate == pytest.approx(chosen.inner_product.mean())
+    assert product.minimum == pytest.approx(chosen.inner_product.min())
+
+
+def test_runs_on_other_problems_are_not_compared(study, tmp_path, methods):
+    import shutil
+
+    other = tmp_path / "made-up"
+    shutil.copytree(study, other)
+    path = other / "grpo/seed1/samples.parquet"
+    pd.read_parquet(path).replace({"problem": {"p3": "q3"}}).to_parquet(path)
+    with pytest.raises(RuntimeError, match="same problems"):
+        summarize(load_scale(SMOKE_FILE), list(methods), load_lexicon(LEXICON), other, tmp_path / "summary")
+
+
+def test_tables_say_what_the_summaries_say(study, methods, tmp_path):
+    write_tables(study / "summary", methods, tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {
+        f"{n}.{kind}" for n in TABLES for kind in ("csv", "md", "tex")
+    }
+    scores = read(study, "scores")
+    row = next(scores.query("method == 'dsrl' and benchmark == 'countdown' and metric == 'avg'").itertuples())
+    markdown, tex = (tmp_path / "accuracy.md").read_text(), (tmp_path / "accuracy.tex").read_text()
+    line = next(line for line in markdown.splitlines() if line.startswith("| DSRL"))
+    assert interval(row, 3) in line and "countdown avg@4" in markdown and "95 % bootstrap" in markdown
+    assert r"\toprule" in tex and "DSRL" in tex and r"95 \% bootstrap" in tex
+    assert "1 of 2" not in (tmp_path / "runs.md").read_text() and "2 of 2" in (tmp_path / "runs.md").read_text()
+    numbers = pd.read_csv(tmp_path / "pass_at_k.csv")
+    assert sorted(numbers[numbers.benchmark == "countdown-hard"].k.unique()) == [1, 2, 4, 8]
+    missing = (tmp_path / "pass_at_k.md").read_text()
+    assert "pass@4" in missing and "pass@16" not in missing
+
+
+def test_latex_escapes():
+    tex = latex(pd.DataFrame({"A_b": ["50 % & more"], "x": ["–"]}), "100 % sure", "tab:x")
+    assert r"A\_b" in tex and r"50 \% \& more" in tex and r"100 \% sure" in tex
+
+
+def test_pivot_marks_what_is_missing(study, methods):
+    data = Tables(study / "summary", methods)
+    rows = data.read("scores").query("metric == 'pass' and k in [4, 8]")
+    wide = data.pivot(rows.assign(head=rows.k.astype(str)), ["benchmark", "method"], "head")
+    assert wide[wide.Benchmark == "countdown"]["8"].tolist() == ["–"] * 4
+    assert wide[wide.Benchmark == "countdown"].Method.tolist() == ["Base", "GRPO", "NSR-PreRL", "DSRL"]
+
+
+def test_figures_in_three_formats_and_the_same_bytes_again(study, methods, tmp_path):
+    for name in ("a", "b"):
+        draw_figures(study / "summary", methods, tmp_path / name)
+    files = {path.name for path in (tmp_path / "a").iterdir()}
+    assert files == {f"{name}.{kind}" for name in FIGURES for kind in ("svg", "pdf", "png")}
+    for file in files:
+        assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes(), file
+        assert (tmp_path / "a" / file).stat().st_size > 4_000
+    assert b"/Type3" not in (tmp_path / "a/learning_curves.pdf").read_bytes()
+
+
+def test_a_new_method_gets_a_panel_of_its_own(study, methods, tmp_path):
+    import shutil
+
+    from prerl.figures import Figures
+
+    shutil.copytree(study / "summary", tmp_path / "summary")
+    path = tmp_path / "summary/scale.json"
+    scale = json.loads(path.read_text())
+    path.write_text(json.dumps({**scale, "methods": [*scale["methods"], "mine"]}))
+    for name in ("curves", "seeds"):
+        table = read(study, name)
+        mine = table[table.method == "grpo"].assign(method="mine")
+        pd.concat([table, mine]).to_parquet(tmp_path / f"summary/{name}.parquet")
+    named = {**methods, "mine": changed(methods["grpo"], label="Mine")}
+    drawn = FIGURES["learning_curves"](Figures(tmp_path / "summary", named))
+    assert len(drawn.axes) == 4 and "Mine" in [text.get_text() for text in drawn.legends[0].get_texts()]

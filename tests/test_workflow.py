@@ -1,0 +1,64 @@
+"""The DAG itself: it is planned, not run, here; `.ci/run` runs the smoke scale through it."""
+
+import re
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+from prerl.config import load_scale
+from prerl.figures import FIGURES
+from prerl.tables import TABLES
+from tests.helpers import ROOT
+
+
+@pytest.fixture(scope="module")
+def checkout(tmp_path_factory):
+    """A copy of what Snakemake reads, so that no results of the checkout count."""
+    copy = tmp_path_factory.mktemp("checkout")
+    shutil.copytree(ROOT / "workflow", copy / "workflow")
+    shutil.copy(ROOT / "Snakefile", copy)
+    return copy
+
+
+def snakemake(checkout, *arguments):
+    command = [sys.executable, "-m", "snakemake", "--cores", "2", *arguments]
+    return subprocess.run(command, cwd=checkout, capture_output=True, text=True)
+
+
+def planned(output):
+    """Rule -> number of jobs, from Snakemake's table of job statistics."""
+    return {rule: int(jobs) for rule, jobs in re.findall(r"^(\w+) +(\d+)$", output, re.MULTILINE)}
+
+
+@pytest.mark.parametrize("name", ["tiny", "smoke"])
+def test_the_plan_has_a_job_a_method_and_seed(checkout, name):
+    result = snakemake(checkout, "--dry-run", "--quiet", "rules", "--config", f"scale={name}")
+    assert result.returncode == 0, result.stderr
+    scale = load_scale(ROOT / f"workflow/scales/{name}.yaml")
+    runs = len(scale.methods) * len(scale.seeds)
+    jobs = planned(result.stdout)
+    assert jobs.pop("total") == sum(jobs.values())
+    once = dict.fromkeys(("all", "problems", "base", "align", "summary", "tables", "figures"), 1)
+    assert jobs == {**once, "train": runs, "evaluate": runs + 1}
+
+
+def test_the_rules_name_every_table_and_figure(checkout):
+    listed = snakemake(checkout, "--dry-run", "--quiet", "rules", "--summary").stdout
+    for name in FIGURES:
+        assert f"results/tiny/figures/{name}.svg" in listed
+    for name in TABLES:
+        assert f"results/tiny/tables/{name}.tex" in listed
+
+
+def test_a_bad_configuration_stops_before_any_job(checkout):
+    assert "scales/none.yaml: cannot be read" in snakemake(checkout, "-n", "--config", "scale=none").stderr
+    broken = checkout / "workflow/scales/broken.yaml"
+    broken.write_text((checkout / "workflow/scales/smoke.yaml").read_text().replace("grpo,", "grpoo,"))
+    assert "no method 'grpoo'" in snakemake(checkout, "-n", "--config", "scale=broken").stderr
+
+
+def test_snakemake_lint_is_clean(checkout):
+    result = snakemake(checkout, "--lint")
+    assert result.returncode == 0 and "Congratulations" in result.stderr + result.stdout, result.stdout + result.stderr
