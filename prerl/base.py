@@ -19,6 +19,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast, Qwen3Config, 
 
 from prerl.checkpoint import Checkpoints
 from prerl.config import Architecture, Pretrain, Scale
+from prerl.fingerprint import fingerprint
 from prerl.model import LeanModel
 from prerl.problems.corpus import VOCABULARY, Habits, document
 from prerl.records import RunRecord, stream, write, write_table
@@ -95,7 +96,7 @@ def pretrain(scale: Scale, out: Path) -> None:
     optimizer = torch.optim.AdamW(
         model.parameters(), lr=settings.learning_rate, betas=(0.9, 0.95), weight_decay=settings.weight_decay, fused=True
     )
-    checkpoints = Checkpoints(out / "checkpoints", record.data["config"])
+    checkpoints = Checkpoints(out / "checkpoints", record.data["config"] | {"code": fingerprint(__name__)})
     done, log = checkpoints.resume(model, optimizer)
     tokens, start = 0, time.monotonic()
     for step, ids in enumerate(batches(scale, encode, done), start=done):
