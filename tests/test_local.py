@@ -13,7 +13,7 @@ from prerl.problems.sets import read_problems
 from prerl.sampler import Response, Sampling, sample
 from tests.helpers import changed
 
-TIMING = ["generate_seconds", "update_seconds"]
+TIMING = ["generate_seconds", "update_seconds", "tokens_per_second", "seconds_left"]
 
 
 def run(scale, methods, trained, out, name="grpo", seed=0):

@@ -45,22 +45,22 @@ def train(scale: Scale, method_name: str, method: Method, seed: int, base: Path,
     inputs = {"base": sha256(base / "model.safetensors"), "dev": sha256(dev), "code": fingerprint(__name__)}
     checkpoints = Checkpoints(out / "checkpoints", config | inputs)
     done, log = checkpoints.resume(run.model, run.optimizer)
-    print_progress = Progress(f"{method_name} seed {seed}", scale.rl.steps, done)
+    progress = Progress(f"{method_name} seed {seed}", scale.rl.steps, done)
     if not log:
         scores = run.evaluate_dev(0)
-        print_progress.dev(0, scores)
+        progress.dev(0, scores)
         checkpoints.save(0, run.model, run.tokenizer, run.optimizer, log, scores)
     for step in range(done + 1, scale.rl.steps + 1):
         if stopped(log, scale.rl.stop_after_skipped):
             break
         index, phase = method.phase_at(step)
         row = run.update(step, phase)
-        log.append({"step": step, "phase": index, **row})
-        print_progress.step(log[-1])
+        log.append({"step": step, "phase": index, **row, **progress.pace(step, row)})
+        progress.step(log[-1])
         last = step == scale.rl.steps or stopped(log, scale.rl.stop_after_skipped)
         if step % scale.rl.checkpoint_every == 0 or last:
             scores = run.evaluate_dev(step)
-            print_progress.dev(step, scores)
+            progress.dev(step, scores)
             checkpoints.save(step, run.model, run.tokenizer, run.optimizer, log, scores)
     dev_table = checkpoints.tables()
     accuracy = dev_table[dev_table.step > 0].groupby("step").score.mean()
@@ -101,7 +101,12 @@ class Run:
         )
 
     def update(self, step: int, phase: Phase) -> dict[str, Any]:
-        """One online update; returns its row of the log."""
+        """One online update; returns its row of the log, over the batch just sampled (on problems of the train split).
+
+        reward, finished, used_samples and skipped are shares, counts and flags of responses; response_tokens is their
+        mean length, entropy their mean nats a token; grad_norm is taken before clipping; sampler_gap, in nats, is the
+        largest difference of a token's log-probability between sampler and update (post-train space only).
+        """
         start = time.monotonic()
         rng = random.Random(stream(self.seed, "problems", step))
         problems = [draw(rng, RL_NUMBERS, self.largest_number, "train") for _ in range(self.rl.prompts_per_step)]
@@ -228,15 +233,20 @@ class Progress:
     def __init__(self, name: str, steps: int, done: int) -> None:
         self.name, self.steps, self.done, self.start = name, steps, done, time.monotonic()
 
-    def step(self, row: dict[str, Any]) -> None:
+    def pace(self, step: int, row: dict[str, Any]) -> dict[str, float]:
+        """Speed of the update in a row of the log, and the time left at the pace since the start of this process."""
         elapsed = time.monotonic() - self.start
-        left = elapsed / (row["step"] - self.done) * (self.steps - row["step"])
-        speed = row["tokens"] / (row["generate_seconds"] + row["update_seconds"])
+        return {
+            "tokens_per_second": row["tokens"] / (row["generate_seconds"] + row["update_seconds"]),
+            "seconds_left": elapsed / (step - self.done) * (self.steps - step),
+        }
+
+    def step(self, row: dict[str, Any]) -> None:
         note = "  no signal: update skipped" if row["skipped"] else ""
         print(
             f"{self.name}  step {row['step']}/{self.steps}  reward {row['reward']:.3f}  length "
-            f"{row['response_tokens']:.1f}  entropy {row['entropy']:.3f}  {speed:,.0f} tokens/s  "
-            f"{left:.0f} s left{note}",
+            f"{row['response_tokens']:.1f}  entropy {row['entropy']:.3f}  {row['tokens_per_second']:,.0f} tokens/s  "
+            f"{row['seconds_left']:.0f} s left{note}",
             file=sys.stderr,
             flush=True,
         )
