@@ -13,7 +13,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, NullLocator, ScalarFormatter
 
 from prerl.config import Method
-from prerl.records import read_json, write
+from prerl.records import write
+from prerl.study import Study
 
 STYLE = {
     "font.family": "sans-serif",
@@ -86,19 +87,14 @@ def save(drawn: Figure, path: Path, kind: str, metadata: dict | None) -> None:
     write(path, lambda partial: drawn.savefig(partial, format=kind, dpi=220, metadata=metadata))
 
 
-class Figures:
+class Figures(Study):
     """The summaries of a scale, and how each method looks."""
 
     def __init__(self, summary: Path, methods: dict[str, Method]) -> None:
-        self.summary = summary
-        self.scale = read_json(summary / "scale.json")
-        self.labels = {"base": "Base"} | {name: methods[name].label for name in self.scale["methods"]}
+        super().__init__(summary, methods)
         extra = [name for name in self.labels if name not in LOOKS]
         self.looks = LOOKS | {name: OTHERS[index % len(OTHERS)] for index, name in enumerate(extra)}
         self.extra = extra
-
-    def read(self, name: str) -> pd.DataFrame:
-        return pd.read_parquet(self.summary / f"{name}.parquet")
 
     def present(self, names: list[str]) -> list[str]:
         """Those of the methods that this scale has."""

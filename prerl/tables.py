@@ -6,12 +6,13 @@ from pathlib import Path
 import pandas as pd
 
 from prerl.config import Method
-from prerl.records import read_json, write_text
+from prerl.records import write_text
+from prerl.study import Study
 
-TABLES: dict[str, Callable[["Tables"], tuple[pd.DataFrame, pd.DataFrame]]] = {}
+TABLES: dict[str, Callable[[Study], tuple[pd.DataFrame, pd.DataFrame]]] = {}
 
 
-def table(function: Callable[["Tables"], tuple[pd.DataFrame, pd.DataFrame]]) -> Callable:
+def table(function: Callable[[Study], tuple[pd.DataFrame, pd.DataFrame]]) -> Callable:
     """Registers a table under its function's name: (all numbers, what is printed)."""
     TABLES[function.__name__] = function
     return function
@@ -19,9 +20,9 @@ def table(function: Callable[["Tables"], tuple[pd.DataFrame, pd.DataFrame]]) -> 
 
 def write_tables(summary: Path, methods: dict[str, Method], out: Path) -> None:
     """Writes out/NAME.csv, .md and .tex for every table below."""
-    data = Tables(summary, methods)
+    study = Study(summary, methods)
     for name, make in TABLES.items():
-        numbers, printed = make(data)
+        numbers, printed = make(study)
         caption = " ".join(make.__doc__.split())
         write_text(out / f"{name}.csv", numbers.to_csv(index=False))
         write_text(out / f"{name}.md", f"{caption}\n\n{printed.to_markdown(index=False, disable_numparse=True)}\n")
@@ -36,28 +37,16 @@ def latex(printed: pd.DataFrame, caption: str, label: str) -> str:
     return style.to_latex(hrules=True, column_format=columns, caption=caption, label=label, position="t")
 
 
-class Tables:
-    """The summaries of a scale, and how methods are called and ordered in print."""
-
-    def __init__(self, summary: Path, methods: dict[str, Method]) -> None:
-        self.summary = summary
-        self.scale = read_json(summary / "scale.json")
-        self.labels = {"base": "Base"} | {name: methods[name].label for name in self.scale["methods"]}
-        self.methods = methods
-
-    def read(self, name: str) -> pd.DataFrame:
-        return pd.read_parquet(self.summary / f"{name}.parquet")
-
-    def pivot(self, rows: pd.DataFrame, index: list[str], columns: str, digits: int = 3) -> pd.DataFrame:
-        """Estimates with intervals as text; methods by label and in order."""
-        cells = rows.assign(text=[interval(row, digits) for row in rows.itertuples()])
-        order = list(dict.fromkeys(rows[columns]))
-        wide = cells.pivot(index=index, columns=columns, values="text")[order].fillna("–").reset_index()
-        position = {name: place for place, name in enumerate(self.labels)}
-        wide = wide.sort_values(index, key=lambda column: column.map(position) if column.name == "method" else column)
-        wide = wide.assign(method=wide.method.map(self.labels))
-        wide.columns = [str(column).capitalize() if column in index else str(column) for column in wide.columns]
-        return wide
+def pivot(study: Study, rows: pd.DataFrame, index: list[str], columns: str, digits: int = 3) -> pd.DataFrame:
+    """Estimates with intervals as text; methods by label and in order."""
+    cells = rows.assign(text=[interval(row, digits) for row in rows.itertuples()])
+    order = list(dict.fromkeys(rows[columns]))
+    wide = cells.pivot(index=index, columns=columns, values="text")[order].fillna("–").reset_index()
+    position = {name: place for place, name in enumerate(study.labels)}
+    wide = wide.sort_values(index, key=lambda column: column.map(position) if column.name == "method" else column)
+    wide = wide.assign(method=wide.method.map(study.labels))
+    wide.columns = [str(column).capitalize() if column in index else str(column) for column in wide.columns]
+    return wide
 
 
 def interval(row: tuple, digits: int) -> str:
@@ -65,60 +54,60 @@ def interval(row: tuple, digits: int) -> str:
 
 
 @table
-def methods(data: Tables) -> tuple[pd.DataFrame, pd.DataFrame]:
+def methods(study: Study) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The methods: in which space each phase updates, on which samples, with which advantage, for how many updates."""
     rows = [
         {
-            "Method": data.labels[name],
+            "Method": study.labels[name],
             "Phase": str(number),
             "Space": phase.space,
             "Samples": phase.samples,
             "Advantage": phase.advantage,
             "Updates": str(phase.steps) if phase.steps else "to the end",
         }
-        for name in data.scale["methods"]
-        for number, phase in enumerate(data.methods[name].phases, start=1)
+        for name in study.scale["methods"]
+        for number, phase in enumerate(study.methods[name].phases, start=1)
     ]
     return pd.DataFrame(rows), pd.DataFrame(rows)
 
 
 @table
-def accuracy(data: Tables) -> tuple[pd.DataFrame, pd.DataFrame]:
+def accuracy(study: Study) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Accuracy (avg@n) on the test benchmarks of the checkpoint selected on dev, with 95 % bootstrap intervals over
     seeds and problems.
     """
-    scores = data.read("scores")
+    scores = study.read("scores")
     rows = scores[scores.metric == "avg"]
-    heads = rows.assign(head=[f"{row.benchmark} avg@{row.n}" for row in rows.itertuples()])
-    return rows, data.pivot(heads, ["method"], "head")
+    heads = rows.assign(head=[f"{row.benchmark}, avg@{row.n}, {row.problems} problems" for row in rows.itertuples()])
+    return rows, pivot(study, heads, ["method", "seeds"], "head")
 
 
 @table
-def pass_at_k(data: Tables) -> tuple[pd.DataFrame, pd.DataFrame]:
+def pass_at_k(study: Study) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Unbiased pass@k on the test benchmarks, with 95 % bootstrap intervals over seeds and problems."""
-    scores = data.read("scores")
+    scores = study.read("scores")
     rows = scores[scores.metric == "pass"]
     some = rows[rows.k.isin([1, 4, 16, 64])]
     heads = some.assign(head=[f"pass@{k}" for k in some.k]).sort_values("k", kind="stable")
-    return rows, data.pivot(heads, ["benchmark", "method"], "head")
+    return rows, pivot(study, heads, ["benchmark", "method", "seeds"], "head")
 
 
 @table
-def behaviour(data: Tables) -> tuple[pd.DataFrame, pd.DataFrame]:
+def behaviour(study: Study) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Transition and reflection words in responses to the test benchmarks, with 95 % bootstrap intervals over seeds
     and problems.
     """
-    rows = data.read("behaviour")
+    rows = study.read("behaviour")
     heads = rows.assign(head=[f"{row.behaviour} per {row.per}" for row in rows.itertuples()])
-    return rows, data.pivot(heads, ["benchmark", "method"], "head", digits=2)
+    return rows, pivot(study, heads, ["benchmark", "method", "seeds"], "head", digits=2)
 
 
 @table
-def alignment(data: Tables) -> tuple[pd.DataFrame, pd.DataFrame]:
+def alignment(study: Study) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Gradients of log P(y) and log P(y|x) on single rollouts of the base; body leaves out the tokens that restate the
     problem. Intervals: 95 % bootstrap over problems.
     """
-    rows = data.read("alignment")
+    rows = study.read("alignment")
     printed = [
         {
             "Tokens": part,
@@ -139,18 +128,18 @@ def pick(rows: pd.DataFrame, quantity: str) -> tuple:
 
 
 @table
-def runs(data: Tables) -> tuple[pd.DataFrame, pd.DataFrame]:
+def runs(study: Study) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Training runs, a value a seed: the checkpoint selected on dev, dev accuracy there and at the end, runs that
     collapsed (ended below half of the base's dev accuracy), updates skipped for want of a signal, cost.
     """
-    rows = data.read("runs")
+    rows = study.read("runs")
 
     def listed(values: pd.Series, form: str) -> str:
         return ", ".join(format(value, form) for value in values)
 
     printed = [
         {
-            "Method": data.labels[method],
+            "Method": study.labels[method],
             "Selected step": listed(group.selected_step, "d"),
             "Dev accuracy there": listed(group.dev_selected, ".3f"),
             "At the end": listed(group.dev_final, ".3f"),

@@ -9,8 +9,9 @@ from prerl.config import load_scale
 from prerl.errors import UserError
 from prerl.figures import FIGURES, draw_figures
 from prerl.metrics import pass_at_k
+from prerl.study import Study
 from prerl.summary import summarize
-from prerl.tables import TABLES, Tables, interval, latex, write_tables
+from prerl.tables import TABLES, interval, latex, pivot, write_tables
 from tests.helpers import ROOT, SMOKE_FILE, changed
 
 LEXICON = ROOT / "workflow/lexicons/countdown.yaml"
@@ -178,7 +179,8 @@ def test_tables_say_what_the_summaries_say(study, methods, tmp_path):
     row = next(scores.query("method == 'dsrl' and benchmark == 'countdown' and metric == 'avg'").itertuples())
     markdown, tex = (tmp_path / "accuracy.md").read_text(), (tmp_path / "accuracy.tex").read_text()
     line = next(line for line in markdown.splitlines() if line.startswith("| DSRL"))
-    assert interval(row, 3) in line and "countdown avg@4" in markdown and "95 % bootstrap" in markdown
+    assert line.split("|")[2].strip() == "2"
+    assert interval(row, 3) in line and "countdown, avg@4, 20 problems" in markdown and "95 % bootstrap" in markdown
     assert r"\toprule" in tex and "DSRL" in tex and r"95 \% bootstrap" in tex
     assert "1 of 2" not in (tmp_path / "runs.md").read_text() and "2 of 2" in (tmp_path / "runs.md").read_text()
     numbers = pd.read_csv(tmp_path / "pass_at_k.csv")
@@ -193,9 +195,9 @@ def test_latex_escapes():
 
 
 def test_pivot_marks_what_is_missing(study, methods):
-    data = Tables(study / "summary", methods)
-    rows = data.read("scores").query("metric == 'pass' and k in [4, 8]")
-    wide = data.pivot(rows.assign(head=rows.k.astype(str)), ["benchmark", "method"], "head")
+    made = Study(study / "summary", methods)
+    rows = made.read("scores").query("metric == 'pass' and k in [4, 8]")
+    wide = pivot(made, rows.assign(head=rows.k.astype(str)), ["benchmark", "method"], "head")
     assert wide[wide.Benchmark == "countdown"]["8"].tolist() == ["–"] * 4
     assert wide[wide.Benchmark == "countdown"].Method.tolist() == ["Base", "GRPO", "NSR-PreRL", "DSRL"]
 
