@@ -1,9 +1,12 @@
 """Estimators and their intervals."""
 
 import math
+import statistics
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import special
 
 Array = NDArray[np.float64]
 
@@ -33,17 +36,139 @@ def ratio(numerator: Array, denominator: Array) -> float:
 def ratio_interval(
     numerator: Array, denominator: Array, resamples: int, generator: np.random.Generator, level: float = 0.95
 ) -> tuple[float, float]:
-    """Percentile bootstrap interval of `ratio` over seeds and problems, resampled independently of each other.
-
-    numerator, denominator (seeds, problems). With one seed only problems are resampled. All seeds share their
-    problems, so a problem drawn twice counts twice in every seed: its difficulty is common to them.
-    """
-    seeds, problems = numerator.shape
-    seed_weight = generator.multinomial(seeds, np.full(seeds, 1 / seeds), size=resamples)  # (R, seeds)
-    problem_weight = generator.multinomial(problems, np.full(problems, 1 / problems), size=resamples)  # (R, problems)
-    above = (seed_weight * (problem_weight @ numerator.T)).sum(1)
-    below = (seed_weight * (problem_weight @ denominator.T)).sum(1)
+    """Interval of `ratio` over seeds and problems. numerator, denominator (seeds, problems)."""
+    total = float(denominator.sum())
+    if total <= 0:
+        return math.nan, math.nan
+    seeds, problems = _resample(*numerator.shape, resamples, generator)
+    above, below = ((seeds * (problems @ cells.T)).sum(1) for cells in (numerator, denominator))
     if not (below > 0).all():
         return math.nan, math.nan
-    low, high = np.quantile(above / below, [(1 - level) / 2, (1 + level) / 2])
-    return float(low), float(high)
+    influence = (numerator - ratio(numerator, denominator) * denominator) / (total / denominator.size)
+    low, high = _interval(ratio(numerator, denominator), above / below, influence, level)
+    values = numerator[denominator > 0] / denominator[denominator > 0]
+    return max(low, float(values.min())), min(high, float(values.max()))  # e.g. no share below 0
+
+
+def difference_interval(
+    first: Array, second: Array, resamples: int, generator: np.random.Generator, level: float = 0.95
+) -> tuple[float, float]:
+    """Interval of mean(first) - mean(second), both (seeds, problems) or one row for a model without seeds.
+
+    Paired: seed k draws the same training problems in every method, and all methods answer the same test problems.
+    """
+    difference = first - second
+    return ratio_interval(difference, np.ones_like(difference), resamples, generator, level)
+
+
+def improvement(first: Array, second: Array) -> float:
+    """Chance that `first` does better than `second` on a random problem with a random seed each; ties count half.
+
+    The probability of improvement of Agarwal et al. 2021 (arXiv 2108.13264), with problems for tasks.
+    first (seeds, problems), second (seeds or 1, problems) -> in 0..1
+    """
+    return float(_wins(first, second).mean())
+
+
+def improvement_interval(
+    first: Array, second: Array, resamples: int, generator: np.random.Generator, level: float = 0.95
+) -> tuple[float, float]:
+    """Interval of `improvement` over problems and over the seeds of both methods."""
+    wins = _wins(first, second)  # (S, S', P)
+    estimate = float(wins.mean())
+    of_first, problems = _resample(wins.shape[0], wins.shape[2], resamples, generator)
+    of_second, _ = _resample(wins.shape[1], 1, resamples, generator)
+    resampled = np.einsum("ri,rj,rij->r", of_first, of_second, np.einsum("rp,ijp->rij", problems, wins))
+    resampled = resampled / (wins.shape[0] * wins.shape[1] * wins.shape[2])
+    influence = wins.mean(1) - estimate
+    if wins.shape[1] > 1:
+        influence = influence + wins.mean(0) - wins.mean((0, 1))
+    low, high = _interval(estimate, resampled, influence, level)
+    return max(low, 0.0), min(high, 1.0)
+
+
+def spread(right: Array, n: int) -> dict[str, float]:
+    """Standard deviations of the share of right responses, by source, from right (seeds, problems) of n responses.
+
+    seed: between runs · problem: between problems · interaction: what a seed adds on single problems · sample: of one
+    response to a given problem by a given run. Unbiased estimates of the variances (two-way analysis of variance with
+    replication; a negative one is taken for 0; seed and interaction are NaN with a single seed).
+    Raises ValueError if n < 2.
+    """
+    if n < 2:
+        raise ValueError("the variance between samples needs at least two responses a problem")
+    share = right / n
+    seeds, problems = share.shape
+    sample = float((share * (1 - share)).mean()) * n / (n - 1)
+    by_problem = float(share.mean(0).var(ddof=1))
+    if seeds == 1:
+        variances = {"seed": math.nan, "problem": by_problem - sample / n, "interaction": math.nan, "sample": sample}
+    else:
+        by_seed = float(share.mean(1).var(ddof=1))
+        rest = share - share.mean(1, keepdims=True) - share.mean(0) + share.mean()
+        residual = float((rest**2).sum()) / ((seeds - 1) * (problems - 1))
+        variances = {
+            "seed": by_seed - residual / problems,
+            "problem": by_problem - residual / seeds,
+            "interaction": residual - sample / n,
+            "sample": sample,
+        }
+    return {name: value if math.isnan(value) else math.sqrt(max(value, 0.0)) for name, value in variances.items()}
+
+
+def bayes_interval(right: Array, n: int, level: float = 0.95) -> tuple[float, float]:
+    """Credible interval of the share of right responses of these very seeds on these very problems.
+
+    A uniform Dirichlet prior on the two outcomes of each cell of right (seeds, problems), n responses each, and a
+    normal approximation of the posterior of their mean (arXiv 2510.04265). Only samples are random here: it says what
+    more responses would change, `ratio_interval` also what other seeds and problems would.
+    """
+    a, b = right + 1.0, n - right + 1.0
+    mean = float((a / (a + b)).mean())
+    deviation = math.sqrt(float((a * b / ((a + b) ** 2 * (a + b + 1))).sum())) / right.size
+    reach = statistics.NormalDist().inv_cdf((1 + level) / 2) * deviation
+    return max(mean - reach, 0.0), min(mean + reach, 1.0)
+
+
+def steps_to(steps: Sequence[int], values: Sequence[float], threshold: float) -> int | None:
+    """The first of `steps` at which `values` reach the threshold; None if they never do."""
+    return next((step for step, value in zip(steps, values, strict=True) if value >= threshold), None)
+
+
+def _wins(first: Array, second: Array) -> Array:
+    """1 where a seed of `first` beats a seed of `second` on a problem, a half where they tie. (S, S', P)"""
+    return (first[:, None] > second).astype(float) + 0.5 * (first[:, None] == second)
+
+
+def _resample(seeds: int, problems: int, resamples: int, generator: np.random.Generator) -> tuple[Array, Array]:
+    """How often each seed (resamples, seeds) and, independently, each problem (resamples, problems) is drawn.
+
+    All seeds share their problems, so a problem drawn twice counts twice in every seed: its difficulty is common.
+    """
+    seed = generator.multinomial(seeds, np.full(seeds, 1 / seeds), size=resamples)
+    problem = generator.multinomial(problems, np.full(problems, 1 / problems), size=resamples)
+    return seed.astype(float), problem.astype(float)
+
+
+def _interval(estimate: float, resampled: Array, influence: Array, level: float) -> tuple[float, float]:
+    """Percentile bootstrap interval, stretched around the estimate to the width that few seeds demand.
+
+    The bare percentile interval of three seeds covers 83-90 % where seeds differ: it takes the spread of three values
+    for that of many, and has normal tails. So its deviations are stretched by (t * se) / (z * bootstrap's sd), the
+    "expanded percentile" interval of Hesterberg 2015 (doi 10.1080/00031305.2015.1089789) for two crossed factors:
+    se^2 = var(seed means) / S + var(problem means) / P with Satterthwaite's degrees of freedom. Coverage is 93-97 % at
+    the spread of seeds met here (tests), and still about 92 % where three seeds differ several times as much.
+
+    estimate is of the whole; resampled (resamples,); influence (seeds, problems) of each cell on the estimate.
+    """
+    deviation = float(resampled.std())
+    if deviation == 0:
+        return estimate, estimate
+    means = [influence.mean(axis) for axis in (0, 1) if influence.shape[1 - axis] > 1]  # a single seed has no spread
+    parts = [(float(mean.var(ddof=1)) / mean.size, mean.size - 1) for mean in means]
+    variance = sum(part for part, _ in parts)
+    freedom = variance**2 / sum(part**2 / df for part, df in parts)
+    tail = (1 + level) / 2
+    stretch = float(special.stdtrit(freedom, tail) / special.ndtri(tail)) * math.sqrt(variance) / deviation
+    low, high = np.quantile(resampled, [1 - tail, tail])
+    return estimate + (float(low) - estimate) * stretch, estimate + (float(high) - estimate) * stretch

@@ -3,9 +3,19 @@ from itertools import combinations
 
 import numpy as np
 import pytest
-from scipy import stats
+from scipy import special, stats
 
-from prerl.metrics import pass_at_k, ratio, ratio_interval
+from prerl.metrics import (
+    bayes_interval,
+    difference_interval,
+    improvement,
+    improvement_interval,
+    pass_at_k,
+    ratio,
+    ratio_interval,
+    spread,
+    steps_to,
+)
 
 
 @pytest.mark.parametrize("n", [1, 4, 7])
@@ -55,14 +65,109 @@ def test_interval_widens_with_the_spread_of_seeds():
     assert widths[1] > 1.5 * widths[0]
 
 
-def test_interval_covers_the_truth_of_problems_about_as_often_as_it_says():
+def world(rng, seeds, problems, n, seed_sd, ease=0.0):
+    """Shares of right responses (seeds, problems) where seeds, problems and their pairing all matter, on the logit."""
+    parts = (
+        seed_sd * rng.normal(size=(seeds, 1)),
+        2 * rng.normal(size=problems),
+        0.8 * rng.normal(size=(seeds, problems)),
+    )
+    return rng.binomial(n, special.expit(ease + sum(parts))) / n
+
+
+# At tiny the runs of a method deviate by 0 to 2.5 points of accuracy between seeds: up to about 0.15 on the logit.
+@pytest.mark.parametrize(
+    ("seeds", "problems", "n", "seed_sd", "ease"),
+    [(3, 200, 16, 0.0, 0), (3, 200, 16, 0.15, 0), (3, 128, 4, 0.15, -1), (3, 200, 64, 0.15, -4), (5, 200, 16, 0.15, 0)],
+)
+def test_95_percent_intervals_cover_93_to_97_percent_of_500_truths(seeds, problems, n, seed_sd, ease):
     rng = np.random.default_rng(0)
+    # Seeds, problems and pairings are normal on the logit: so is their sum, and the truth is one integral.
+    deviation = math.hypot(seed_sd, 2, 0.8)
+    truth = stats.norm(ease, deviation).expect(special.expit, lb=ease - 9 * deviation, ub=ease + 9 * deviation)
     covered = 0
-    for _ in range(400):
-        right = rng.binomial(8, rng.beta(1, 2, size=(1, 60))) / 8  # truth: mean of Beta(1, 2) is 1/3
-        low, high = ratio_interval(right, np.ones_like(right), 400, rng)
-        covered += low <= 1 / 3 <= high
-    assert 0.91 <= covered / 400 <= 0.98
+    for _ in range(500):
+        share = world(rng, seeds, problems, n, seed_sd, ease)
+        low, high = ratio_interval(share, np.ones_like(share), 400, rng)
+        covered += low <= truth <= high
+    assert 0.93 <= covered / 500 <= 0.97
+
+
+def test_95_percent_intervals_of_paired_differences_cover_93_to_97_percent_of_500_truths():
+    rng, covered, chance = np.random.default_rng(0), 0, 0
+    for _ in range(500):
+        difficulty = 2 * rng.normal(size=200)
+        first, second = (
+            rng.binomial(
+                16, special.expit(difficulty + 0.15 * rng.normal(size=(3, 1)) + 0.8 * rng.normal(size=(3, 200)))
+            )
+            / 16
+            for _ in range(2)
+        )
+        low, high = difference_interval(first, second, 400, rng)
+        covered += low <= 0 <= high  # two draws of one method: no true difference
+        low, high = improvement_interval(first, second, 400, rng)
+        chance += low <= 0.5 <= high
+    assert 0.93 <= covered / 500 <= 0.97 and 0.93 <= chance / 500 <= 0.97
+
+
+def test_improvement_counts_pairs_of_seeds_on_each_problem():
+    first, second = np.array([[0.5, 0.2], [0.7, 0.2]]), np.array([[0.6, 0.2], [0.1, 0.1]])
+    pairs = [(a, b) for column in (0, 1) for a in first[:, column] for b in second[:, column]]
+    assert improvement(first, second) == np.mean([(a > b) + 0.5 * (a == b) for a, b in pairs])
+    assert improvement(first, second) == 1 - improvement(second, first)
+    rng = np.random.default_rng(0)
+    assert improvement_interval(first + 1, second[:1], 200, rng) == (1, 1)
+
+
+def test_a_pair_cancels_what_both_share():
+    rng = np.random.default_rng(0)
+    first = world(rng, 3, 200, 16, 0.1)
+    low, high = difference_interval(first, first - 0.1, 400, rng)
+    assert low == pytest.approx(0.1) and high == pytest.approx(0.1)
+    base = world(rng, 1, 200, 16, 0)
+    low, high = difference_interval(first, base, 400, rng)
+    assert low < first.mean() - base.mean() < high
+
+
+def test_an_interval_never_leaves_the_range_of_its_values():
+    rng = np.random.default_rng(0)
+    share = np.zeros((3, 50))
+    share[0, :3] = 0.5
+    low, high = ratio_interval(share, np.ones_like(share), 400, rng)
+    assert low == 0 < share.mean() < high < 0.5
+
+
+def test_spread_recovers_each_source():
+    rng = np.random.default_rng(0)
+    truth = {"seed": 0.05, "problem": 0.1, "interaction": 0.04}
+    share = (
+        0.5
+        + truth["seed"] * rng.normal(size=(200, 1))
+        + truth["problem"] * rng.normal(size=400)
+        + truth["interaction"] * rng.normal(size=(200, 400))
+    ).clip(0, 1)
+    found = spread(rng.binomial(8, share).astype(float), 8)
+    assert found["sample"] == pytest.approx(np.sqrt((share * (1 - share)).mean()), rel=0.01)
+    for name, value in truth.items():
+        assert found[name] == pytest.approx(value, rel=0.1), name
+    single = spread(rng.binomial(8, share[:1]).astype(float), 8)
+    assert math.isnan(single["seed"]) and single["problem"] > 0
+    with pytest.raises(ValueError, match="two responses"):
+        spread(np.ones((2, 3)), 1)
+
+
+def test_bayes_interval_is_the_posterior_of_samples_alone():
+    rng = np.random.default_rng(0)
+    right = np.array([[0.0, 3.0, 8.0], [1.0, 2.0, 8.0]])
+    low, high = bayes_interval(right, 8)
+    posterior = rng.beta(right + 1, 9 - right, size=(40_000, 2, 3)).mean((1, 2))
+    assert (low, high) == pytest.approx(tuple(np.quantile(posterior, [0.025, 0.975])), abs=0.003)
+
+
+def test_steps_to_a_threshold():
+    assert steps_to([0, 10, 20, 30], [0.1, 0.4, 0.3, 0.6], 0.4) == 10
+    assert steps_to([0, 10], [0.1, 0.2], 0.5) is None
 
 
 def test_interval_is_undefined_where_a_resample_has_no_denominator():
