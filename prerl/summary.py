@@ -10,10 +10,10 @@ import pandas as pd
 
 from prerl.behaviour import count
 from prerl.config import Scale
-from prerl.metrics import Array, pass_at_k, ratio, ratio_interval
+from prerl.metrics import ratio, steps_to
 from prerl.records import read_json, stream, write_json, write_table
+from prerl.scores import BASE, Estimator, Samples, comparisons, grid, scores, spreads
 
-BASE = "base"
 COLLAPSE = 0.5  # a run has collapsed if it ends below this share of the base's dev accuracy
 Lexicon = dict[str, re.Pattern[str]]
 
@@ -21,11 +21,15 @@ Lexicon = dict[str, re.Pattern[str]]
 def summarize(scale: Scale, names: list[str], lexicon: Lexicon, results: Path, out: Path) -> None:
     """Writes to `out`, for the methods of the scale in the order of `names`:
 
-    scores.parquet     method, benchmark, metric (avg or pass), k, n, seeds, problems, estimate, low, high
+    scores.parquet     method, benchmark, metric (avg, pass or solved), k, n, seeds, problems, estimate, low, high;
+                       avg also the credible interval of its samples alone, bayes_low and bayes_high
+    comparisons.parquet  avg@n and pass@n as paired differences to a reference, with the probability of improvement
+    spread.parquet     method, benchmark, standard deviation by source: seed, problem, interaction, sample
     behaviour.parquet  method, benchmark, behaviour, per (response or 1k tokens), estimate, low, high, ...
     curves.parquet     method, step, quantity, estimate, low, high, ...: dev evaluations along training
     seeds.parquet      the same, a row a seed, without interval
-    runs.parquet       a row a run: selected step, dev accuracies, collapse, cost
+    runs.parquet       a row a run: selected step, dev accuracies, collapse, cost, and the first dev evaluation
+                       with half of GRPO's gain: half way from the base to the best of GRPO's mean curve
     alignment.parquet  part, correct, quantity, estimate, low, high, ...: gradients on the base's rollouts
     rollouts.parquet   the same, a row a rollout, as `prerl align` wrote it
     scale.json         the scale's name, description, seeds and sizes
@@ -37,14 +41,16 @@ def summarize(scale: Scale, names: list[str], lexicon: Lexicon, results: Path, o
     rng = np.random.default_rng(stream("bootstrap"))
     estimate = Estimator(scale.analysis.bootstrap, rng)
     samples = {BASE: {0: _counted(results / BASE / "samples.parquet", lexicon)}}
-    dev: dict[str, dict[int, pd.DataFrame]] = {}
+    dev: Samples = {}
     for method in methods:
         runs = {seed: results / method / f"seed{seed}" for seed in scale.seeds}
         samples[method] = {seed: _counted(run / "samples.parquet", lexicon) for seed, run in runs.items()}
         dev[method] = {seed: _counted(run / "dev.parquet", lexicon) for seed, run in runs.items()}
     rollouts = pd.read_parquet(results / BASE / "alignment.parquet")
     tables = {
-        "scores": pd.DataFrame(_scores(samples, estimate)),
+        "scores": pd.DataFrame(scores(samples, estimate)),
+        "comparisons": pd.DataFrame(comparisons(samples, estimate)),
+        "spread": pd.DataFrame(spreads(samples)),
         "behaviour": pd.DataFrame(_behaviour(samples, list(lexicon), estimate)),
         "runs": pd.DataFrame(_runs(methods, scale, dev, results)),
         "alignment": pd.DataFrame(_alignment(rollouts, estimate)),
@@ -68,82 +74,39 @@ def summarize(scale: Scale, names: list[str], lexicon: Lexicon, results: Path, o
     )
 
 
-class Estimator:
-    """Ratios with bootstrap intervals from one random stream."""
-
-    def __init__(self, resamples: int, rng: np.random.Generator) -> None:
-        self.resamples, self.rng = resamples, rng
-
-    def __call__(self, numerator: Array, denominator: Array) -> dict[str, Any]:
-        """numerator, denominator (seeds, problems) -> estimate, low, high and the sizes."""
-        low, high = ratio_interval(numerator, denominator, self.resamples, self.rng)
-        seeds, problems = numerator.shape
-        return {
-            "estimate": ratio(numerator, denominator),
-            "low": low,
-            "high": high,
-            "seeds": seeds,
-            "problems": problems,
-        }
-
-
 def _counted(path: Path, lexicon: Lexicon) -> pd.DataFrame:
     """A table of responses with a column a behaviour."""
     table = pd.read_parquet(path)
     return table.join(count(table.response, lexicon))
 
 
-def _grid(runs: dict[int, pd.DataFrame], column: pd.Series | str, how: str = "sum") -> Array:
-    """(seeds, problems) of a column aggregated over each problem's responses; problems in a fixed order."""
-    rows = [run.groupby("problem")[column].agg(how).sort_index() for run in runs.values()]
-    if any(not row.index.equals(rows[0].index) for row in rows):
-        raise RuntimeError("runs to be compared were not evaluated on the same problems")
-    return np.array([row.to_numpy(dtype=float) for row in rows])
-
-
-def _scores(samples: dict[str, dict[int, pd.DataFrame]], estimate: Estimator) -> Iterator[dict[str, Any]]:
+def _behaviour(samples: Samples, behaviours: list[str], estimate: Estimator) -> Iterator[dict[str, Any]]:
     for method, runs in samples.items():
         for benchmark in next(iter(runs.values())).benchmark.unique():
             chosen = {seed: run[run.benchmark == benchmark] for seed, run in runs.items()}
-            right, n = _grid(chosen, "score"), int(_grid(chosen, "score", "size").max())
-            where = {"method": method, "benchmark": benchmark, "n": n}
-            yield where | {"metric": "avg", "k": n} | estimate(right / n, np.ones_like(right))
-            for k in [2**power for power in range(n.bit_length()) if 2**power <= n]:
-                solved = np.vectorize(lambda c, k=k, n=n: pass_at_k(n, int(c), k), otypes=[float])(right)
-                yield where | {"metric": "pass", "k": k} | estimate(solved, np.ones_like(solved))
-
-
-def _behaviour(
-    samples: dict[str, dict[int, pd.DataFrame]], behaviours: list[str], estimate: Estimator
-) -> Iterator[dict[str, Any]]:
-    for method, runs in samples.items():
-        for benchmark in next(iter(runs.values())).benchmark.unique():
-            chosen = {seed: run[run.benchmark == benchmark] for seed, run in runs.items()}
-            responses, tokens = _grid(chosen, "score", "size"), _grid(chosen, "tokens")
+            responses, tokens = grid(chosen, "score", "size"), grid(chosen, "tokens")
             for behaviour in behaviours:
-                words = _grid(chosen, behaviour)
+                words = grid(chosen, behaviour)
                 where = {"method": method, "benchmark": benchmark, "behaviour": behaviour}
                 yield where | {"per": "response"} | estimate(words, responses)
                 yield where | {"per": "1k tokens"} | estimate(1000 * words, tokens)
 
 
-def _curves(
-    dev: dict[str, dict[int, pd.DataFrame]], steps: list[int], behaviours: list[str], estimate: Estimator
-) -> Iterator[dict[str, Any]]:
+def _curves(dev: Samples, steps: list[int], behaviours: list[str], estimate: Estimator) -> Iterator[dict[str, Any]]:
     """Rows with an interval over all seeds, and rows of single seeds without."""
     for method, runs in dev.items():
         for step in steps:
             now = {seed: run[run.step == run.step[run.step <= step].max()] for seed, run in runs.items()}
-            responses, tokens = _grid(now, "score", "size"), _grid(now, "tokens")
+            responses, tokens = grid(now, "score", "size"), grid(now, "tokens")
             weighted = {seed: run.assign(entropy=run.entropy * run.tokens) for seed, run in now.items()}
             quantities = {
-                "accuracy": (_grid(now, "score"), responses),
+                "accuracy": (grid(now, "score"), responses),
                 "response tokens": (tokens, responses),
-                "entropy": (_grid(weighted, "entropy"), tokens),
-                "finished": (_grid(now, "finished"), responses),
+                "entropy": (grid(weighted, "entropy"), tokens),
+                "finished": (grid(now, "finished"), responses),
             }
             for behaviour in behaviours:
-                words = _grid(now, behaviour)
+                words = grid(now, behaviour)
                 quantities[f"{behaviour} per 1k tokens"] = (1000 * words, tokens)
                 quantities[f"{behaviour} per response"] = (words, responses)
             for quantity, (above, below) in quantities.items():
@@ -165,9 +128,9 @@ def _alignment(rollouts: pd.DataFrame, estimate: Estimator) -> Iterator[dict[str
             yield where | {"minimum": float(rows[quantity].min())} | estimate(total, size)
 
 
-def _runs(
-    methods: list[str], scale: Scale, dev: dict[str, dict[int, pd.DataFrame]], results: Path
-) -> Iterator[dict[str, Any]]:
+def _runs(methods: list[str], scale: Scale, dev: Samples, results: Path) -> Iterator[dict[str, Any]]:
+    curves = {method: pd.concat(runs.values()).groupby("step").score.mean() for method, runs in dev.items()}
+    half = (curves["grpo"][0] + curves["grpo"].max()) / 2 if "grpo" in curves else np.nan
     for method in methods:
         for seed in scale.seeds:
             run = results / method / f"seed{seed}"
@@ -180,6 +143,8 @@ def _runs(
                 "dev_base": accuracy[0],
                 "dev_selected": accuracy[trained["selected_step"]],
                 "dev_final": accuracy.iloc[-1],
+                "half_gain": half,
+                "steps_to_half_gain": steps_to(accuracy.index, accuracy, half),
                 "collapsed": bool(accuracy.iloc[-1] < COLLAPSE * accuracy[0]),
                 "updates": trained["updates"],
                 "skipped_updates": trained["skipped_updates"],

@@ -9,6 +9,7 @@ from prerl.config import Method
 from prerl.records import write_text
 from prerl.study import Study
 
+SOURCES = ("seed", "problem", "interaction", "sample")  # of variance
 TABLES: dict[str, Callable[[Study], tuple[pd.DataFrame, pd.DataFrame]]] = {}
 
 
@@ -49,8 +50,9 @@ def pivot(study: Study, rows: pd.DataFrame, index: list[str], columns: str, digi
     return wide
 
 
-def interval(row: tuple, digits: int) -> str:
-    return f"{row.estimate:.{digits}f} [{row.low:.{digits}f}, {row.high:.{digits}f}]"
+def interval(row: tuple, digits: int, signed: bool = False) -> str:
+    form = f"{'+' if signed else ''}.{digits}f"
+    return f"{row.estimate:{form}} [{row.low:{form}}, {row.high:{form}}]"
 
 
 @table
@@ -79,7 +81,7 @@ def accuracy(study: Study) -> tuple[pd.DataFrame, pd.DataFrame]:
     scores = study.read("scores")
     rows = scores[scores.metric == "avg"]
     heads = rows.assign(head=[f"{row.benchmark}, avg@{row.n}, {row.problems} problems" for row in rows.itertuples()])
-    return rows, pivot(study, heads, ["method", "seeds"], "head")
+    return scores[scores.metric != "pass"], pivot(study, heads, ["method", "seeds"], "head")
 
 
 @table
@@ -90,6 +92,51 @@ def pass_at_k(study: Study) -> tuple[pd.DataFrame, pd.DataFrame]:
     some = rows[rows.k.isin([1, 4, 16, 64])]
     heads = some.assign(head=[f"pass@{k}" for k in some.k]).sort_values("k", kind="stable")
     return rows, pivot(study, heads, ["benchmark", "method", "seeds"], "head")
+
+
+@table
+def comparison(study: Study) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Paired differences to a reference on the same problems and seeds (accuracy avg@n, pass@n), with 95 % bootstrap
+    intervals; P(better): chance to do better on a random problem with random seeds, ties counting half. Intervals are
+    not corrected for the number of methods compared.
+    """
+    rows = study.read("comparisons")
+    printed = []
+    for (benchmark, method), group in rows.groupby(["benchmark", "method"], sort=False):
+        first = group.iloc[0]
+        line = {
+            "Benchmark": f"{benchmark}, {first.problems} problems",
+            "Method": study.labels[method],
+            "Seeds": str(first.seeds),
+            "n": str(first.n),
+        }
+        for row in group.sort_values(["metric", "reference"]).itertuples():
+            reference = study.labels[row.reference]
+            line[f"{row.metric}@n against {reference}"] = interval(row, 3, signed=True)
+            if row.metric == "avg":
+                line[f"P(better than {reference})"] = f"{row.better:.2f} [{row.better_low:.2f}, {row.better_high:.2f}]"
+        printed.append(line)
+    return rows, pd.DataFrame(printed).fillna("–").sort_values("Benchmark", kind="stable")
+
+
+@table
+def spread(study: Study) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Where accuracies vary: standard deviation between seeds, between problems, of what a seed adds on single
+    problems, and of one response. Point estimates.
+    """
+    rows = study.read("spread")
+    printed = [
+        {
+            "Benchmark": row.benchmark,
+            "Method": study.labels[row.method],
+            "n": str(row.n),
+            "Seeds": str(row.seeds),
+            "Problems": str(row.problems),
+            **{source.capitalize(): f"{getattr(row, source):.3f}".replace("nan", "–") for source in SOURCES},
+        }
+        for row in rows.sort_values("benchmark", kind="stable").itertuples()
+    ]
+    return rows, pd.DataFrame(printed)
 
 
 @table
@@ -129,7 +176,8 @@ def pick(rows: pd.DataFrame, quantity: str) -> tuple:
 
 @table
 def runs(study: Study) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Training runs, a value a seed: the checkpoint selected on dev, dev accuracy there and at the end, runs that
+    """Training runs, a value a seed: the checkpoint selected on dev, dev accuracy there and at the end, the first dev
+    evaluation half way from the base to the best of GRPO's mean curve, runs that
     collapsed (ended below half of the base's dev accuracy), updates skipped for want of a signal, cost.
     """
     rows = study.read("runs")
@@ -143,6 +191,7 @@ def runs(study: Study) -> tuple[pd.DataFrame, pd.DataFrame]:
             "Selected step": listed(group.selected_step, "d"),
             "Dev accuracy there": listed(group.dev_selected, ".3f"),
             "At the end": listed(group.dev_final, ".3f"),
+            "Steps to half of GRPO's gain": listed(group.steps_to_half_gain, ".0f").replace("nan", "never"),
             "Collapsed": f"{group.collapsed.sum()} of {len(group)}",
             "Skipped updates": listed(group.skipped_updates, "d"),
             "Training (s)": listed(group.train_seconds, ".0f"),

@@ -8,7 +8,7 @@ from prerl.behaviour import count, load_lexicon
 from prerl.config import load_scale
 from prerl.errors import UserError
 from prerl.figures import FIGURES, draw_figures
-from prerl.metrics import pass_at_k
+from prerl.metrics import bayes_interval, improvement, pass_at_k, spread
 from prerl.study import Study
 from prerl.summary import summarize
 from prerl.tables import TABLES, interval, latex, pivot, write_tables
@@ -119,6 +119,46 @@ def test_scores_are_those_of_the_samples(study):
     assert [k for metric, k in row.index if metric == "pass"] == [1, 2, 4, 8]
 
 
+def shares(study, method, benchmark, n):
+    """Shares of right responses (seeds, problems), straight from the files."""
+    runs = [study / "base"] if method == "base" else [study / f"{method}/seed{seed}" for seed in (0, 1)]
+    tables = [pd.read_parquet(run / "samples.parquet").set_index("benchmark").loc[benchmark] for run in runs]
+    return np.array([table.groupby("problem").score.sum() for table in tables]) / n
+
+
+def test_scores_count_problems_solved_by_every_response_and_the_posterior_of_samples(study):
+    rows = read(study, "scores").query("method == 'grpo' and benchmark == 'countdown'").set_index("metric")
+    share = shares(study, "grpo", "countdown", 4)
+    assert rows.estimate["solved"] == pytest.approx((share == 1).mean())
+    low, high = bayes_interval(share * 4, 4)
+    assert (rows.bayes_low["avg"], rows.bayes_high["avg"]) == pytest.approx((low, high))
+
+
+def test_comparisons_are_paired_differences_to_base_and_grpo(study):
+    rows = read(study, "comparisons")
+    assert set(zip(rows.method, rows.reference, strict=True)) == {
+        ("grpo", "base"), ("nsr-prerl", "base"), ("dsrl", "base"), ("nsr-prerl", "grpo"), ("dsrl", "grpo"),
+    }  # fmt: skip
+    for reference in ("base", "grpo"):
+        row = rows.query(
+            "method == 'dsrl' and reference == @reference and benchmark == 'countdown-hard' and metric == 'avg'"
+        ).iloc[0]
+        first, second = (shares(study, method, "countdown-hard", 8) for method in ("dsrl", reference))
+        assert row.estimate == pytest.approx(first.mean() - second.mean()) and (row.n, row.seeds) == (8, 2)
+        assert row.low < row.estimate < row.high
+        assert row.better == pytest.approx(improvement(first, second)) and row.better_low < row.better < row.better_high
+    solved = rows.query("method == 'dsrl' and reference == 'base' and benchmark == 'countdown' and metric == 'pass'")
+    first, second = (shares(study, method, "countdown", 4) > 0 for method in ("dsrl", "base"))
+    assert solved.estimate.item() == pytest.approx(first.mean() - second.mean()) and solved.k.item() == 4
+
+
+def test_spread_by_source(study):
+    rows = read(study, "spread").query("benchmark == 'countdown-hard'").set_index("method")
+    expected = spread(shares(study, "grpo", "countdown-hard", 8) * 8, 8)
+    assert rows.loc["grpo", list(expected)].astype(float).to_dict() == pytest.approx(expected)
+    assert np.isnan(rows.seed["base"]) and rows.problems["base"] == 20
+
+
 def test_behaviour_rates_are_counts_over_responses_and_tokens(study):
     rows = pd.read_parquet(study / "base/samples.parquet").query("benchmark == 'countdown'")
     words = rows.response.str.count(r"\bbut\b|\balternatively\b").sum()
@@ -146,6 +186,12 @@ def test_a_stopped_run_keeps_its_last_values_on_the_curve(study):
 def test_collapse_is_recorded(study):
     runs = read(study, "runs").set_index(["method", "seed"])
     assert runs.collapsed["nsr-prerl"].all() and not runs.collapsed["grpo"].any()
+    dev = [pd.read_parquet(study / f"grpo/seed{seed}/dev.parquet").groupby("step").score.mean() for seed in (0, 1)]
+    mean = (dev[0] + dev[1]) / 2
+    half = (mean[0] + mean.max()) / 2
+    assert runs.half_gain.to_numpy() == pytest.approx(half)
+    assert runs.steps_to_half_gain["grpo", 1] == dev[1].index[dev[1] >= half][0]
+    assert runs.steps_to_half_gain["nsr-prerl"].isna().all()
     assert (runs.skipped_updates == 2).all() and (runs.peak_memory_bytes == 20).all()
 
 
@@ -182,6 +228,11 @@ def test_tables_say_what_the_summaries_say(study, methods, tmp_path):
     assert line.split("|")[2].strip() == "2"
     assert interval(row, 3) in line and "countdown, avg@4, 20 problems" in markdown and "95 % bootstrap" in markdown
     assert r"\toprule" in tex and "DSRL" in tex and r"95 \% bootstrap" in tex
+    assert "never, never" in (tmp_path / "runs.md").read_text()
+    compared = read(study, "comparisons").query("reference == 'grpo' and metric == 'avg' and benchmark == 'countdown'")
+    row = next(compared[compared.method == "dsrl"].itertuples())
+    assert interval(row, 3, signed=True) in (tmp_path / "comparison.md").read_text()
+    assert "–" in (tmp_path / "spread.md").read_text() and "nan" not in (tmp_path / "spread.md").read_text()
     assert "1 of 2" not in (tmp_path / "runs.md").read_text() and "2 of 2" in (tmp_path / "runs.md").read_text()
     numbers = pd.read_csv(tmp_path / "pass_at_k.csv")
     assert sorted(numbers[numbers.benchmark == "countdown-hard"].k.unique()) == [1, 2, 4, 8]

@@ -16,6 +16,8 @@ rule summary:
             f"{RESULTS}/summary/{{name}}",
             name=[
                 "scores.parquet",
+                "comparisons.parquet",
+                "spread.parquet",
                 "behaviour.parquet",
                 "curves.parquet",
                 "seeds.parquet",
@@ -50,6 +52,8 @@ rule tables:
                 "methods",
                 "accuracy",
                 "pass_at_k",
+                "comparison",
+                "spread",
                 "behaviour",
                 "alignment",
                 "runs",

@@ -1,0 +1,103 @@
+"""Scores of the test benchmarks with intervals, and their comparison. Needs no torch."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from prerl.metrics import (
+    Array,
+    bayes_interval,
+    difference_interval,
+    improvement,
+    improvement_interval,
+    pass_at_k,
+    ratio,
+    ratio_interval,
+    spread,
+)
+
+BASE = "base"
+REFERENCES = (BASE, "grpo")  # what every method is compared with, where the scale has it
+Samples = dict[str, dict[int, pd.DataFrame]]  # method -> seed -> a row a response
+
+
+class Estimator:
+    """Estimates with bootstrap intervals from one random stream."""
+
+    def __init__(self, resamples: int, rng: np.random.Generator) -> None:
+        self.resamples, self.rng = resamples, rng
+
+    def __call__(self, numerator: Array, denominator: Array) -> dict[str, Any]:
+        """numerator, denominator (seeds, problems) -> estimate, low, high and the sizes."""
+        low, high = ratio_interval(numerator, denominator, self.resamples, self.rng)
+        seeds, problems = numerator.shape
+        estimate = ratio(numerator, denominator)
+        return {"estimate": estimate, "low": low, "high": high, "seeds": seeds, "problems": problems}
+
+    def compare(self, first: Array, second: Array) -> dict[str, Any]:
+        """first - second, (seeds, problems) each, and the probability that first is better."""
+        low, high = difference_interval(first, second, self.resamples, self.rng)
+        better_low, better_high = improvement_interval(first, second, self.resamples, self.rng)
+        return {
+            "estimate": float(first.mean() - second.mean()),
+            "low": low,
+            "high": high,
+            "better": improvement(first, second),
+            "better_low": better_low,
+            "better_high": better_high,
+            "seeds": len(first),
+            "problems": first.shape[1],
+        }
+
+
+def grid(runs: dict[int, pd.DataFrame], column: pd.Series | str, how: str = "sum") -> Array:
+    """(seeds, problems) of a column aggregated over each problem's responses; problems in a fixed order."""
+    rows = [run.groupby("problem")[column].agg(how).sort_index() for run in runs.values()]
+    if any(not row.index.equals(rows[0].index) for row in rows):
+        raise RuntimeError("runs to be compared were not evaluated on the same problems")
+    return np.array([row.to_numpy(dtype=float) for row in rows])
+
+
+def _benchmarks(runs: dict[int, pd.DataFrame]) -> Iterator[tuple[str, Array, int]]:
+    """Each benchmark's name, right responses (seeds, problems) and number of responses a problem."""
+    for benchmark in next(iter(runs.values())).benchmark.unique():
+        chosen = {seed: run[run.benchmark == benchmark] for seed, run in runs.items()}
+        yield benchmark, grid(chosen, "score"), int(grid(chosen, "score", "size").max())
+
+
+def _pass_at(k: int, right: Array, n: int) -> Array:
+    return np.vectorize(lambda c: pass_at_k(n, int(c), k), otypes=[float])(right)
+
+
+def scores(samples: Samples, estimate: Estimator) -> Iterator[dict[str, Any]]:
+    for method, runs in samples.items():
+        for benchmark, right, n in _benchmarks(runs):
+            where, ones = {"method": method, "benchmark": benchmark, "n": n}, np.ones_like(right)
+            bayes_low, bayes_high = bayes_interval(right, n)
+            average = estimate(right / n, ones)
+            yield where | {"metric": "avg", "k": n} | average | {"bayes_low": bayes_low, "bayes_high": bayes_high}
+            yield where | {"metric": "solved", "k": n} | estimate((right == n).astype(float), ones)
+            for k in [2**power for power in range(n.bit_length()) if 2**power <= n]:
+                yield where | {"metric": "pass", "k": k} | estimate(_pass_at(k, right, n), ones)
+
+
+def comparisons(samples: Samples, estimate: Estimator) -> Iterator[dict[str, Any]]:
+    for reference in [name for name in REFERENCES if name in samples]:
+        fixed = {benchmark: right for benchmark, right, _ in _benchmarks(samples[reference])}
+        for method, runs in samples.items():
+            if method in (BASE, reference):
+                continue
+            for benchmark, right, n in _benchmarks(runs):
+                where = {"method": method, "reference": reference, "benchmark": benchmark, "n": n}
+                yield where | {"metric": "avg", "k": n} | estimate.compare(right / n, fixed[benchmark] / n)
+                solved = [_pass_at(n, cells, n) for cells in (right, fixed[benchmark])]
+                yield where | {"metric": "pass", "k": n} | estimate.compare(*solved)
+
+
+def spreads(samples: Samples) -> Iterator[dict[str, Any]]:
+    for method, runs in samples.items():
+        for benchmark, right, n in _benchmarks(runs):
+            sizes = {"n": n, "seeds": right.shape[0], "problems": right.shape[1]}
+            yield {"method": method, "benchmark": benchmark} | sizes | spread(right, n)
