@@ -7,11 +7,12 @@ from typing import Any
 import pandas as pd
 import torch
 from safetensors.torch import load_file, save_file
+from torch import nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from prerl.records import read_json, write, write_json, write_table
 
-TRAINING_FILES = ("optimizer.safetensors", "state.json", "table.parquet")
+TRAINING_FILES = ("critic.safetensors", "optimizer.safetensors", "state.json", "table.parquet")
 
 
 class Checkpoints:
@@ -35,13 +36,16 @@ class Checkpoints:
         optimizer: torch.optim.Optimizer,
         log: list[dict[str, Any]],
         table: pd.DataFrame | None = None,
+        critic: nn.Module | None = None,
     ) -> None:
         """Saves the state after update `step`, with a table of what was measured there."""
 
         def produce(path: Path) -> None:
             model.save_pretrained(path)
             tokenizer.save_pretrained(path)
-            save_file(_optimizer_tensors(model, optimizer), path / "optimizer.safetensors")
+            if critic is not None:
+                save_file(critic.state_dict(), path / "critic.safetensors")
+            save_file(_optimizer_tensors(_named(model, critic), optimizer), path / "optimizer.safetensors")
             write_json(path / "state.json", {"step": step, "config": self.config, "log": log})
             if table is not None:
                 write_table(path / "table.parquet", table)
@@ -51,7 +55,9 @@ class Checkpoints:
             if older.parent != self.path(step):
                 older.unlink()
 
-    def resume(self, model: PreTrainedModel, optimizer: torch.optim.Optimizer) -> tuple[int, list[dict[str, Any]]]:
+    def resume(
+        self, model: PreTrainedModel, optimizer: torch.optim.Optimizer, critic: nn.Module | None = None
+    ) -> tuple[int, list[dict[str, Any]]]:
         """Restores the newest checkpoint of this configuration. Returns its step and log; (0, []) if there is none."""
         for path in sorted(self.root.glob("step-*"), reverse=True):
             if not (path / "optimizer.safetensors").exists():
@@ -60,7 +66,9 @@ class Checkpoints:
             if state["config"] == self.config:
                 weights = load_file(path / "model.safetensors")
                 model.load_state_dict(weights, strict=False)
-                _restore_optimizer(model, optimizer, load_file(path / "optimizer.safetensors"))
+                if critic is not None:
+                    critic.load_state_dict(load_file(path / "critic.safetensors"))
+                _restore_optimizer(_named(model, critic), optimizer, load_file(path / "optimizer.safetensors"))
                 return state["step"], state["log"]
         self.clear()
         return 0, []
@@ -83,17 +91,24 @@ class Checkpoints:
         shutil.rmtree(self.root, ignore_errors=True)
 
 
-def _optimizer_tensors(model: PreTrainedModel, optimizer: torch.optim.Optimizer) -> dict[str, torch.Tensor]:
+def _named(model: PreTrainedModel, critic: nn.Module | None) -> dict[str, nn.Parameter]:
+    """All trained parameters by name."""
+    values = {f"critic.{name}": p for name, p in critic.named_parameters()} if critic is not None else {}
+    return {**dict(model.named_parameters()), **values}
+
+
+def _optimizer_tensors(
+    parameters: dict[str, nn.Parameter], optimizer: torch.optim.Optimizer
+) -> dict[str, torch.Tensor]:
     """The optimiser's state as named tensors, `<parameter>|<state>`."""
     state = optimizer.state
-    named = {f"{name}|{key}": value for name, p in model.named_parameters() for key, value in state.get(p, {}).items()}
+    named = {f"{name}|{key}": value for name, p in parameters.items() for key, value in state.get(p, {}).items()}
     return {name: value.contiguous() for name, value in named.items()}
 
 
 def _restore_optimizer(
-    model: PreTrainedModel, optimizer: torch.optim.Optimizer, tensors: dict[str, torch.Tensor]
+    parameters: dict[str, nn.Parameter], optimizer: torch.optim.Optimizer, tensors: dict[str, torch.Tensor]
 ) -> None:
-    parameters = dict(model.named_parameters())
     for name, value in tensors.items():
         parameter, key = name.split("|")
         optimizer.state[parameters[parameter]][key] = value

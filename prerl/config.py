@@ -100,12 +100,13 @@ class Scale(Strict):
     evaluation: Evaluation
     analysis: Analysis
     methods: Annotated[list[Name], Field(min_length=1)]
+    ablations: list[Name]  # methods that only the target `ablations` trains, beside the others
     seeds: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)]
 
     @model_validator(mode="after")
     def _distinct(self) -> "Scale":
-        for key in ("methods", "seeds"):
-            if len(set(getattr(self, key))) < len(getattr(self, key)):
+        for key, values in {"methods": [*self.methods, *self.ablations], "seeds": self.seeds}.items():
+            if len(set(values)) < len(values):
                 raise ValueError(f"{key} must be distinct")
         return self
 
@@ -115,13 +116,24 @@ class Phase(Strict):
 
     space: Literal["post-train", "pre-train"]
     samples: Literal["all", "positive", "negative"]
-    advantage: Literal["std", "mean"]
-    steps: Positive | None = None  # updates; None, in the last phase only: to the end of the run
+    advantage: Literal["std", "mean", "leave-one-out", "batch", "weighted", "critic"]
+    steps: Positive | None = None  # updates; None, in one phase: what the others leave of the run
+    tokens: Literal["all", "body"]  # body: without those that restate the problem
+    denominator: Literal["tokens", "budget"]  # of the loss: kept tokens, or the tokens that the batch could have had
+    start_token: str | None  # instead of the scale's; pre-train space only
     clip_low: Rate
     clip_high: Rate
     dual_clip: Annotated[float, Field(gt=1)]
     loss_coefficient: Rate
     learning_rate_factor: Rate  # times the scale's learning rate, so that a method means the same at every scale
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "Phase":
+        if self.advantage == "critic" and (self.space, self.samples) != ("post-train", "all"):
+            raise ValueError("a critic values tokens given the prompt: it needs space post-train and samples all")
+        if self.start_token is not None and self.space != "pre-train":
+            raise ValueError("start_token has no meaning in the post-train space")
+        return self
 
 
 class Method(Strict):
@@ -132,19 +144,10 @@ class Method(Strict):
     phases: Annotated[list[Phase], Field(min_length=1)]
 
     @model_validator(mode="after")
-    def _only_last_open(self) -> "Method":
-        if any(phase.steps is None for phase in self.phases[:-1]):
-            raise ValueError("every phase but the last needs a number of steps")
+    def _one_open(self) -> "Method":
+        if sum(phase.steps is None for phase in self.phases) != 1:
+            raise ValueError("exactly one phase must be without steps: it takes what the others leave of the run")
         return self
-
-    def phase_at(self, step: int) -> tuple[int, Phase]:
-        """Index and phase of update `step`, counted from 1. A phase of S steps makes exactly S updates."""
-        end = 0
-        for index, phase in enumerate(self.phases):
-            end += phase.steps or 0
-            if phase.steps is None or step <= end:
-                return index, phase
-        return index, phase
 
 
 class UniqueKeyLoader(yaml.SafeLoader):

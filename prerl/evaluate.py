@@ -16,7 +16,7 @@ def evaluate(scale: Scale, model: Path, problems: Path, tasks: Path, out: Path) 
     """Runs the scale's benchmarks on a model directory.
 
     `problems` holds NAME.jsonl for each benchmark, `tasks` the lm-eval task files. Writes out/samples.parquet, a row
-    a response (benchmark, problem, sample, response, tokens, entropy in nats a token, finished, score), and
+    a response (benchmark, problem, sample, response, tokens, entropy in nats a token, finished, answer, score), and
     out/evaluate.json. Raises UserError for a missing model, benchmark or problem file.
     """
     torch.set_num_threads(1)
@@ -57,8 +57,8 @@ def _run(scale: Scale, model: Path, files: dict[str, Path], tasks: Path) -> tupl
     rows = []
     for (name, doc_id), responses in lm.generated.items():
         doc = docs[name, doc_id]
-        for index, score in enumerate(countdown_scores(doc, [response["response"] for response in responses])):
-            rows.append({"benchmark": name, "problem": doc["id"], "sample": index, **responses[index], "score": score})
+        for index, scored in enumerate(countdown_scores(doc, [response["response"] for response in responses])):
+            rows.append({"benchmark": name, "problem": doc["id"], "sample": index, **responses[index], **scored})
     samples = pd.DataFrame(rows)
     ours = samples.groupby("benchmark").score.mean()
     if any(abs(ours[name] - average) > 1e-9 for name, average in averages.items()):

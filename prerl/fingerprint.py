@@ -5,10 +5,13 @@ import hashlib
 from pathlib import Path
 
 PACKAGE = Path(__file__).parent
+# What these modules read enters a job as checked values, its parameters; so a new key elsewhere reruns nothing.
+SETTINGS = {"prerl.config", "prerl.errors"}
 
 
 def fingerprint(*modules: str) -> str:
-    """A hash of the sources of the given modules and of every module of this package that they import, however deep.
+    """A hash of the sources of the given modules and of every module of this package that they import, however deep,
+    except those that check the configuration.
 
     Comments and layout do not count: a stage is rerun when the meaning of its code changes. Reads files only, so it
     is cheap enough for a Snakefile. Raises ValueError if a module is not in the package.
@@ -37,7 +40,7 @@ def _closure(modules: tuple[str, ...]) -> dict[str, ast.Module]:
                 candidates = [alias.name for alias in node.names if alias.name.split(".")[0] == "prerl"]
             else:
                 continue
-            waiting += [candidate for candidate in candidates if _source(candidate)]
+            waiting += [candidate for candidate in candidates if candidate not in SETTINGS and _source(candidate)]
     return found
 
 

@@ -2,6 +2,7 @@
 
 import math
 import statistics
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
@@ -25,6 +26,26 @@ def pass_at_k(n: int, c: int, k: int) -> float:
         return 1.0
     few, many = sorted((c, k))
     return -math.expm1(math.fsum(math.log1p(-many / (n - i)) for i in range(few)))
+
+
+def maj_at_k(answers: Sequence[str | None], scores: Sequence[float], k: int) -> float:
+    """Unbiased estimate of the score of the most frequent answer among k responses (self-consistency,
+    arXiv 2203.11171).
+
+    The responses are cut into n // k blocks of k, in order; the mean over blocks. Of equally frequent answers each wins
+    with the same chance. None is no answer and gets no vote; a block without votes scores 0. Responses with the same
+    answer have the same score. Raises ValueError if n < k.
+    """
+    n = len(answers)
+    if k < 1 or n < k:
+        raise ValueError(f"maj@{k} needs at least {max(k, 1)} responses a problem, there are {n}")
+    score = dict(zip(answers, scores, strict=True))
+    blocks = []
+    for start in range(0, n - k + 1, k):
+        votes = Counter(answer for answer in answers[start : start + k] if answer is not None)
+        winners = [answer for answer, count in votes.items() if count == max(votes.values())]
+        blocks.append(statistics.fmean(score[answer] for answer in winners) if winners else 0.0)
+    return statistics.fmean(blocks)
 
 
 def ratio(numerator: Array, denominator: Array) -> float:

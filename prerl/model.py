@@ -175,21 +175,25 @@ class LeanModel:
         return F.linear(out, layer.out)
 
 
-def response_logp(model: LeanModel, batch: Batch) -> Tensor:
-    """Log-probabilities of the response tokens given what stands in front of them.
+def response_hidden(model: LeanModel, batch: Batch) -> Tensor:
+    """Final hidden states that predict the response tokens, given what stands in front of them.
 
     Rows are moved to the left so that padding only follows: a plain causal pass is right for prompts of any length.
-    Returns (B, T); the values at padding tokens mean nothing.
+    Returns (B, T, hidden); the values at padding tokens mean nothing.
     """
     ids = torch.cat([batch.prompt_ids, batch.response_ids], 1)
-    rows, width = ids.shape
-    length = batch.response_ids.shape[1]
+    width, length = ids.shape[1], batch.response_ids.shape[1]
     prompt_lengths = batch.prompt_mask.sum(1)
     shift = batch.prompt_ids.shape[1] - prompt_lengths  # (B,)
     ids = ids.gather(1, (torch.arange(width) + shift[:, None]).clamp(max=width - 1))
     hidden = model.hidden(ids[:, :-1])
     before = prompt_lengths[:, None] - 1 + torch.arange(length)  # the position that predicts each response token
-    hidden = hidden.gather(1, before[..., None].expand(-1, -1, hidden.shape[-1]))
+    return hidden.gather(1, before[..., None].expand(-1, -1, hidden.shape[-1]))
+
+
+def response_logp(model: LeanModel, batch: Batch, hidden: Tensor | None = None) -> Tensor:
+    """Log-probabilities (B, T) of the response tokens, from their `response_hidden` if that is known already."""
+    hidden = response_hidden(model, batch) if hidden is None else hidden
     logits = model.logits(hidden)
     loss = F.cross_entropy(logits.flatten(0, 1), batch.response_ids.flatten(), reduction="none")
-    return -loss.view(rows, length)
+    return -loss.view(batch.response_ids.shape)

@@ -44,29 +44,68 @@ def _group_mean(values: Tensor, group: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def mean_advantages(rewards: Tensor, group: Tensor) -> Tensor:
-    """r - mean over the group: the authors' advantage in the pre-train space. (B,), (B,) -> (B,)"""
-    return rewards - _group_mean(rewards, group)[0]
+    """r - mean over the group: the authors' advantage in the pre-train space, and that of Dr. GRPO (arXiv 2503.20783).
+
+    A group whose rewards are all equal (a group of one included) says nothing about its responses: exactly 0 there.
+    """
+    same_group, same_reward = group[:, None] == group, rewards[:, None] == rewards  # (B, B)
+    flat = (same_reward | ~same_group).all(1)
+    return (rewards - _group_mean(rewards, group)[0]).masked_fill(flat, 0.0)
 
 
 def std_advantages(rewards: Tensor, group: Tensor) -> Tensor:
-    """(r - mean) / (std + 1e-6), std unbiased: GRPO's advantage (arXiv 2402.03300). (B,), (B,) -> (B,)"""
+    """(r - mean) / (std + 1e-6) over the group, std unbiased: GRPO's advantage (arXiv 2402.03300)."""
     centred = mean_advantages(rewards, group)
     mean_square, size = _group_mean(centred**2, group)
     return centred / ((mean_square * size / (size - 1).clamp(min=1)).sqrt() + 1e-6)
 
 
-ADVANTAGES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"std": std_advantages, "mean": mean_advantages}
+def leave_one_out_advantages(rewards: Tensor, group: Tensor) -> Tensor:
+    """r - mean over the group's other responses: RLOO (arXiv 2402.14740). It is n / (n - 1) times r - mean."""
+    size = _group_mean(rewards, group)[1]
+    return mean_advantages(rewards, group) * size / (size - 1).clamp(min=1)
+
+
+def batch_advantages(rewards: Tensor, group: Tensor) -> Tensor:
+    """(r - mean) / (std + 1e-6) over the whole batch, the groups ignored: REINFORCE++ (arXiv 2501.03262) without KL."""
+    return std_advantages(rewards, torch.zeros_like(group))
+
+
+def weighted_advantages(rewards: Tensor, group: Tensor) -> Tensor:
+    """0.1 for a right response (reward above 0) and -1 for a wrong one, without baseline: W-REINFORCE, whose authors
+    found lambda = 0.1 best (Zhu et al. 2025, arXiv 2506.01347)."""
+    return torch.where(rewards > 0, 0.1, -1.0).to(rewards.dtype)
+
+
+# Kind -> function of rewards (B,) and group (B,) that returns advantages (B,).
+ADVANTAGES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "std": std_advantages,
+    "mean": mean_advantages,
+    "leave-one-out": leave_one_out_advantages,
+    "batch": batch_advantages,
+    "weighted": weighted_advantages,
+}
 
 
 def group_advantages(rewards: Tensor, group: Tensor, kind: str = "std") -> Tensor:
-    """Advantage of each response within its group, by a function registered in ADVANTAGES.
+    """Advantage of each response by a function registered in ADVANTAGES.
 
-    rewards (B,), group (B,) integers in any order -> (B,). A group whose rewards are all equal (a group of one
-    included) says nothing about its responses: their advantage is exactly 0. Raises KeyError for an unknown kind.
+    rewards (B,), group (B,) integers in any order -> (B,). Raises KeyError for an unknown kind.
     """
-    same_group, same_reward = group[:, None] == group, rewards[:, None] == rewards  # (B, B)
-    flat = (same_reward | ~same_group).all(1)
-    return ADVANTAGES[kind](rewards, group).masked_fill(flat, 0.0)
+    return ADVANTAGES[kind](rewards, group)
+
+
+def critic_advantages(rewards: Tensor, values: Tensor, mask: Tensor) -> Tensor:
+    """reward - value at every token, normalised over the batch's tokens: PPO's advantage.
+
+    It is generalised advantage estimation (arXiv 1506.02438) without discount and with lambda 1, as is common for
+    verifiable rewards: the sum of r_t + V(s_t+1) - V(s_t) telescopes.
+    rewards (B,), values (B, T) before each token, mask (B, T) -> (B, T), 0 outside the mask.
+    """
+    advantages = (rewards[:, None] - values) * mask
+    mean = advantages.sum() / mask.sum()
+    variance = ((advantages - mean) ** 2 * mask).sum() / mask.sum()
+    return (advantages - mean) / (variance.sqrt() + 1e-6) * mask
 
 
 def keep(response_mask: Tensor, advantages: Tensor, samples: str = "all") -> Tensor:
@@ -97,9 +136,10 @@ def clipped_loss(
 ) -> Tensor:
     """PPO's clipped surrogate (arXiv 1707.06347) with dual clip (arXiv 1912.09729), a mean over the tokens of `mask`.
 
-    logp, old_logp, mask (B, T), advantages (B,) -> scalar; 0, with zero gradient, where the mask is empty.
+    logp, old_logp, mask (B, T), advantages (B,), or (B, T) from a critic -> scalar; 0, with zero gradient, where the
+    mask is empty.
     """
-    advantages = advantages[:, None]
+    advantages = advantages if advantages.dim() == 2 else advantages[:, None]
     ratio = (logp - old_logp).clamp(-20, 20).exp()
     loss = torch.maximum(-advantages * ratio, -advantages * ratio.clamp(1 - clip_low, 1 + clip_high))
     loss = torch.where(advantages < 0, torch.minimum(loss, -advantages * dual_clip), loss)

@@ -1,13 +1,14 @@
 import re
 import subprocess
 import sys
+from typing import get_args
 
 import pytest
 import yaml
 
-from prerl.config import load_methods, load_scale
+from prerl.config import Phase, load_methods, load_scale
 from prerl.errors import UserError
-from tests.helpers import METHODS_FILE, ROOT, SMOKE_FILE, changed
+from tests.helpers import METHODS_FILE, ROOT, SMOKE_FILE
 
 PAPER = ["grpo", "psr-rl", "nsr-rl", "prerl", "psr-prerl", "nsr-prerl", "dsrl", "nsr-rl-grpo"]
 
@@ -29,26 +30,44 @@ def test_the_methods_of_the_paper(methods):
 
 
 def test_all_methods_share_one_clip_range(methods):
-    ranges = {(phase.clip_low, phase.clip_high) for method in methods.values() for phase in method.phases}
-    assert ranges == {(0.2, 0.2)}
+    ranges = {name: {(phase.clip_low, phase.clip_high) for phase in method.phases} for name, method in methods.items()}
+    assert ranges.pop("dapo-clip") == {(0.2, 0.28)}
+    assert all(range == {(0.2, 0.2)} for range in ranges.values())
 
 
-def test_phase_at_counts_updates_from_one(methods):
+def test_ablations_change_one_thing(methods):
     dsrl = methods["dsrl"]
-    warm_up = dsrl.phases[0].steps
-    assert [dsrl.phase_at(step)[0] for step in (1, warm_up, warm_up + 1, 10_000)] == [0, 0, 1, 1]
-    closed = changed(dsrl, phases=[changed(dsrl.phases[0], steps=2), changed(dsrl.phases[1], steps=1)])
-    assert [closed.phase_at(step)[0] for step in (2, 3, 4)] == [0, 1, 1]
+    changes = {}
+    for name, method in methods.items():
+        if name.startswith("dsrl-") and name != "dsrl-reversed":
+            assert method.phases[1:] == dsrl.phases[1:]
+            mine, its = method.phases[0].model_dump(), dsrl.phases[0].model_dump()
+            changes[name] = {key: value for key, value in mine.items() if value != its[key]}
+    assert changes == {
+        **{f"dsrl-{steps}": {"steps": steps} for steps in (5, 10, 25, 40)},
+        "dsrl-start": {"start_token": "<eos>"},
+        "dsrl-body": {"tokens": "body"},
+        "dsrl-slow": {"learning_rate_factor": 0.333},
+        "dsrl-fast": {"learning_rate_factor": 3.0},
+    }
+
+
+def test_advantages_named_in_the_configuration_are_registered():
+    from prerl.objective import ADVANTAGES
+
+    kinds = get_args(Phase.model_fields["advantage"].annotation)
+    assert set(kinds) == {*ADVANTAGES, "critic"}
 
 
 @pytest.mark.parametrize("name", ["tiny", "smoke"])
 def test_scales_name_methods_and_benchmarks_that_exist(name, methods):
     scale = load_scale(ROOT / f"workflow/scales/{name}.yaml")
-    assert set(scale.methods) <= set(methods)
+    assert {*scale.methods, *scale.ablations} <= set(methods)
     for benchmark in scale.evaluation.benchmarks:
         assert (ROOT / f"workflow/benchmarks/{benchmark}.yaml").is_file()
     if name == "tiny":
-        assert scale.methods == PAPER and len(scale.seeds) == 3
+        assert scale.methods[:8] == PAPER and len(scale.seeds) == 3
+        assert {*scale.methods, *scale.ablations, "dapo-clip"} == set(methods)  # see there why it is not trained
 
 
 def broken(tmp_path, change, source=SMOKE_FILE):
@@ -69,6 +88,7 @@ BAD_SCALES = {
     ),
     "seeds: List should have at least 1 item": lambda data: data.update(seeds=[]),
     "seeds must be distinct": lambda data: data.update(seeds=[0, 0]),
+    "methods must be distinct": lambda data: data.update(ablations=["grpo"]),
     "model: Field required": lambda data: data.pop("model") and None,
     "expected keys and values": lambda data: "- 1\n- 2\n",
     "not valid YAML": lambda data: "rl: [1, 2\nseeds: 3",
@@ -87,8 +107,14 @@ def test_a_bad_scale_is_one_line_that_names_file_and_key(tmp_path, message):
 BAD_METHODS = {
     "methods.grpo: phases.0.space": lambda data: data["methods"]["grpo"]["phases"][0].update(space="prompt"),
     "methods.grpo: phases.0.color: unknown key": lambda data: data["methods"]["grpo"]["phases"][0].update(color=1),
-    "methods.dsrl: (top level): Value error, every phase but the last": lambda data: (
+    "methods.dsrl: (top level): Value error, exactly one phase must be without steps": lambda data: (
         data["methods"]["dsrl"]["phases"][0].pop("steps") and None
+    ),
+    "phases.0: Value error, a critic values tokens": lambda data: data["methods"]["ppo"]["phases"][0].update(
+        samples="negative"
+    ),
+    "phases.0: Value error, start_token has no meaning": lambda data: data["methods"]["grpo"]["phases"][0].update(
+        start_token="<bos>"
     ),
     "defaults: unknown key": lambda data: "standards: {}\nmethods: {}",
     "methods: expected a mapping": lambda data: data.update(methods=["grpo"]),

@@ -3,10 +3,22 @@ import re
 from itertools import permutations, product
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from prerl.config import load_scale
 from prerl.problems.corpus import VOCABULARY, Habits, document, worked_solution
-from prerl.problems.countdown import SPLITS, Problem, doubled, draw, draw_distinct, is_correct, solutions, ways
+from prerl.problems.countdown import (
+    SPLITS,
+    Problem,
+    answer,
+    doubled,
+    draw,
+    draw_distinct,
+    is_correct,
+    solutions,
+    ways,
+)
 from prerl.problems.sets import HARD_SOLUTIONS, problem_sets, read_problems, write_problem_sets
 from tests.helpers import ROOT
 
@@ -144,3 +156,22 @@ def test_problem_sets(name):
 def test_problem_files_read_back(scale, tmp_path):
     write_problem_sets(scale.problems, tmp_path)
     assert {path.stem: read_problems(path) for path in tmp_path.iterdir()} == problem_sets(scale.problems)
+
+
+def test_answers_are_equal_up_to_the_order_of_summands_and_factors():
+    assert answer("yes . answer ( 4 + 3 ) + 7") == answer("answer 7 + ( 3 + 4 )") == "((3+4)+7)"
+    assert answer("answer 7 - 3") != answer("answer 3 - 7")
+    assert answer("answer 4 + 3 answer 2 * ( 5 - 1 )") == "((5-1)*2)"
+    for nothing in ("4 + 3", "answer", "answer 4 +", "answer 4 / 2", "answer " + "(" * 70, "answer __import__('os')"):
+        assert answer(nothing) is None
+
+
+@settings(deadline=None, max_examples=40, derandomize=True)
+@given(st.integers(0, 10_000))
+def test_responses_with_the_same_answer_have_the_same_score(seed):
+    rng = random.Random(seed)
+    problem = draw(rng, 3, 12, "test")
+    texts = [f"answer {way.expression}" for way in ways(tuple(sorted(problem.numbers)))]
+    scores = {}
+    for text in texts:
+        assert scores.setdefault(answer(text), is_correct(text, problem)) == is_correct(text, problem)

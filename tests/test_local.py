@@ -7,8 +7,11 @@ from safetensors.torch import load_file
 
 from prerl.config import Phase
 from prerl.engines import local
-from prerl.engines.local import Run, learn, make_batch, stopped, train
-from prerl.model import LeanModel, load
+from prerl.engines.local import Run, stopped, train
+from prerl.engines.update import _values, critic_for, learn, make_batch, phase_at
+from prerl.errors import UserError
+from prerl.model import LeanModel, load, response_logp
+from prerl.objective import clipped_loss, forget_prompt, group_advantages
 from prerl.problems.sets import read_problems
 from prerl.sampler import Response, Sampling, sample
 from tests.helpers import changed
@@ -27,8 +30,9 @@ class Killed(Exception):
     pass
 
 
-def test_resume_gives_the_same_bytes_as_an_uninterrupted_run(scale, methods, trained, tmp_path, monkeypatch):
-    whole = run(scale, methods, trained, tmp_path / "whole", "dsrl")
+@pytest.mark.parametrize("name", ["dsrl", "ppo"])  # ppo has a critic to resume too
+def test_resume_gives_the_same_bytes_as_an_uninterrupted_run(scale, methods, trained, tmp_path, monkeypatch, name):
+    whole = run(scale, methods, trained, tmp_path / "whole", name)
     update = Run.update
 
     def killed(self, step, phase):
@@ -39,11 +43,11 @@ def test_resume_gives_the_same_bytes_as_an_uninterrupted_run(scale, methods, tra
     with monkeypatch.context() as patch:
         patch.setattr(Run, "update", killed)
         with pytest.raises(Killed):
-            run(scale, methods, trained, tmp_path / "killed", "dsrl")
+            run(scale, methods, trained, tmp_path / "killed", name)
     steps = []
     with monkeypatch.context() as patch:
         patch.setattr(Run, "update", lambda self, step, phase: steps.append(step) or update(self, step, phase))
-        resumed = run(scale, methods, trained, tmp_path / "killed", "dsrl")
+        resumed = run(scale, methods, trained, tmp_path / "killed", name)
     assert steps == [4, 5, 6]  # from the checkpoint after step 3
     pd.testing.assert_frame_equal(resumed[0], whole[0])
     pd.testing.assert_frame_equal(resumed[1], whole[1])
@@ -113,6 +117,9 @@ def phase(**values):
         "dual_clip": 10.0,
         "loss_coefficient": 1.0,
         "learning_rate_factor": 1.0,
+        "tokens": "all",
+        "denominator": "tokens",
+        "start_token": None,
     }
     return Phase(**defaults | values)
 
@@ -177,6 +184,58 @@ def test_learn_applies_learning_rate_factor_and_loss_coefficient(scale, trained)
     torch.testing.assert_close(moved["coefficient"], 0.25 * moved["plain"], atol=1e-6, rtol=1e-3)
 
 
+def moved_by(scale, trained, phase, **values):
+    """By how much one step of plain gradient descent moves the parameters."""
+    model, batch = rollouts(scale, trained)
+    before = [p.detach().clone() for p in model.parameters()]
+    optimizer = torch.optim.SGD(model.parameters(), lr=1.0)
+    settings = changed(scale.rl, max_grad_norm=1e9, learning_rate=1.0)
+    learn(model, optimizer, batch, phase, settings, start_token_id=1, **values)
+    return torch.cat([(p.detach() - b).flatten() for p, b in zip(model.parameters(), before, strict=True)])
+
+
+def test_a_wider_clip_changes_nothing_with_one_update_a_batch(scale, trained, methods):
+    grpo, dapo = (moved_by(scale, trained, methods[name].phases[0]) for name in ("grpo", "dapo-clip"))
+    assert torch.equal(grpo, dapo) and grpo.abs().max() > 0
+
+
+def test_the_budget_denominator_divides_by_what_the_batch_could_have_had(scale, trained):
+    _, batch = rollouts(scale, trained)
+    tokens, budget = (moved_by(scale, trained, phase(denominator=name)) for name in ("tokens", "budget"))
+    share = batch.response_mask.sum() / (16 * scale.rl.max_new_tokens)
+    torch.testing.assert_close(budget, tokens * share, atol=1e-7, rtol=1e-4)
+
+
+def test_body_tokens_alone_give_a_gradient_but_all_are_read(scale, trained):
+    """Against the objective with the restated tokens masked by hand."""
+    model, batch = rollouts(scale, trained)
+    restated = torch.arange(16) % 4
+    chosen = phase(space="pre-train", advantage="mean", tokens="body")
+    moved = moved_by(scale, trained, chosen, restated=restated)
+    advantages = group_advantages(batch.rewards, batch.group, "mean")
+    mask = batch.response_mask * (torch.arange(batch.response_mask.shape[1]) >= restated[:, None])
+    logp = response_logp(LeanModel(model), forget_prompt(batch, 1))
+    (clipped_loss(logp, logp.detach(), advantages, mask, 0.2, 0.2)).backward()
+    expected = -torch.cat([p.grad.flatten() for p in model.parameters()])
+    torch.testing.assert_close(moved, expected, atol=1e-6, rtol=1e-3)
+
+
+def test_a_critic_learns_the_return_and_its_advantage_moves_the_policy(scale, trained, methods):
+    model, batch = rollouts(scale, trained)
+    critic = critic_for(model, methods["ppo"])
+    assert critic_for(model, methods["dsrl"]) is None and not any(p.any() for p in critic.parameters())
+    optimizer = torch.optim.AdamW([*model.parameters(), *critic.parameters()], lr=1e-2)
+    settings = changed(scale.rl, learning_rate=1e-2)
+    errors, before = [], [p.detach().clone() for p in model.parameters()]
+    for _ in range(30):
+        values = _values(model, critic, batch, settings)
+        errors.append(float((((values - batch.rewards[:, None]) ** 2) * batch.response_mask).sum()))
+        learn(model, optimizer, batch, methods["ppo"].phases[0], settings, 1, None, critic)
+    assert errors[0] == float((batch.rewards[:, None] ** 2 * batch.response_mask).sum())  # values are 0 at first
+    assert errors[-1] < 0.5 * errors[0]
+    assert any(not torch.equal(p, b) for p, b in zip(model.parameters(), before, strict=True))
+
+
 def test_make_batch_pads_prompts_left_and_responses_right():
     responses = [Response([5, 2], [-1.0, -2.0], 0.5, True), Response([6, 7, 8], [-1.0, -1.0, -1.0], 0.5, False)]
     batch = make_batch([[1, 9], [1, 9, 9]], responses, [1.0, 0.0], 1, pad_token_id=0)
@@ -188,9 +247,24 @@ def test_make_batch_pads_prompts_left_and_responses_right():
     assert batch.group.tolist() == [0, 1]
 
 
-def test_rewards_are_those_of_the_texts(scale, trained):
-    policy = Run(scale, 0, trained / "model", read_problems(trained / "problems/dev.jsonl"))
+def test_rewards_are_those_of_the_texts(scale, methods, trained):
+    policy = Run(scale, methods["grpo"], 0, trained / "model", read_problems(trained / "problems/dev.jsonl"))
     table = policy.evaluate_dev(0)
     problems = {problem.id: problem for problem in policy.dev}
     expected = [local.is_correct(row.response, problems[row.problem]) for row in table.itertuples()]
     assert table.score.tolist() == [float(value) for value in expected] and 0 < table.score.mean() < 1
+
+
+def test_phase_at_counts_updates_from_one(methods):
+    dsrl = methods["dsrl"]
+    warm_up = dsrl.phases[0].steps
+    assert [phase_at(dsrl, step, 80)[0] for step in (1, warm_up, warm_up + 1, 80)] == [0, 0, 1, 1]
+    assert [phase_at(dsrl, step, 4)[0] for step in (1, 4)] == [0, 0]  # a run shorter than its warm-up
+    reversed_ = methods["dsrl-reversed"]
+    assert reversed_.phases == dsrl.phases[::-1]
+    assert [phase_at(reversed_, step, 80)[0] for step in (1, 80 - warm_up, 81 - warm_up, 80)] == [0, 0, 1, 1]
+
+
+def test_a_start_token_that_the_tokenizer_lacks_is_a_users_error(scale, methods, trained):
+    with pytest.raises(UserError, match="no token '<go>'"):
+        Run(changed(scale, start_token="<go>"), methods["grpo"], 0, trained / "model", [])

@@ -10,6 +10,7 @@ from prerl.metrics import (
     difference_interval,
     improvement,
     improvement_interval,
+    maj_at_k,
     pass_at_k,
     ratio,
     ratio_interval,
@@ -174,3 +175,26 @@ def test_interval_is_undefined_where_a_resample_has_no_denominator():
     denominator = np.zeros((1, 5))
     denominator[0, 0] = 1
     assert all(map(math.isnan, ratio_interval(np.ones((1, 5)), denominator, 200, np.random.default_rng(0))))
+
+
+def test_maj_at_k_by_hand():
+    answers, scores = ["a", "b", "a", "b", "b", None], [1.0, 0.0, 1.0, 0.0, 0.0, 0.0]
+    assert maj_at_k(answers, scores, 6) == 0.0  # b has three votes
+    assert maj_at_k(answers, scores, 3) == 0.5  # a wins the first three, b the others
+    assert maj_at_k(answers, scores, 4) == 0.5  # a tie
+    assert maj_at_k(answers, scores, 1) == pytest.approx(sum(scores) / 6)
+    assert maj_at_k([None, None], [0.0, 0.0], 2) == 0.0
+    for k in (0, 7):
+        with pytest.raises(ValueError, match=f"maj@{k}"):
+            maj_at_k(answers, scores, k)
+
+
+def test_maj_at_k_is_unbiased():
+    """Against the chance that two or more of three responses say `a`, which is right."""
+    rng, chance = np.random.default_rng(0), 0.6
+    values = []
+    for _ in range(4000):
+        right = rng.random(9) < chance
+        values.append(maj_at_k(np.where(right, "a", "b").tolist(), right.astype(float).tolist(), 3))
+    expected = chance**3 + 3 * chance**2 * (1 - chance)
+    assert np.mean(values) == pytest.approx(expected, abs=4 * np.std(values) / 4000**0.5)

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from prerl.model import LeanModel, response_logp
-from prerl.objective import clipped_loss, forget_prompt, group_advantages, keep
+from prerl.objective import clipped_loss, critic_advantages, forget_prompt, group_advantages, keep
 from tests.helpers import random_batch
 
 CASES = sorted((Path(__file__).parent / "parity").glob("case_*.npz"))
@@ -133,7 +133,7 @@ def loss_and_gradient(rewards, group, mask, new, old, kind, samples):
     return loss.detach(), logp.grad
 
 
-KINDS, SAMPLES = st.sampled_from(["std", "mean"]), st.sampled_from(["all", "positive", "negative"])
+KINDS, SAMPLES = st.sampled_from(["std", "mean", "leave-one-out"]), st.sampled_from(["all", "positive", "negative"])
 
 
 @settings(deadline=None, max_examples=60, derandomize=True)
@@ -170,3 +170,54 @@ def test_order_and_names_of_groups_change_nothing(batch, kind, samples, rng):
     moved_loss, moved_gradient = loss_and_gradient(rewards, 7 - group, mask, new, old, kind, samples)
     torch.testing.assert_close(moved_loss, loss)
     torch.testing.assert_close(moved_gradient, gradient[order])
+
+
+REWARDS = torch.tensor([1.0, 0.0, 0.0, 1.0, 1.0, 1.0, 0.0, 0.0])
+GROUP = torch.tensor([0, 0, 0, 1, 1, 1, 2, 2])  # mixed, all right, all wrong
+
+
+def test_leave_one_out_is_the_reward_less_the_mean_of_the_others():
+    """RLOO, arXiv 2402.14740: R(y_i) - 1 / (k - 1) * sum over j != i of R(y_j)."""
+    expected = []
+    for row, (reward, group) in enumerate(zip(REWARDS, GROUP, strict=True)):
+        others = [REWARDS[other] for other in range(8) if other != row and GROUP[other] == group]
+        expected.append(reward - sum(others) / len(others))
+    torch.testing.assert_close(group_advantages(REWARDS, GROUP, "leave-one-out"), torch.stack(expected))
+
+
+def test_batch_normalises_over_the_batch():
+    """REINFORCE++, arXiv 2501.03262: (A - mean(A)) / std(A) over the global batch; flat groups count."""
+    advantages = group_advantages(REWARDS, GROUP, "batch")
+    torch.testing.assert_close(advantages, (REWARDS - REWARDS.mean()) / (REWARDS.std() + 1e-6))
+    assert (advantages[GROUP == 1] > 0).all() and (advantages[GROUP == 2] < 0).all()
+    assert (group_advantages(torch.ones(8), GROUP, "batch") == 0).all()
+
+
+def test_weighted_is_a_tenth_of_positive_and_all_of_negative_reinforcement():
+    """arXiv 2506.01347: L = lambda * L_PSR + L_NSR, lambda = 0.1, with rewards +1 and -1."""
+    assert group_advantages(REWARDS, GROUP, "weighted").tolist() == pytest.approx([0.1, -1, -1, 0.1, 0.1, 0.1, -1, -1])
+
+
+def test_critic_advantages_are_generalised_advantage_estimates():
+    """Against the recursion of arXiv 1506.02438 with gamma = lambda = 1, token by token, then normalised."""
+    generator = torch.Generator().manual_seed(0)
+    lengths, rewards = [3, 1, 5], torch.tensor([1.0, 0.0, 1.0])
+    values = torch.randn(3, 5, generator=generator)
+    mask = torch.tensor([[1.0] * n + [0.0] * (5 - n) for n in lengths])
+    raw = torch.zeros(3, 5)
+    for row, n in enumerate(lengths):
+        carried = 0.0
+        for t in reversed(range(n)):
+            reward, following = (rewards[row], 0.0) if t == n - 1 else (0.0, values[row, t + 1])
+            carried = reward + following - values[row, t] + carried
+            raw[row, t] = carried
+    tokens = raw[mask == 1]
+    expected = (raw - tokens.mean()) / (tokens.std(unbiased=False) + 1e-6) * mask
+    torch.testing.assert_close(critic_advantages(rewards, values, mask), expected)
+
+
+def test_advantages_a_token_weigh_each_token():
+    logp = torch.tensor([[-1.0, -2.0], [-3.0, -4.0]], requires_grad=True)
+    advantages, mask = torch.tensor([[1.0, 2.0], [-1.0, 5.0]]), torch.tensor([[1.0, 1.0], [1.0, 0.0]])
+    clipped_loss(logp, logp.detach(), advantages, mask, 0.2, 0.2).backward()
+    torch.testing.assert_close(logp.grad, -advantages * mask / 3)

@@ -87,3 +87,14 @@ def test_fingerprints_follow_imports_and_ignore_layout(tmp_path, monkeypatch):
 
 def test_drawing_code_does_not_touch_training():
     assert fingerprint("prerl.figures") != fingerprint("prerl.tables") != fingerprint("prerl.engines.local")
+
+
+def test_a_new_configuration_key_reruns_nothing_but_what_it_configures(tmp_path, monkeypatch):
+    package = tmp_path / "prerl"
+    package.mkdir()
+    (package / "config.py").write_text("a = 1")
+    (package / "train.py").write_text("from prerl.config import a\nfrom prerl import config")
+    monkeypatch.setattr("prerl.fingerprint.PACKAGE", package)
+    before = fingerprint("prerl.train")
+    (package / "config.py").write_text("a = 1\nb = 2")
+    assert fingerprint("prerl.train") == before

@@ -44,6 +44,17 @@ def test_the_plan_has_a_job_a_method_and_seed(checkout, name):
     assert jobs == {**once, "train": runs, "evaluate": runs + 1}
 
 
+def test_what_a_benchmark_includes_is_an_input_of_the_evaluation(checkout):
+    included = set(
+        re.findall(
+            r"^include: (.+)$", "".join(p.read_text() for p in (ROOT / "workflow/benchmarks").glob("*.yaml")), re.M
+        )
+    )
+    result = snakemake(checkout, "--dry-run", "results/smoke/base/samples.parquet", "--config", "scale=smoke")
+    inputs = re.search(r"rule evaluate:\n +input: (.+)", result.stdout)[1].split(", ")
+    assert included and {f"workflow/benchmarks/{name}" for name in included} <= set(inputs)
+
+
 def test_the_rules_name_every_table_and_figure(checkout):
     listed = snakemake(checkout, "--dry-run", "--quiet", "rules", "--summary").stdout
     for name in FIGURES:

@@ -135,14 +135,40 @@ def doubled(rng: random.Random, largest: int, size: int) -> list[Problem]:
 def is_correct(response: str, problem: Problem) -> bool:
     """Whether the text after the last word `answer` is an expression in the problem's numbers, each used once, that
     equals its target. Anything else, hostile input included, is wrong; nothing is ever evaluated as code."""
-    _, found, answer = response.rpartition("answer")
-    if not found or not re.fullmatch(r"[0-9+\-*() ]{1,80}", answer):
+    expression = _answer(response)
+    if expression is None:
         return False
-    try:
-        value, used = _evaluate(ast.parse(answer.strip(), mode="eval").body)
-    except (SyntaxError, ValueError):
-        return False
+    value, used = _evaluate(expression)
     return value == problem.target and sorted(used) == sorted(problem.numbers)
+
+
+def answer(response: str) -> str | None:
+    """The expression after the last word `answer`, written so that swapping summands or factors makes no difference,
+    e.g. `((3+4)+7)`; None if there is none. Responses with the same answer are right or wrong together."""
+    expression = _answer(response)
+    return None if expression is None else _canonical(expression)
+
+
+def _answer(response: str) -> ast.expr | None:
+    """The parsed expression after the last word `answer`, if it consists of integers, +, - and * alone."""
+    _, found, text = response.rpartition("answer")
+    if not found or not re.fullmatch(r"[0-9+\-*() ]{1,80}", text):
+        return None
+    try:
+        expression = ast.parse(text.strip(), mode="eval").body
+        _evaluate(expression)
+    except (SyntaxError, ValueError):
+        return None
+    return expression
+
+
+def _canonical(node: ast.expr) -> str:
+    if isinstance(node, ast.Constant):
+        return str(node.value)
+    left, right, operator = _canonical(node.left), _canonical(node.right), OPERATORS[type(node.op)]
+    if operator != "-":
+        left, right = sorted((left, right))
+    return f"({left}{operator}{right})"
 
 
 def _evaluate(node: ast.expr) -> tuple[int, list[int]]:

@@ -2,7 +2,10 @@ rule evaluate:
     input:
         model=f"{RESULTS}/{{run}}/model/model.safetensors",
         problems=expand(f"{RESULTS}/problems/{{name}}.jsonl", name=SCALE.evaluation.benchmarks),
-        tasks=expand("workflow/benchmarks/{name}.yaml", name=SCALE.evaluation.benchmarks),
+        tasks=[
+            *expand("workflow/benchmarks/{name}.yaml", name=SCALE.evaluation.benchmarks),
+            *sorted(map(str, Path("workflow/benchmarks").glob("_*.yaml"))),  # what those include
+        ],
     output:
         samples=f"{RESULTS}/{{run}}/samples.parquet",
         record=f"{RESULTS}/{{run}}/evaluate.json",

@@ -1,0 +1,133 @@
+"""One update: from scored responses to an optimiser step."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from prerl.config import Method, Phase, Reinforce
+from prerl.model import LeanModel, response_hidden, response_logp
+from prerl.objective import Batch, clipped_loss, critic_advantages, forget_prompt, group_advantages, keep
+from prerl.sampler import Response
+
+CRITIC_COEFFICIENT = 0.1  # of the critic's squared error beside the policy's loss, as in TRL's PPO
+
+
+def make_batch(
+    prompts: list[list[int]], responses: list[Response], rewards: list[float], group_size: int, pad_token_id: int
+) -> Batch:
+    """The Batch of prompt-major responses, `group_size` a prompt."""
+    width, length = max(map(len, prompts)), max(len(response.ids) for response in responses)
+    each = [prompt for prompt in prompts for _ in range(group_size)]
+
+    def right(rows: list[list], fill: float) -> Tensor:
+        return torch.tensor([row + [fill] * (length - len(row)) for row in rows])
+
+    return Batch(
+        prompt_ids=torch.tensor([[pad_token_id] * (width - len(prompt)) + prompt for prompt in each]),
+        prompt_mask=torch.tensor([[0] * (width - len(prompt)) + [1] * len(prompt) for prompt in each]),
+        response_ids=right([response.ids for response in responses], pad_token_id),
+        response_mask=right([[1.0] * len(response.ids) for response in responses], 0.0),
+        rewards=torch.tensor(rewards),
+        group=torch.arange(len(prompts)).repeat_interleave(group_size),
+        old_logp=right([response.logp for response in responses], 0.0),
+    )
+
+
+def phase_at(method: Method, step: int, steps: int) -> tuple[int, Phase]:
+    """Index and phase of update `step`, counted from 1, in a run of `steps`. A phase of S steps makes S updates, unless
+    the run is shorter; the one without a number takes what the others leave."""
+    left, end = max(steps - sum(phase.steps or 0 for phase in method.phases), 0), 0
+    for index, phase in enumerate(method.phases):
+        end += left if phase.steps is None else phase.steps
+        if step <= end:
+            return index, phase
+    raise ValueError(f"step {step} of a run of {steps}")
+
+
+def critic_for(model: PreTrainedModel, method: Method) -> nn.Linear | None:
+    """A value head on the policy's last hidden state, 0 everywhere at first, for a method that needs one."""
+    if all(phase.advantage != "critic" for phase in method.phases):
+        return None
+    critic = nn.utils.skip_init(nn.Linear, model.config.hidden_size, 1)
+    nn.init.zeros_(critic.weight)
+    nn.init.zeros_(critic.bias)
+    return critic
+
+
+def learn(
+    model: PreTrainedModel,
+    optimizer: torch.optim.Optimizer,
+    batch: Batch,
+    phase: Phase,
+    rl: Reinforce,
+    start_token_id: int,
+    restated: Tensor | None = None,
+    critic: nn.Linear | None = None,
+) -> dict[str, Any]:
+    """One optimiser step on the batch, skipped if no sample carries an advantage. Returns what the log says of it.
+
+    There is one update a batch, so the old log-probabilities are the present ones (as in the authors' code, which
+    computes them anew): the ratio is 1, its gradient that of log pi, and the clip range without effect. `sampler_gap`
+    is how far the sampler's log-probabilities are from the update's, a check of the sampler.
+
+    `restated` (B,) is the number of tokens with which each response restates its problem, for a phase that leaves them
+    out; `critic` the value head of a phase that needs one.
+    """
+    if phase.advantage == "critic":
+        advantages = critic_advantages(batch.rewards, _values(model, critic, batch, rl), batch.response_mask)  # (B, T)
+        mask, carries = batch.response_mask, torch.ones_like(batch.rewards, dtype=torch.bool)
+    else:
+        advantages = group_advantages(batch.rewards, batch.group, phase.advantage)  # (B,)
+        mask, carries = keep(batch.response_mask, advantages, phase.samples), advantages != 0
+    if phase.tokens == "body":
+        mask = mask * (torch.arange(mask.shape[1]) >= restated[:, None])
+    if phase.space == "pre-train":
+        batch = forget_prompt(batch, start_token_id)
+    # Samples without advantage count in the token mean but have no gradient: no need to compute their likelihood.
+    useful = (carries & (mask.sum(1) > 0)).nonzero()[:, 0]
+    result = {"used_samples": len(useful), "skipped": len(useful) == 0, "grad_norm": 0.0, "sampler_gap": float("nan")}
+    if len(useful) == 0:
+        return result
+    total = mask.sum() if phase.denominator == "tokens" else len(mask) * rl.max_new_tokens
+    gaps = []
+    optimizer.zero_grad(set_to_none=True)
+    # Few rows of like length at a time: little padding, and what a pass keeps for the way back fits the cache.
+    for rows in useful[batch.response_mask[useful].sum(1).argsort(stable=True)].split(rl.micro_batch):
+        part = batch.rows(rows).trimmed()
+        length = part.response_ids.shape[1]
+        part_mask, part_advantages = (
+            mask[rows, :length],
+            advantages[rows, :length] if advantages.dim() == 2 else advantages[rows],
+        )
+        lean = LeanModel(model)
+        hidden = response_hidden(lean, part)
+        logp = response_logp(lean, part, hidden)
+        old_logp = logp.detach()
+        loss = clipped_loss(
+            logp, old_logp, part_advantages, part_mask, phase.clip_low, phase.clip_high, phase.dual_clip
+        )
+        if phase.advantage == "critic":
+            error = (critic(hidden)[..., 0] - part.rewards[:, None]) ** 2  # the return: no discount, reward at the end
+            loss = loss + CRITIC_COEFFICIENT * (error * part_mask).sum() / part_mask.sum()
+        (loss * part_mask.sum() / total * phase.loss_coefficient).backward()
+        if part.old_logp is not None:
+            gaps.append(float(((old_logp - part.old_logp) * part_mask).abs().max()))
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    result["grad_norm"] = float(torch.nn.utils.clip_grad_norm_(parameters, rl.max_grad_norm))
+    result["sampler_gap"] = max(gaps, default=float("nan"))
+    for group in optimizer.param_groups:
+        group["lr"] = rl.learning_rate * phase.learning_rate_factor
+    optimizer.step()
+    return result
+
+
+@torch.no_grad()
+def _values(model: PreTrainedModel, critic: nn.Linear, batch: Batch, rl: Reinforce) -> Tensor:
+    """The critic's value before each response token. (B, T), 0 at padding"""
+    values, lean = torch.zeros_like(batch.response_mask), LeanModel(model)
+    for rows in batch.response_mask.sum(1).argsort(stable=True).split(rl.micro_batch):
+        part = batch.rows(rows).trimmed()
+        values[rows, : part.response_ids.shape[1]] = critic(response_hidden(lean, part))[..., 0] * part.response_mask
+    return values
