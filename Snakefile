@@ -2,6 +2,7 @@
 #
 #   snakemake --cores all                           everything, in miniature
 #   snakemake --cores all --config scale=smoke      the same in two minutes, to see that it works
+#   snakemake --cores all ablations                 the ablations of DSRL, beside the rest
 #   snakemake --cores all results/tiny/dsrl/seed0/run.json     one run
 
 
@@ -17,3 +18,9 @@ rule all:
     input:
         rules.tables.output,
         rules.figures.output,
+
+
+rule ablations:
+    input:
+        rules.ablation_tables.output,
+        rules.ablation_figures.output,

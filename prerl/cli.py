@@ -88,17 +88,38 @@ def align(scale: ScaleFile, out: Out, model: Annotated[Path, typer.Option(help="
 
 @app.command()
 def summarize(
-    scale: ScaleFile, results: Results, out: Out, methods: MethodsFile = METHODS, lexicon: LexiconFile = LEXICON
+    names: Annotated[list[str], typer.Argument(help="The methods, in the order of print.")],
+    scale: ScaleFile,
+    results: Results,
+    out: Out,
+    methods: MethodsFile = METHODS,
+    lexicon: LexiconFile = LEXICON,
 ) -> None:
     """Reduce all runs to tidy tables of estimates with 95 % intervals."""
     from prerl.behaviour import load_lexicon
     from prerl.summary import summarize as run
 
-    run(load_scale(scale), list(load_methods(methods)), load_lexicon(lexicon), results, out)
+    chosen = {name: find_method(methods, name) for name in names}
+    run(load_scale(scale), chosen, load_lexicon(lexicon), results, out)
+
+
+@app.command()
+def claims(
+    summary: Annotated[Path, typer.Option(help="Directory of the summaries.")],
+    out: Annotated[Path, typer.Option(help="The file to write.")],
+    reported: Annotated[Path, typer.Option(help="What the paper is reported to claim.")] = Path("paper/reported.yaml"),
+    methods: MethodsFile = METHODS,
+) -> None:
+    """Confront each of the paper's claims with the runs: effect, interval, verdict."""
+    from prerl.claims import write_claims
+    from prerl.study import Study
+
+    write_claims(Study(summary, load_methods(methods)), reported, out)
 
 
 @app.command()
 def tables(
+    names: Annotated[list[str], typer.Argument(help="The tables to print.")],
     summary: Annotated[Path, typer.Option(help="Directory of the summaries.")],
     out: Out,
     methods: MethodsFile = METHODS,
@@ -106,11 +127,12 @@ def tables(
     """Print the summaries as tables: CSV, Markdown and LaTeX."""
     from prerl.tables import write_tables
 
-    write_tables(summary, load_methods(methods), out)
+    write_tables(names, summary, load_methods(methods), out)
 
 
 @app.command()
 def figures(
+    names: Annotated[list[str], typer.Argument(help="The figures to draw.")],
     summary: Annotated[Path, typer.Option(help="Directory of the summaries.")],
     out: Out,
     methods: MethodsFile = METHODS,
@@ -118,7 +140,7 @@ def figures(
     """Draw the figures: SVG, PDF and PNG."""
     from prerl.figures import draw_figures
 
-    draw_figures(summary, load_methods(methods), out)
+    draw_figures(names, summary, load_methods(methods), out)
 
 
 def main() -> None:

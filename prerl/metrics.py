@@ -61,12 +61,12 @@ def ratio_interval(
     total = float(denominator.sum())
     if total <= 0:
         return math.nan, math.nan
-    seeds, problems = _resample(*numerator.shape, resamples, generator)
+    seeds, problems = resample_weights(*numerator.shape, resamples, generator)
     above, below = ((seeds * (problems @ cells.T)).sum(1) for cells in (numerator, denominator))
     if not (below > 0).all():
         return math.nan, math.nan
     influence = (numerator - ratio(numerator, denominator) * denominator) / (total / denominator.size)
-    low, high = _interval(ratio(numerator, denominator), above / below, influence, level)
+    low, high = stretched_interval(ratio(numerator, denominator), above / below, influence, level)
     values = numerator[denominator > 0] / denominator[denominator > 0]
     return max(low, float(values.min())), min(high, float(values.max()))  # e.g. no share below 0
 
@@ -97,14 +97,14 @@ def improvement_interval(
     """Interval of `improvement` over problems and over the seeds of both methods."""
     wins = _wins(first, second)  # (S, S', P)
     estimate = float(wins.mean())
-    of_first, problems = _resample(wins.shape[0], wins.shape[2], resamples, generator)
-    of_second, _ = _resample(wins.shape[1], 1, resamples, generator)
+    of_first, problems = resample_weights(wins.shape[0], wins.shape[2], resamples, generator)
+    of_second, _ = resample_weights(wins.shape[1], 1, resamples, generator)
     resampled = np.einsum("ri,rj,rij->r", of_first, of_second, np.einsum("rp,ijp->rij", problems, wins))
     resampled = resampled / (wins.shape[0] * wins.shape[1] * wins.shape[2])
     influence = wins.mean(1) - estimate
     if wins.shape[1] > 1:
         influence = influence + wins.mean(0) - wins.mean((0, 1))
-    low, high = _interval(estimate, resampled, influence, level)
+    low, high = stretched_interval(estimate, resampled, influence, level)
     return max(low, 0.0), min(high, 1.0)
 
 
@@ -151,17 +151,12 @@ def bayes_interval(right: Array, n: int, level: float = 0.95) -> tuple[float, fl
     return max(mean - reach, 0.0), min(mean + reach, 1.0)
 
 
-def steps_to(steps: Sequence[int], values: Sequence[float], threshold: float) -> int | None:
-    """The first of `steps` at which `values` reach the threshold; None if they never do."""
-    return next((step for step, value in zip(steps, values, strict=True) if value >= threshold), None)
-
-
 def _wins(first: Array, second: Array) -> Array:
     """1 where a seed of `first` beats a seed of `second` on a problem, a half where they tie. (S, S', P)"""
     return (first[:, None] > second).astype(float) + 0.5 * (first[:, None] == second)
 
 
-def _resample(seeds: int, problems: int, resamples: int, generator: np.random.Generator) -> tuple[Array, Array]:
+def resample_weights(seeds: int, problems: int, resamples: int, generator: np.random.Generator) -> tuple[Array, Array]:
     """How often each seed (resamples, seeds) and, independently, each problem (resamples, problems) is drawn.
 
     All seeds share their problems, so a problem drawn twice counts twice in every seed: its difficulty is common.
@@ -171,7 +166,7 @@ def _resample(seeds: int, problems: int, resamples: int, generator: np.random.Ge
     return seed.astype(float), problem.astype(float)
 
 
-def _interval(estimate: float, resampled: Array, influence: Array, level: float) -> tuple[float, float]:
+def stretched_interval(estimate: float, resampled: Array, influence: Array, level: float) -> tuple[float, float]:
     """Percentile bootstrap interval, stretched around the estimate to the width that few seeds demand.
 
     The bare percentile interval of three seeds covers 83-90 % where seeds differ: it takes the spread of three values

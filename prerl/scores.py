@@ -6,12 +6,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from prerl.config import Method
 from prerl.metrics import (
     Array,
     bayes_interval,
     difference_interval,
     improvement,
     improvement_interval,
+    maj_at_k,
     pass_at_k,
     ratio,
     ratio_interval,
@@ -71,6 +73,16 @@ def _pass_at(k: int, right: Array, n: int) -> Array:
     return np.vectorize(lambda c: pass_at_k(n, int(c), k), otypes=[float])(right)
 
 
+def _majority(runs: dict[int, pd.DataFrame], benchmark: str, n: int) -> Array:
+    """maj@n, (seeds, problems)"""
+    return np.array(
+        [
+            [maj_at_k(rows.answer.tolist(), rows.score.tolist(), n) for _, rows in run.groupby("problem", sort=True)]
+            for run in (run[run.benchmark == benchmark].sort_values("sample") for run in runs.values())
+        ]
+    )
+
+
 def scores(samples: Samples, estimate: Estimator) -> Iterator[dict[str, Any]]:
     for method, runs in samples.items():
         for benchmark, right, n in _benchmarks(runs):
@@ -78,6 +90,7 @@ def scores(samples: Samples, estimate: Estimator) -> Iterator[dict[str, Any]]:
             bayes_low, bayes_high = bayes_interval(right, n)
             average = estimate(right / n, ones)
             yield where | {"metric": "avg", "k": n} | average | {"bayes_low": bayes_low, "bayes_high": bayes_high}
+            yield where | {"metric": "maj", "k": n} | estimate(_majority(runs, benchmark, n), ones)
             yield where | {"metric": "solved", "k": n} | estimate((right == n).astype(float), ones)
             for k in [2**power for power in range(n.bit_length()) if 2**power <= n]:
                 yield where | {"metric": "pass", "k": k} | estimate(_pass_at(k, right, n), ones)
@@ -101,3 +114,34 @@ def spreads(samples: Samples) -> Iterator[dict[str, Any]]:
         for benchmark, right, n in _benchmarks(runs):
             sizes = {"n": n, "seeds": right.shape[0], "problems": right.shape[1]}
             yield {"method": method, "benchmark": benchmark} | sizes | spread(right, n)
+
+
+def warm_up_lengths(methods: dict[str, Method]) -> dict[str, int]:
+    """The methods that are DSRL but for the length of its warm-up, GRPO (length 0) included, by that length."""
+    if not {"dsrl", "grpo"} <= set(methods):
+        return {}
+    warm_up, *rest = methods["dsrl"].phases
+    lengths = {"grpo": 0}
+    for name, method in methods.items():
+        first, *others = method.phases
+        if others == rest and first.steps and first.model_copy(update={"steps": warm_up.steps}) == warm_up:
+            lengths[name] = first.steps
+    return dict(sorted(lengths.items(), key=lambda item: item[1]))
+
+
+def warm_ups(samples: Samples, methods: dict[str, Method], estimate: Estimator) -> Iterator[dict[str, Any]]:
+    """avg@n by length of the warm-up, and the paired difference of lengths from 10 to 25 to all others."""
+    lengths = {name: length for name, length in warm_up_lengths(methods).items() if name in samples}
+    long = {name for name, length in lengths.items() if 10 <= length <= 25}
+    averages = {name: {b: right / n for b, right, n in _benchmarks(samples[name])} for name in lengths}
+    for benchmark in averages["grpo"] if lengths else ():
+        for name, length in lengths.items():
+            share = averages[name][benchmark]
+            where = {"benchmark": benchmark, "method": name, "length": length, "contrast": False}
+            yield where | estimate(share, np.ones_like(share))
+        if len(long) > 1 and len(lengths) > len(long) + 1:
+            inside, outside = (
+                np.mean([averages[name][benchmark] for name in names], axis=0) for names in (long, set(lengths) - long)
+            )
+            where = {"benchmark": benchmark, "method": "10 to 25", "length": -1, "contrast": True}
+            yield where | estimate(inside - outside, np.ones_like(inside))

@@ -1,10 +1,12 @@
 """The summaries of one scale, as tables and figures read them."""
 
+from collections.abc import Collection
 from pathlib import Path
 
 import pandas as pd
 
 from prerl.config import Method
+from prerl.errors import UserError
 from prerl.records import read_json
 
 
@@ -16,5 +18,18 @@ class Study:
         self.scale = read_json(summary / "scale.json")
         self.labels = {"base": "Base"} | {name: methods[name].label for name in self.scale["methods"]}
 
+    @property
+    def claims(self) -> pd.DataFrame:
+        """The table of claims, which lies beside the summaries' directory."""
+        return pd.read_csv(self.summary.parent / "claims.csv", keep_default_na=True)
+
     def read(self, name: str) -> pd.DataFrame:
         return pd.read_parquet(self.summary / f"{name}.parquet")
+
+
+def known(names: list[str], registry: Collection[str], kind: str) -> list[str]:
+    """The names, all of them registered. Raises UserError for the first that is not."""
+    for name in names:
+        if name not in registry:
+            raise UserError(f"no {kind} {name!r}; there are {', '.join(registry)}")
+    return names

@@ -9,27 +9,29 @@ import numpy as np
 import pandas as pd
 
 from prerl.behaviour import count
-from prerl.config import Scale
-from prerl.metrics import ratio, steps_to
+from prerl.config import Method, Scale
+from prerl.curves import changes, curves, speeds
 from prerl.records import read_json, stream, write_json, write_table
-from prerl.scores import BASE, Estimator, Samples, comparisons, grid, scores, spreads
+from prerl.scores import BASE, Estimator, Samples, comparisons, grid, scores, spreads, warm_ups
 
 COLLAPSE = 0.5  # a run has collapsed if it ends below this share of the base's dev accuracy
 Lexicon = dict[str, re.Pattern[str]]
 
 
-def summarize(scale: Scale, names: list[str], lexicon: Lexicon, results: Path, out: Path) -> None:
-    """Writes to `out`, for the methods of the scale in the order of `names`:
+def summarize(scale: Scale, methods: dict[str, Method], lexicon: Lexicon, results: Path, out: Path) -> None:
+    """Writes to `out`, for the given methods in their order:
 
-    scores.parquet     method, benchmark, metric (avg, pass or solved), k, n, seeds, problems, estimate, low, high;
+    scores.parquet     method, benchmark, metric (avg, pass, maj or solved), k, n, seeds, problems, estimate, low, high;
                        avg also the credible interval of its samples alone, bayes_low and bayes_high
     comparisons.parquet  avg@n and pass@n as paired differences to a reference, with the probability of improvement
     spread.parquet     method, benchmark, standard deviation by source: seed, problem, interaction, sample
     behaviour.parquet  method, benchmark, behaviour, per (response or 1k tokens), estimate, low, high, ...
     curves.parquet     method, step, quantity, estimate, low, high, ...: dev evaluations along training
     seeds.parquet      the same, a row a seed, without interval
-    runs.parquet       a row a run: selected step, dev accuracies, collapse, cost, and the first dev evaluation
-                       with half of GRPO's gain: half way from the base to the best of GRPO's mean curve
+    changes.parquet    method, quantity, window (early, end), reference: paired differences on dev
+    speeds.parquet     method, updates to half of GRPO's gain on dev, and how many times sooner than GRPO
+    warm_ups.parquet   benchmark, length of DSRL's warm-up, avg@n; and the contrast of 10 to 25 updates to others
+    runs.parquet       a row a run: selected step, dev accuracies, collapse, cost
     alignment.parquet  part, correct, quantity, estimate, low, high, ...: gradients on the base's rollouts
     rollouts.parquet   the same, a row a rollout, as `prerl align` wrote it
     scale.json         the scale's name, description, seeds and sizes
@@ -37,7 +39,6 @@ def summarize(scale: Scale, names: list[str], lexicon: Lexicon, results: Path, o
     Scores are those of the checkpoint selected on dev; curves show the whole run. A run that stopped for want of a
     signal keeps its last values, since its policy can no longer move.
     """
-    methods = [name for name in names if name in scale.methods]
     rng = np.random.default_rng(stream("bootstrap"))
     estimate = Estimator(scale.analysis.bootstrap, rng)
     samples = {BASE: {0: _counted(results / BASE / "samples.parquet", lexicon)}}
@@ -52,14 +53,17 @@ def summarize(scale: Scale, names: list[str], lexicon: Lexicon, results: Path, o
         "comparisons": pd.DataFrame(comparisons(samples, estimate)),
         "spread": pd.DataFrame(spreads(samples)),
         "behaviour": pd.DataFrame(_behaviour(samples, list(lexicon), estimate)),
-        "runs": pd.DataFrame(_runs(methods, scale, dev, results)),
+        "warm_ups": pd.DataFrame(warm_ups(samples, methods, estimate)),
+        "runs": pd.DataFrame(_runs(list(methods), scale, dev, results)),
         "alignment": pd.DataFrame(_alignment(rollouts, estimate)),
         "rollouts": rollouts,
     }
     steps = list(range(0, scale.rl.steps + 1, scale.rl.checkpoint_every))
-    curves = list(_curves(dev, steps, list(lexicon), estimate))
-    tables["curves"] = pd.DataFrame([row for row in curves if "low" in row])
-    tables["seeds"] = pd.DataFrame([row for row in curves if "low" not in row])
+    tables["changes"] = pd.DataFrame(changes(dev, steps, estimate))
+    tables["speeds"] = pd.DataFrame(speeds(dev, steps, estimate))
+    rows = list(curves(dev, steps, list(lexicon), estimate))
+    tables["curves"] = pd.DataFrame([row for row in rows if "low" in row])
+    tables["seeds"] = pd.DataFrame([row for row in rows if "low" not in row])
     for name, table in tables.items():
         write_table(out / f"{name}.parquet", table)
     sizes = {
@@ -70,7 +74,7 @@ def summarize(scale: Scale, names: list[str], lexicon: Lexicon, results: Path, o
     }
     write_json(
         out / "scale.json",
-        {"name": results.name, "description": scale.description, "seeds": scale.seeds, "methods": methods, **sizes},
+        {"name": results.name, "description": scale.description, "seeds": scale.seeds, "methods": [*methods], **sizes},
     )
 
 
@@ -92,30 +96,6 @@ def _behaviour(samples: Samples, behaviours: list[str], estimate: Estimator) -> 
                 yield where | {"per": "1k tokens"} | estimate(1000 * words, tokens)
 
 
-def _curves(dev: Samples, steps: list[int], behaviours: list[str], estimate: Estimator) -> Iterator[dict[str, Any]]:
-    """Rows with an interval over all seeds, and rows of single seeds without."""
-    for method, runs in dev.items():
-        for step in steps:
-            now = {seed: run[run.step == run.step[run.step <= step].max()] for seed, run in runs.items()}
-            responses, tokens = grid(now, "score", "size"), grid(now, "tokens")
-            weighted = {seed: run.assign(entropy=run.entropy * run.tokens) for seed, run in now.items()}
-            quantities = {
-                "accuracy": (grid(now, "score"), responses),
-                "response tokens": (tokens, responses),
-                "entropy": (grid(weighted, "entropy"), tokens),
-                "finished": (grid(now, "finished"), responses),
-            }
-            for behaviour in behaviours:
-                words = grid(now, behaviour)
-                quantities[f"{behaviour} per 1k tokens"] = (1000 * words, tokens)
-                quantities[f"{behaviour} per response"] = (words, responses)
-            for quantity, (above, below) in quantities.items():
-                where = {"method": method, "step": step, "quantity": quantity}
-                yield where | estimate(above, below)
-                for row, seed in enumerate(runs):
-                    yield where | {"seed": seed, "estimate": ratio(above[row : row + 1], below[row : row + 1])}
-
-
 def _alignment(rollouts: pd.DataFrame, estimate: Estimator) -> Iterator[dict[str, Any]]:
     """Means over rollouts; problems are resampled, since rollouts of one problem are alike."""
     rollouts = rollouts.assign(negative=rollouts.inner_product < 0)
@@ -129,8 +109,6 @@ def _alignment(rollouts: pd.DataFrame, estimate: Estimator) -> Iterator[dict[str
 
 
 def _runs(methods: list[str], scale: Scale, dev: Samples, results: Path) -> Iterator[dict[str, Any]]:
-    curves = {method: pd.concat(runs.values()).groupby("step").score.mean() for method, runs in dev.items()}
-    half = (curves["grpo"][0] + curves["grpo"].max()) / 2 if "grpo" in curves else np.nan
     for method in methods:
         for seed in scale.seeds:
             run = results / method / f"seed{seed}"
@@ -143,8 +121,6 @@ def _runs(methods: list[str], scale: Scale, dev: Samples, results: Path) -> Iter
                 "dev_base": accuracy[0],
                 "dev_selected": accuracy[trained["selected_step"]],
                 "dev_final": accuracy.iloc[-1],
-                "half_gain": half,
-                "steps_to_half_gain": steps_to(accuracy.index, accuracy, half),
                 "collapsed": bool(accuracy.iloc[-1] < COLLAPSE * accuracy[0]),
                 "updates": trained["updates"],
                 "skipped_updates": trained["skipped_updates"],

@@ -155,7 +155,7 @@ def test_a_users_mistake_is_one_line_and_exit_code_2(tmp_path):
 
 def test_every_stage_documents_itself_without_torch():
     code = "import sys; from prerl.cli import app; from typer.testing import CliRunner; r = CliRunner()\n"
-    for stage in ("problems", "base", "train", "evaluate", "align", "summarize", "tables", "figures"):
+    for stage in ("problems", "base", "train", "evaluate", "align", "summarize", "claims", "tables", "figures"):
         code += (
             f"out = r.invoke(app, ['{stage}', '--help']); assert out.exit_code == 0 and '--out' in out.output, out\n"
         )

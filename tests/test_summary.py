@@ -3,12 +3,15 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 
 from prerl.behaviour import count, load_lexicon
+from prerl.claims import CLAIMS, write_claims
 from prerl.config import load_scale
+from prerl.curves import crossing
 from prerl.errors import UserError
 from prerl.figures import FIGURES, draw_figures
-from prerl.metrics import bayes_interval, improvement, pass_at_k, spread
+from prerl.metrics import bayes_interval, improvement, maj_at_k, pass_at_k, spread
 from prerl.study import Study
 from prerl.summary import summarize
 from prerl.tables import TABLES, interval, latex, pivot, write_tables
@@ -43,7 +46,8 @@ def responses(rng, accuracy, names, repeats, **columns):
             "tokens": rng.integers(5, 50, size),
             "entropy": rng.random(size),
             "finished": True,
-            "score": (rng.random(size) < accuracy).astype(float),
+            "score": (score := (rng.random(size) < accuracy).astype(float)),
+            "answer": np.where(score > 0, "right", rng.choice(["wrong", "other"], size)),
         }
     )
 
@@ -94,7 +98,8 @@ def study(tmp_path_factory, methods):
                 "peak_memory_bytes": 20,
             }
             (path / "run.json").write_text(json.dumps(record))
-    summarize(scale, list(methods), load_lexicon(LEXICON), results, results / "summary")
+    summarize(scale, {name: methods[name] for name in curve}, load_lexicon(LEXICON), results, results / "summary")
+    write_claims(Study(results / "summary", methods), ROOT / "paper/reported.yaml", results / "claims.csv")
     return results
 
 
@@ -130,6 +135,14 @@ def test_scores_count_problems_solved_by_every_response_and_the_posterior_of_sam
     rows = read(study, "scores").query("method == 'grpo' and benchmark == 'countdown'").set_index("metric")
     share = shares(study, "grpo", "countdown", 4)
     assert rows.estimate["solved"] == pytest.approx((share == 1).mean())
+    votes = [
+        maj_at_k(group.answer.tolist(), group.score.tolist(), 4)
+        for seed in (0, 1)
+        for _, group in pd.read_parquet(study / f"grpo/seed{seed}/samples.parquet")
+        .query("benchmark == 'countdown'")
+        .groupby("problem")
+    ]
+    assert rows.estimate["maj"] == pytest.approx(np.mean(votes)) and rows.k["maj"] == 4
     low, high = bayes_interval(share * 4, 4)
     assert (rows.bayes_low["avg"], rows.bayes_high["avg"]) == pytest.approx((low, high))
 
@@ -186,13 +199,71 @@ def test_a_stopped_run_keeps_its_last_values_on_the_curve(study):
 def test_collapse_is_recorded(study):
     runs = read(study, "runs").set_index(["method", "seed"])
     assert runs.collapsed["nsr-prerl"].all() and not runs.collapsed["grpo"].any()
-    dev = [pd.read_parquet(study / f"grpo/seed{seed}/dev.parquet").groupby("step").score.mean() for seed in (0, 1)]
-    mean = (dev[0] + dev[1]) / 2
-    half = (mean[0] + mean.max()) / 2
-    assert runs.half_gain.to_numpy() == pytest.approx(half)
-    assert runs.steps_to_half_gain["grpo", 1] == dev[1].index[dev[1] >= half][0]
-    assert runs.steps_to_half_gain["nsr-prerl"].isna().all()
     assert (runs.skipped_updates == 2).all() and (runs.peak_memory_bytes == 20).all()
+
+
+def test_changes_are_paired_differences_on_dev(study):
+    rows = read(study, "changes").set_index(["method", "quantity", "window", "reference"])
+
+    def mean(method, steps, column="score"):
+        runs = [pd.read_parquet(study / f"{method}/seed{seed}/dev.parquet") for seed in (0, 1)]
+        return np.mean([run[run.step.isin(steps)][column].mean() for run in runs])
+
+    late = rows.loc[("dsrl", "accuracy", "end", "grpo")]
+    assert (
+        late.estimate == pytest.approx(mean("dsrl", [20]) - mean("grpo", [20])) and late.low < late.estimate < late.high
+    )
+    assert (late.seeds, late.problems, late.steps) == (2, 20, "20-20")
+    early = rows.loc[("dsrl", "accuracy", "early", "base")]
+    assert early.estimate == pytest.approx(mean("dsrl", [5]) - mean("dsrl", [0]))
+    stopped = rows.loc[("nsr-prerl", "response tokens", "end", "base")]
+    assert stopped.estimate == pytest.approx(mean("nsr-prerl", [10], "tokens") - mean("nsr-prerl", [0], "tokens"))
+    assert ("grpo", "accuracy", "end", "grpo") not in rows.index
+
+
+def test_speeds_are_where_the_mean_curve_crosses_half_of_grpos_gain(study):
+    rows = read(study, "speeds").set_index("method")
+    curve = {
+        method: read(study, "curves").query("method == @method and quantity == 'accuracy'").estimate.to_numpy()
+        for method in ("grpo", "dsrl", "nsr-prerl")
+    }
+    threshold = (curve["grpo"][0] + curve["grpo"].max()) / 2
+    assert rows.threshold.to_numpy() == pytest.approx(threshold)
+    taken = {name: crossing(values, [0, 5, 10, 15, 20], threshold) for name, values in curve.items()}
+    for name in ("grpo", "dsrl"):
+        assert rows.estimate[name] == pytest.approx(taken[name])
+        assert rows.low[name] < rows.estimate[name] < rows.high[name]
+    assert rows.speedup_estimate["dsrl"] == pytest.approx(taken["grpo"] / taken["dsrl"]) and rows.seeds["dsrl"] == 2
+    assert (rows.estimate["nsr-prerl"], rows.speedup_estimate["nsr-prerl"]) == (np.inf, 0)
+    assert rows.speedup_estimate["grpo"] == rows.speedup_low["grpo"] == rows.speedup_high["grpo"] == 1
+
+
+def test_crossing_by_hand():
+    steps = [0, 10, 20]
+    assert crossing(np.array([0.1, 0.2, 0.6]), steps, 0.4) == 15
+    assert crossing(np.array([0.5, 0.2, 0.6]), steps, 0.4) == 0
+    assert crossing(np.array([0.1, 0.2, 0.3]), steps, 0.4) == np.inf
+    assert crossing(np.array([[0.0, 0.4, 0.3], [0.0, 0.0, 0.4]]), steps, 0.4).tolist() == [10, 20]
+
+
+def test_every_claim_has_a_verdict_or_says_what_is_missing(study):
+    rows = pd.read_csv(study / "claims.csv").set_index("id")
+    assert set(rows.index) == set(CLAIMS)
+    assert rows.verdict["psr-prerl-degrades"] == "not tested at this scale"
+    assert "no method psr-prerl" in rows.sentence["psr-prerl-degrades"]
+    tested = rows[rows.verdict != "not tested at this scale"]
+    assert {"dsrl-beats-grpo", "nsr-prerl-fast", "dsrl-sample-efficiency", "alignment-positive"} <= set(tested.index)
+    assert (tested.low <= tested.estimate).all() and (tested.estimate <= tested.high).all() and tested.sizes.all()
+    compared = read(study, "comparisons").query(
+        "method == 'dsrl' and reference == 'grpo' and benchmark == 'countdown' and metric == 'avg'"
+    )
+    assert rows.estimate["dsrl-beats-grpo"] == pytest.approx(100 * compared.estimate.item())
+    assert rows.reported["dsrl-beats-grpo"] == pytest.approx(57.54 - 55.79)
+    negative = read(study, "rollouts").query("part == 'all'").inner_product.lt(0)
+    assert negative.any() and rows.verdict["alignment-positive"] == "not reproduced"
+    interval = stats.binomtest(int(negative.sum()), len(negative)).proportion_ci(method="exact")
+    found = rows.loc["alignment-positive", ["low", "high"]].astype(float)
+    assert found.tolist() == pytest.approx([interval.low, interval.high])
 
 
 def test_alignment_summary(study):
@@ -213,11 +284,11 @@ def test_runs_on_other_problems_are_not_compared(study, tmp_path, methods):
     path = other / "grpo/seed1/samples.parquet"
     pd.read_parquet(path).replace({"problem": {"p3": "q3"}}).to_parquet(path)
     with pytest.raises(RuntimeError, match="same problems"):
-        summarize(load_scale(SMOKE_FILE), list(methods), load_lexicon(LEXICON), other, tmp_path / "summary")
+        summarize(load_scale(SMOKE_FILE), {"grpo": methods["grpo"]}, load_lexicon(LEXICON), other, tmp_path / "summary")
 
 
 def test_tables_say_what_the_summaries_say(study, methods, tmp_path):
-    write_tables(study / "summary", methods, tmp_path)
+    write_tables(list(TABLES), study / "summary", methods, tmp_path)
     assert {path.name for path in tmp_path.iterdir()} == {
         f"{n}.{kind}" for n in TABLES for kind in ("csv", "md", "tex")
     }
@@ -228,7 +299,8 @@ def test_tables_say_what_the_summaries_say(study, methods, tmp_path):
     assert line.split("|")[2].strip() == "2"
     assert interval(row, 3) in line and "countdown, avg@4, 20 problems" in markdown and "95 % bootstrap" in markdown
     assert r"\toprule" in tex and "DSRL" in tex and r"95 \% bootstrap" in tex
-    assert "never, never" in (tmp_path / "runs.md").read_text()
+    speed = (tmp_path / "speed.md").read_text()
+    assert next(line for line in speed.splitlines() if "NSR-PreRL" in line).count("never") == 2
     compared = read(study, "comparisons").query("reference == 'grpo' and metric == 'avg' and benchmark == 'countdown'")
     row = next(compared[compared.method == "dsrl"].itertuples())
     assert interval(row, 3, signed=True) in (tmp_path / "comparison.md").read_text()
@@ -255,7 +327,7 @@ def test_pivot_marks_what_is_missing(study, methods):
 
 def test_figures_in_three_formats_and_the_same_bytes_again(study, methods, tmp_path):
     for name in ("a", "b"):
-        draw_figures(study / "summary", methods, tmp_path / name)
+        draw_figures(list(FIGURES), study / "summary", methods, tmp_path / name)
     files = {path.name for path in (tmp_path / "a").iterdir()}
     assert files == {f"{name}.{kind}" for name in FIGURES for kind in ("svg", "pdf", "png")}
     for file in files:
@@ -267,7 +339,7 @@ def test_figures_in_three_formats_and_the_same_bytes_again(study, methods, tmp_p
 def test_a_new_method_gets_a_panel_of_its_own(study, methods, tmp_path):
     import shutil
 
-    from prerl.figures import Figures
+    from prerl.drawing import Figures
 
     shutil.copytree(study / "summary", tmp_path / "summary")
     path = tmp_path / "summary/scale.json"
@@ -279,4 +351,11 @@ def test_a_new_method_gets_a_panel_of_its_own(study, methods, tmp_path):
         pd.concat([table, mine]).to_parquet(tmp_path / f"summary/{name}.parquet")
     named = {**methods, "mine": changed(methods["grpo"], label="Mine")}
     drawn = FIGURES["learning_curves"](Figures(tmp_path / "summary", named))
-    assert len(drawn.axes) == 4 and "Mine" in [text.get_text() for text in drawn.legends[0].get_texts()]
+    assert len(drawn.axes) == 3 and "Mine" in [text.get_text() for text in drawn.legends[0].get_texts()]
+
+
+def test_an_unknown_table_or_figure_is_a_users_error(study, methods, tmp_path):
+    with pytest.raises(UserError, match="no table 'nothing'; there are methods"):
+        write_tables(["nothing"], study / "summary", methods, tmp_path)
+    with pytest.raises(UserError, match="no figure 'nothing'"):
+        draw_figures(["nothing"], study / "summary", methods, tmp_path)

@@ -18,6 +18,7 @@ def checkout(tmp_path_factory):
     """A copy of what Snakemake reads, so that no results of the checkout count."""
     copy = tmp_path_factory.mktemp("checkout")
     shutil.copytree(ROOT / "workflow", copy / "workflow")
+    shutil.copytree(ROOT / "paper", copy / "paper")
     shutil.copy(ROOT / "Snakefile", copy)
     return copy
 
@@ -40,7 +41,7 @@ def test_the_plan_has_a_job_a_method_and_seed(checkout, name):
     runs = len(scale.methods) * len(scale.seeds)
     jobs = planned(result.stdout)
     assert jobs.pop("total") == sum(jobs.values())
-    once = dict.fromkeys(("all", "problems", "base", "align", "summary", "tables", "figures"), 1)
+    once = dict.fromkeys(("all", "problems", "base", "align", "summary", "claims", "tables", "figures"), 1)
     assert jobs == {**once, "train": runs, "evaluate": runs + 1}
 
 
@@ -55,12 +56,22 @@ def test_what_a_benchmark_includes_is_an_input_of_the_evaluation(checkout):
     assert included and {f"workflow/benchmarks/{name}" for name in included} <= set(inputs)
 
 
-def test_the_rules_name_every_table_and_figure(checkout):
-    listed = snakemake(checkout, "--dry-run", "--quiet", "rules", "--summary").stdout
-    for name in FIGURES:
-        assert f"results/tiny/figures/{name}.svg" in listed
-    for name in TABLES:
-        assert f"results/tiny/tables/{name}.tex" in listed
+def test_the_ablations_add_their_runs_to_what_they_share_with_the_main_study(checkout):
+    result = snakemake(checkout, "ablations", "--dry-run", "--config", "scale=smoke", "--quiet", "rules")
+    assert result.returncode == 0, result.stderr
+    scale = load_scale(ROOT / "workflow/scales/smoke.yaml")
+    jobs = planned(result.stdout)
+    shared = {"grpo", "dsrl"}  # what the ablations are compared with
+    assert jobs["train"] == (len(shared) + len(scale.ablations)) * len(scale.seeds)
+    assert jobs["ablation_tables"] == jobs["ablation_figures"] == 1 and not {"tables", "figures"} & set(jobs)
+
+
+def test_the_rules_make_every_table_and_figure(checkout):
+    listed = snakemake(checkout, "all", "ablations", "--dry-run", "--quiet", "rules", "--summary").stdout
+    for kind, names in {"figures/{}.svg": FIGURES, "tables/{}.tex": TABLES}.items():
+        for name in names:
+            file = kind.format(name)
+            assert f"results/tiny/{file}" in listed or f"results/tiny/ablations/{file}" in listed, file
 
 
 def test_a_bad_configuration_stops_before_any_job(checkout):

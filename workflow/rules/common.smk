@@ -15,10 +15,24 @@ LOGS = f"{RESULTS}/logs"
 
 try:
     SCALE, METHODS = load_scale(Path(SCALE_FILE)), load_methods(Path("workflow/methods.yaml"))
-    if unknown := set(SCALE.methods) - set(METHODS):
+    if unknown := {*SCALE.methods, *SCALE.ablations} - set(METHODS):
         raise UserError(f"{SCALE_FILE}: methods: no method {min(unknown)!r} in workflow/methods.yaml")
 except UserError as error:
     sys.exit(f"prerl: {error}")
+
+
+# The main study, and the one of DSRL's ablations beside it, in a directory of its own.
+STUDIES = {
+    "": SCALE.methods,
+    "ablations/": [
+        *(name for name in ("grpo", "dsrl", "nsr-rl-grpo") if name in SCALE.methods),
+        *SCALE.ablations,
+    ],
+}
+
+
+def runs(study):
+    return expand("{method}/seed{seed}", method=STUDIES[study], seed=SCALE.seeds)
 
 
 def settings(*keys):
@@ -29,4 +43,5 @@ def settings(*keys):
 wildcard_constraints:
     method="|".join(METHODS),
     seed=r"\d+",
+    study="|ablations/",
     run=rf"base|({'|'.join(METHODS)})/seed\d+",

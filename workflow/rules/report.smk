@@ -1,23 +1,43 @@
-RUNS = expand("{method}/seed{seed}", method=SCALE.methods, seed=SCALE.seeds)
+SUMMARY = f"{RESULTS}/{{study}}summary"
+MAIN_TABLES = [
+    "methods",
+    "accuracy",
+    "agreement",
+    "pass_at_k",
+    "comparison",
+    "spread",
+    "speed",
+    "behaviour",
+    "alignment",
+    "runs",
+    "claims",
+]
+MAIN_FIGURES = ["learning_curves", "pass_at_k", "dynamics", "alignment", "sample_efficiency", "claims"]
+ABLATION_TABLES = ["methods", "warm_up", "accuracy", "comparison", "speed", "runs", "claims"]
+ABLATION_FIGURES = ["warm_up", "ablations"]
 
 
 rule summary:
     input:
-        expand(
+        lambda w: expand(
             f"{RESULTS}/{{run}}/{{file}}",
-            run=["base", *RUNS],
+            run=["base", *runs(w.study)],
             file=["samples.parquet", "evaluate.json", "run.json"],
         ),
-        expand(f"{RESULTS}/{{run}}/dev.parquet", run=RUNS),
+        lambda w: expand(f"{RESULTS}/{{run}}/dev.parquet", run=runs(w.study)),
         rules.align.output,
         lexicon="workflow/lexicons/countdown.yaml",
     output:
         expand(
-            f"{RESULTS}/summary/{{name}}",
+            "{summary}/{name}",
+            summary=SUMMARY,
             name=[
                 "scores.parquet",
                 "comparisons.parquet",
                 "spread.parquet",
+                "changes.parquet",
+                "speeds.parquet",
+                "warm_ups.parquet",
                 "behaviour.parquet",
                 "curves.parquet",
                 "seeds.parquet",
@@ -28,68 +48,106 @@ rule summary:
             ],
         ),
     log:
-        f"{LOGS}/summary.log",
+        f"{LOGS}/{{study}}summary.log",
     conda:
         "../envs/prerl.yaml"
     params:
         scale=SCALE_FILE,
-        results=lambda w, output: str(Path(output[0]).parents[1]),
+        results=lambda w, input: str(Path(input[0]).parents[1]),
         out=subpath(output[0], parent=True),
-        settings=settings("description", "methods", "seeds", "rl", "analysis"),
+        names=lambda w: STUDIES[w.study],
+        phases=lambda w: {name: METHODS[name].model_dump() for name in STUDIES[w.study]},
+        settings=settings("description", "seeds", "rl", "analysis"),
         code=fingerprint("prerl.summary"),
     shell:
-        "prerl summarize --scale {params.scale} --results {params.results} --lexicon {input.lexicon}"
-        " --out {params.out} 2> {log}"
+        "prerl summarize {params.names} --scale {params.scale} --results {params.results}"
+        " --lexicon {input.lexicon} --out {params.out} 2> {log}"
+
+
+rule claims:
+    input:
+        rules.summary.output,
+        reported="paper/reported.yaml",
+    output:
+        f"{RESULTS}/{{study}}claims.csv",
+    log:
+        f"{LOGS}/{{study}}claims.log",
+    conda:
+        "../envs/prerl.yaml"
+    params:
+        summary=subpath(input[0], parent=True),
+        code=fingerprint("prerl.claims"),
+    shell:
+        "prerl claims --summary {params.summary} --reported {input.reported} --out {output} 2> {log}"
 
 
 rule tables:
     input:
-        rules.summary.output,
+        expand(rules.summary.output, study=""),
+        expand(rules.claims.output, study=""),
     output:
-        expand(
-            f"{RESULTS}/tables/{{name}}.{{kind}}",
-            name=[
-                "methods",
-                "accuracy",
-                "pass_at_k",
-                "comparison",
-                "spread",
-                "behaviour",
-                "alignment",
-                "runs",
-            ],
-            kind=["csv", "md", "tex"],
-        ),
+        expand(f"{RESULTS}/tables/{{name}}.{{kind}}", name=MAIN_TABLES, kind=["csv", "md", "tex"]),
     log:
         f"{LOGS}/tables.log",
     conda:
         "../envs/prerl.yaml"
     params:
+        names=MAIN_TABLES,
         summary=subpath(input[0], parent=True),
         out=subpath(output[0], parent=True),
-        methods={name: METHODS[name].model_dump() for name in SCALE.methods},
+        methods={name: METHODS[name].model_dump() for name in STUDIES[""]},
         code=fingerprint("prerl.tables"),
     shell:
-        "prerl tables --summary {params.summary} --out {params.out} 2> {log}"
+        "prerl tables {params.names} --summary {params.summary} --out {params.out} 2> {log}"
 
 
 rule figures:
     input:
-        rules.summary.output,
+        expand(rules.summary.output, study=""),
+        expand(rules.claims.output, study=""),
     output:
-        expand(
-            f"{RESULTS}/figures/{{name}}.{{kind}}",
-            name=["learning_curves", "pass_at_k", "dynamics", "alignment"],
-            kind=["svg", "pdf", "png"],
-        ),
+        expand(f"{RESULTS}/figures/{{name}}.{{kind}}", name=MAIN_FIGURES, kind=["svg", "pdf", "png"]),
     log:
         f"{LOGS}/figures.log",
     conda:
         "../envs/prerl.yaml"
     params:
+        names=MAIN_FIGURES,
         summary=subpath(input[0], parent=True),
         out=subpath(output[0], parent=True),
-        labels={name: METHODS[name].label for name in SCALE.methods},
+        labels={name: METHODS[name].label for name in STUDIES[""]},
         code=fingerprint("prerl.figures"),
     shell:
-        "prerl figures --summary {params.summary} --out {params.out} 2> {log}"
+        "prerl figures {params.names} --summary {params.summary} --out {params.out} 2> {log}"
+
+
+use rule tables as ablation_tables with:
+    input:
+        expand(rules.summary.output, study="ablations/"),
+        expand(rules.claims.output, study="ablations/"),
+    output:
+        expand(f"{RESULTS}/ablations/tables/{{name}}.{{kind}}", name=ABLATION_TABLES, kind=["csv", "md", "tex"]),
+    log:
+        f"{LOGS}/ablations/tables.log",
+    params:
+        names=ABLATION_TABLES,
+        summary=subpath(input[0], parent=True),
+        out=subpath(output[0], parent=True),
+        methods={name: METHODS[name].model_dump() for name in STUDIES["ablations/"]},
+        code=fingerprint("prerl.tables"),
+
+
+use rule figures as ablation_figures with:
+    input:
+        expand(rules.summary.output, study="ablations/"),
+        expand(rules.claims.output, study="ablations/"),
+    output:
+        expand(f"{RESULTS}/ablations/figures/{{name}}.{{kind}}", name=ABLATION_FIGURES, kind=["svg", "pdf", "png"]),
+    log:
+        f"{LOGS}/ablations/figures.log",
+    params:
+        names=ABLATION_FIGURES,
+        summary=subpath(input[0], parent=True),
+        out=subpath(output[0], parent=True),
+        labels={name: METHODS[name].label for name in STUDIES["ablations/"]},
+        code=fingerprint("prerl.figures"),

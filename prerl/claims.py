@@ -1,0 +1,251 @@
+"""A verdict on each of the paper's claims: what was reported, what these runs give, with its interval.
+
+The rules, written before any verdict was computed. A claim predicts that an effect lies above (or below) a margin:
+
+- reproduced: the whole 95 % interval lies on the predicted side of the margin;
+- not reproduced: the whole interval lies on the other side;
+- inconclusive: the interval holds the margin;
+- not tested at this scale: the runs that it needs are not there.
+
+The margin is 0 for a difference and 1 for a ratio that the paper only says to be larger; "multiplies" asks for at least
+twice as much. A claim about every rollout falls with the first counterexample, and needs 400 rollouts to stand. Effects
+are not corrected for the number of claims. Size does not count: a reproduced claim may be far from the reported number,
+which stands beside it.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from scipy import special
+
+from prerl.config import read_yaml
+from prerl.errors import UserError
+from prerl.records import write_text
+from prerl.study import Study
+
+IN_DOMAIN, HARD, OTHER = "countdown", "countdown-hard", "countdown-ood"
+NOT_TESTED = "not tested at this scale"
+
+
+@dataclass(frozen=True)
+class Effect:
+    """What was measured: `what` it is in words, its size with a 95 % interval, and what it was computed from."""
+
+    what: str
+    estimate: float
+    low: float
+    high: float
+    sizes: str  # e.g. "n = 16, 3 seeds, 200 problems"
+
+
+@dataclass(frozen=True)
+class Claim:
+    """How a claim is tested. `reported` finds the number comparable with the effect in what the paper reports."""
+
+    measure: Callable[[Study], Effect]
+    unit: str  # points (of accuracy), ratio, cosine, tokens or share
+    side: str  # above, below, or never: no rollout at all
+    margin: float
+    reported: Callable[[dict[str, Any]], float]
+
+
+CLAIMS: dict[str, Claim] = {}
+
+
+def claim(
+    id: str, unit: str, side: str, margin: float, reported: Callable[[dict[str, Any]], float] = lambda _: math.nan
+) -> Callable[[Callable[[Study], Effect]], Callable[[Study], Effect]]:
+    """Registers the measurement of a claim under its id in paper/reported.yaml."""
+
+    def register(measure: Callable[[Study], Effect]) -> Callable[[Study], Effect]:
+        CLAIMS[id] = Claim(measure, unit, side, margin, reported)
+        return measure
+
+    return register
+
+
+def write_claims(study: Study, reported: Path, out: Path) -> None:
+    """Writes a CSV, a row a claim of the reported file: id, text, source and setting as reported; unit, reported,
+    estimate, low, high, sizes, rule, verdict and one sentence."""
+    entries = read_yaml(reported).get("claims")
+    if not isinstance(entries, list):
+        raise UserError(f"{reported}: claims: expected a list of claims")
+    rows = []
+    for entry in entries:
+        if entry.get("id") not in CLAIMS:
+            raise UserError(f"{reported}: claims: no test for {entry.get('id')!r}; there are {', '.join(CLAIMS)}")
+        rows.append(judge(CLAIMS[entry["id"]], entry, study))
+    write_text(out, pd.DataFrame(rows).to_csv(index=False))
+
+
+def judge(claim: Claim, entry: dict[str, Any], study: Study) -> dict[str, Any]:
+    """The row of one claim."""
+    row = {key: entry.get(key, "") for key in ("id", "text", "source", "setting")}
+    row |= {"unit": claim.unit, "reported": claim.reported(entry.get("reported", {}))}
+    rule = "none on 400 rollouts or more" if claim.side == "never" else f"{claim.side} {claim.margin:g}"
+    try:
+        effect = claim.measure(study)
+    except Missing as missing:
+        gone = {"estimate": math.nan, "low": math.nan, "high": math.nan, "sizes": "", "rule": rule}
+        return row | gone | {"verdict": NOT_TESTED, "sentence": f"Not tested: {missing}."}
+    result = verdict(claim, effect)
+    return row | {
+        "estimate": effect.estimate,
+        "low": effect.low,
+        "high": effect.high,
+        "sizes": effect.sizes,
+        "rule": rule,
+        "verdict": result,
+        "sentence": f"{effect.what}: {amount(claim.unit, effect.estimate, effect.low, effect.high)} ({effect.sizes}). "
+        f"The claim needs {rule}: {result}.",
+    }
+
+
+def verdict(claim: Claim, effect: Effect) -> str:
+    """The verdict by the rules above."""
+    if claim.side == "never":
+        return "not reproduced" if effect.estimate > 0 else "reproduced" if _enough(effect) else "inconclusive"
+    low, high = effect.low - claim.margin, effect.high - claim.margin
+    if claim.side == "below":
+        low, high = -high, -low
+    return "reproduced" if low > 0 else "not reproduced" if high < 0 else "inconclusive"
+
+
+def _enough(effect: Effect) -> bool:
+    """Whether none in this many rollouts is none in 400: the exact upper bound of 0 in 400 is 0.0092."""
+    return effect.high <= 1 - 0.025 ** (1 / 400) + 1e-12
+
+
+def amount(unit: str, estimate: float, *interval: float) -> str:
+    """A value, with its interval if given, as printed: differences with their sign, in the unit's usual digits."""
+    signed = unit in ("points", "tokens")
+    first, *others = (f"{value:+.1f}" if signed else f"{value:.3g}" for value in (estimate, *interval))
+    shown = f"{first} [{', '.join(others)}]" if others else first
+    return f"{shown} {unit}" if signed else shown
+
+
+class Missing(Exception):
+    """The study lacks the runs that a claim needs."""
+
+
+def pick(table: pd.DataFrame, scale: float = 1.0, what: str = "", **where: Any) -> Effect:
+    """The one row of a summary table with the given values, as an effect. Raises Missing if there is none."""
+    rows = table
+    for column, value in where.items():
+        if column not in rows:
+            raise Missing("there are no such runs")
+        rows = rows[rows[column] == value]
+    if len(rows) != 1 or not math.isfinite(rows.estimate.iloc[0]):
+        raise Missing(f"no {', '.join(f'{column} {value}' for column, value in where.items())}")
+    row = rows.iloc[0]
+    parts = [f"{name} = {row[name]}" for name in ("n",) if name in rows]
+    parts += [f"{row[name]} {name}" for name in ("rollouts", "seeds", "problems") if name in rows]
+    return Effect(what, *(scale * float(row[name]) for name in ("estimate", "low", "high")), ", ".join(parts))
+
+
+def compared(study: Study, method: str, reference: str, benchmark: str, metric: str, what: str) -> Effect:
+    """A paired difference in percentage points."""
+    table = study.read("comparisons")
+    where = {"method": method, "reference": reference, "benchmark": benchmark, "metric": metric}
+    return pick(table, 100, what, **where)
+
+
+def changed(study: Study, method: str, reference: str, quantity: str, window: str, what: str) -> Effect:
+    """A paired difference along training on dev, of accuracy in percentage points."""
+    scale = 100 if quantity == "accuracy" else 1
+    where = {"method": method, "reference": reference, "quantity": quantity, "window": window}
+    return pick(study.read("changes"), scale, what, **where)
+
+
+@claim("alignment-positive", "share", "never", 0, lambda r: r["negative_share"])
+def alignment_positive(study: Study) -> Effect:
+    rollouts = study.read("rollouts")
+    rollouts = rollouts[rollouts.part == "all"]
+    count, negative = len(rollouts), int((rollouts.inner_product <= 0).sum())
+    # Exact (Clopper and Pearson): a bootstrap of no counterexamples has no width.
+    low = float(special.betaincinv(negative, count - negative + 1, 0.025)) if negative else 0.0
+    high = float(special.betaincinv(negative + 1, count - negative, 0.975)) if negative < count else 1.0
+    what = (
+        f"Share of the base's rollouts with an inner product not above 0 (smallest {rollouts.inner_product.min():.3g})"
+    )
+    return Effect(what, negative / count, low, high, f"{count} rollouts, {rollouts.problem.nunique()} problems")
+
+
+@claim("psr-prerl-degrades", "points", "below", 0)
+def psr_prerl_degrades(study: Study) -> Effect:
+    return changed(
+        study, "psr-prerl", "base", "accuracy", "end", "Dev accuracy of PSR-PreRL at the end less the base's"
+    )
+
+
+@claim("prerl-collapses", "points", "below", 0)
+def prerl_collapses(study: Study) -> Effect:
+    what = "Dev accuracy of PreRL at the end less the base's"
+    return changed(study, "prerl", "base", "accuracy", "end", what)
+
+
+@claim("nsr-prerl-fast", "points", "above", 0)
+def nsr_prerl_fast(study: Study) -> Effect:
+    what = "Dev accuracy of NSR-PreRL less GRPO's, mean over the first quarter of the updates"
+    return changed(study, "nsr-prerl", "grpo", "accuracy", "early", what)
+
+
+@claim("nsr-prerl-too-long", "tokens", "above", 0)
+def nsr_prerl_too_long(study: Study) -> Effect:
+    what = "Length of NSR-PreRL's responses at the end less the base's"
+    return changed(study, "nsr-prerl", "base", "response tokens", "end", what)
+
+
+@claim("dsrl-beats-grpo", "points", "above", 0, lambda r: r["qwen3-4b"]["dsrl"] - r["qwen3-4b"]["grpo"])
+def dsrl_beats_grpo(study: Study) -> Effect:
+    return compared(study, "dsrl", "grpo", IN_DOMAIN, "avg", f"Accuracy of DSRL less GRPO's on {IN_DOMAIN}")
+
+
+@claim("warmup-space-matters", "points", "below", 0, lambda r: r["nsr_rl_then_grpo"] - r["grpo"])
+def warmup_space_matters(study: Study) -> Effect:
+    what = f"Accuracy of NSR-RL, then GRPO, less GRPO's on {IN_DOMAIN}"
+    return compared(study, "nsr-rl-grpo", "grpo", IN_DOMAIN, "avg", what)
+
+
+@claim("dsrl-pass-at-k", "points", "above", 0)
+def dsrl_pass_at_k(study: Study) -> Effect:
+    return compared(study, "dsrl", "grpo", HARD, "pass", f"pass@n of DSRL less GRPO's on {HARD}")
+
+
+@claim("dsrl-sample-efficiency", "ratio", "above", 1, lambda r: r["speedup_to_45"])
+def dsrl_sample_efficiency(study: Study) -> Effect:
+    table = study.read("speeds")
+    if "speedup_low" in table:
+        table = table[["method", "seeds", "problems", "speedup_estimate", "speedup_low", "speedup_high"]]
+        table.columns = [column.removeprefix("speedup_") for column in table.columns]
+    return pick(table, 1, "GRPO's updates to half of its gain on dev, divided by DSRL's", method="dsrl")
+
+
+@claim("dsrl-ood", "points", "above", 0, lambda r: r["gpqa_diamond"]["qwen3-4b"])
+def dsrl_ood(study: Study) -> Effect:
+    return compared(study, "dsrl", "base", OTHER, "avg", f"Accuracy of DSRL less the base's on {OTHER}")
+
+
+@claim("warmup-length", "points", "above", 0)
+def warmup_length(study: Study) -> Effect:
+    what = f"Accuracy on {IN_DOMAIN} with warm-ups of 10 to 25 updates less that with other lengths"
+    return pick(study.read("warm_ups"), 100, what, benchmark=IN_DOMAIN, contrast=True)
+
+
+@claim("alignment-cosine", "cosine", "above", 0, lambda r: r["cosine_mean"])
+def alignment_cosine(study: Study) -> Effect:
+    raise Missing("no cosine of unrelated rollouts to compare with")
+
+
+@claim("transition-thoughts", "ratio", "above", 2, lambda r: r["ratio"])
+def transition_thoughts(study: Study) -> Effect:
+    raise Missing("no ratios to the base")
+
+
+@claim("reflection-thoughts", "ratio", "above", 2, lambda r: r["ratio"])
+def reflection_thoughts(study: Study) -> Effect:
+    raise Missing("no ratios to the base")
