@@ -15,7 +15,6 @@ from prerl.metrics import (
     ratio,
     ratio_interval,
     spread,
-    steps_to,
 )
 
 
@@ -164,11 +163,6 @@ def test_bayes_interval_is_the_posterior_of_samples_alone():
     low, high = bayes_interval(right, 8)
     posterior = rng.beta(right + 1, 9 - right, size=(40_000, 2, 3)).mean((1, 2))
     assert (low, high) == pytest.approx(tuple(np.quantile(posterior, [0.025, 0.975])), abs=0.003)
-
-
-def test_steps_to_a_threshold():
-    assert steps_to([0, 10, 20, 30], [0.1, 0.4, 0.3, 0.6], 0.4) == 10
-    assert steps_to([0, 10], [0.1, 0.2], 0.5) is None
 
 
 def test_interval_is_undefined_where_a_resample_has_no_denominator():
