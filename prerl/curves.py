@@ -1,6 +1,6 @@
 """Dev evaluations along training: curves, paired changes, and how soon a method gets half way. Needs no torch."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -67,17 +67,25 @@ def speeds(dev: Samples, steps: list[int], estimate: Estimator) -> Iterator[dict
     if SPEED_REFERENCE not in dev:
         return
     values = {method: cube(runs, steps, "score") for method, runs in dev.items()}
-    mean = values[SPEED_REFERENCE].mean((0, 1))
-    threshold = float(mean[0] + mean.max()) / 2
+    reference = values[SPEED_REFERENCE]
+    threshold = float(halfway(reference.mean((0, 1))))
+
+    def taken(mine: Array, its: Array) -> Array:
+        return crossing(mine, steps, halfway(its))
+
+    def sooner(mine: Array, its: Array) -> Array:
+        return taken(its, its) / taken(mine, its)
+
     for method, mine in values.items():
-        taken = crossing_interval(lambda one: crossing(one, steps, threshold), [mine], estimate)
-        sooner = crossing_interval(
-            lambda one, two: crossing(two, steps, threshold) / crossing(one, steps, threshold),
-            [mine, values[SPEED_REFERENCE]],
-            estimate,
-        )
         row = {"method": method, "reference": SPEED_REFERENCE, "threshold": threshold}
-        yield row | taken | {f"speedup_{name}": sooner[name] for name in ("estimate", "low", "high")}
+        row |= curve_interval(taken, [mine, reference], estimate)
+        speedup = curve_interval(sooner, [mine, reference], estimate)
+        yield row | {f"speedup_{name}": speedup[name] for name in ("estimate", "low", "high")}
+
+
+def halfway(curves: Array) -> Array:
+    """Half way from the start to the best of curves (..., steps)."""
+    return (curves[..., 0] + curves.max(-1)) / 2
 
 
 def cube(runs: dict[int, pd.DataFrame], steps: list[int], column: str) -> Array:
@@ -85,9 +93,10 @@ def cube(runs: dict[int, pd.DataFrame], steps: list[int], column: str) -> Array:
     return np.stack([grid(at_step(runs, step), column, "mean") for step in steps], axis=-1)
 
 
-def crossing(curves: Array, steps: Sequence[int], threshold: float) -> Array:
-    """When curves (..., steps) first reach the threshold, linear between evaluations; infinity if they never do."""
-    above = curves >= threshold
+def crossing(curves: Array, steps: Sequence[int], threshold: Array | float) -> Array:
+    """When curves (..., steps) first reach their threshold (...), linear between evaluations; infinity if never."""
+    threshold = np.asarray(threshold)
+    above = curves >= threshold[..., None]
     index = above.argmax(-1)
     before = np.maximum(index - 1, 0)
     y0, y1 = (np.take_along_axis(curves, i[..., None], -1)[..., 0] for i in (before, index))
@@ -97,12 +106,14 @@ def crossing(curves: Array, steps: Sequence[int], threshold: float) -> Array:
     return np.where(above.any(-1), reached, np.inf)
 
 
-def crossing_interval(statistic: Any, cubes: list[Array], estimator: Estimator, level: float = 0.95) -> dict[str, Any]:
+def curve_interval(
+    statistic: Callable[..., Array], cubes: list[Array], estimator: Estimator, level: float = 0.95
+) -> dict[str, Any]:
     """estimate, low, high of a positive statistic of mean curves (resamples, steps), one a cube (seeds, problems,
     steps); seeds and problems are resampled together in all cubes.
 
-    Stretched for few seeds as all intervals are, on the logarithm, with jackknife influences; where some resamples give
-    no finite logarithm the bare percentiles are returned, which with three seeds are too narrow.
+    Stretched for few seeds as all intervals are, on the logarithm, with jackknife influences; where a resample gives no
+    finite logarithm the bare percentiles are returned, which with three seeds are too narrow.
     """
     seeds, problems, _ = cubes[0].shape
     weights = resample_weights(seeds, problems, estimator.resamples, estimator.rng)

@@ -238,14 +238,6 @@ def test_speeds_are_where_the_mean_curve_crosses_half_of_grpos_gain(study):
     assert rows.speedup_estimate["grpo"] == rows.speedup_low["grpo"] == rows.speedup_high["grpo"] == 1
 
 
-def test_crossing_by_hand():
-    steps = [0, 10, 20]
-    assert crossing(np.array([0.1, 0.2, 0.6]), steps, 0.4) == 15
-    assert crossing(np.array([0.5, 0.2, 0.6]), steps, 0.4) == 0
-    assert crossing(np.array([0.1, 0.2, 0.3]), steps, 0.4) == np.inf
-    assert crossing(np.array([[0.0, 0.4, 0.3], [0.0, 0.0, 0.4]]), steps, 0.4).tolist() == [10, 20]
-
-
 def test_every_claim_has_a_verdict_or_says_what_is_missing(study):
     rows = pd.read_csv(study / "claims.csv").set_index("id")
     assert set(rows.index) == set(CLAIMS)
