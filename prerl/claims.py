@@ -241,11 +241,23 @@ def alignment_cosine(study: Study) -> Effect:
     raise Missing("no cosine of unrelated rollouts to compare with")
 
 
+def multiplied(study: Study, kind: str) -> Effect:
+    """Thoughts of a kind a response, NSR-PreRL over base: the paper counts thoughts, and does not say per what."""
+    where = {"method": "nsr-prerl", "benchmark": IN_DOMAIN, "behaviour": kind, "per": "response"}
+    table = study.read("behaviour").drop(columns=["estimate", "low", "high"])
+    table = table.rename(columns={"ratio": "estimate", "ratio_low": "low", "ratio_high": "high"})
+    effect = pick(table, 1, f"{kind.capitalize()} thoughts a response of NSR-PreRL, over the base's", **where)
+    base = table[(table.method == "nsr-prerl") & (table.benchmark == IN_DOMAIN) & (table.behaviour == kind)]
+    if base.few.any():
+        raise Missing(f"the base has only {base.base_count.iloc[0]} {kind} thoughts")
+    return effect
+
+
 @claim("transition-thoughts", "ratio", "above", 2, lambda r: r["ratio"])
 def transition_thoughts(study: Study) -> Effect:
-    raise Missing("no ratios to the base")
+    return multiplied(study, "transition")
 
 
 @claim("reflection-thoughts", "ratio", "above", 2, lambda r: r["ratio"])
 def reflection_thoughts(study: Study) -> Effect:
-    raise Missing("no ratios to the base")
+    return multiplied(study, "reflection")

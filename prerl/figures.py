@@ -94,7 +94,8 @@ def dynamics(data: Figures) -> Figure:
     quantities = {
         "response tokens": "tokens per response",
         "entropy": "entropy (nats per token)",
-        **{name: name for name in dict.fromkeys(curves.quantity) if name.endswith("per 1k tokens")},
+        "transition per response": "transition thoughts per response",
+        "reflection per response": "reflection thoughts per response",
     }
     names = data.present(["grpo", "nsr-rl", "prerl", "nsr-prerl", "dsrl", *data.extra])
     drawn, axes = plt.subplots(1, len(quantities), figsize=(WIDTH, 2.3), squeeze=False)

@@ -82,6 +82,39 @@ def difference_interval(
     return ratio_interval(difference, np.ones_like(difference), resamples, generator, level)
 
 
+def relative_interval(
+    numerator: Array,
+    denominator: Array,
+    base_numerator: Array,
+    base_denominator: Array,
+    resamples: int,
+    generator: np.random.Generator,
+    level: float = 0.95,
+) -> tuple[float, float]:
+    """Interval of `ratio(numerator, denominator) / ratio(base_numerator, base_denominator)`, e.g. of rates of words.
+
+    (seeds, problems) each, the base's (1, problems); paired by problem. Worked out on the logarithm, where rare
+    occurrences skew less. With too few for that in some resample, the bare percentiles; NaN where the base has none.
+    """
+    seeds, problems = resample_weights(*numerator.shape, resamples, generator)
+    rates = [(seeds * (problems @ cells.T)).sum(1) for cells in (numerator, denominator)]
+    rates += [(problems @ cells.T)[:, 0] for cells in (base_numerator, base_denominator)]
+    above, below, base_above, base_below = rates
+    if base_numerator.sum() == 0 or not (below > 0).all() or not (base_below > 0).all():
+        return math.nan, math.nan
+    with np.errstate(divide="ignore", invalid="ignore"):
+        resampled = np.log(above / below) - np.log(base_above / base_below)
+    tail = (1 + level) / 2
+    if not np.isfinite(resampled).all():
+        low, high = np.quantile(np.nan_to_num(resampled, nan=0.0), [1 - tail, tail], method="inverted_cdf")
+        return math.exp(low), math.exp(min(high, 700.0))
+    parts = [cells / cells.mean() for cells in (numerator, denominator, base_numerator, base_denominator)]
+    influence = parts[0] - parts[1] - (parts[2] - parts[3])
+    estimate = math.log(ratio(numerator, denominator) / ratio(base_numerator, base_denominator))
+    low, high = stretched_interval(estimate, resampled, influence, level)
+    return math.exp(low), math.exp(high)
+
+
 def improvement(first: Array, second: Array) -> float:
     """Chance that `first` does better than `second` on a random problem with a random seed each; ties count half.
 

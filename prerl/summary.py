@@ -1,6 +1,5 @@
 """From runs to tidy tables: every estimate with its 95 % interval and what it was computed from. Needs no torch."""
 
-import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -8,14 +7,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from prerl.behaviour import count
+from prerl.behaviour import Lexicon, behaviours, count
 from prerl.config import Method, Scale
 from prerl.curves import changes, curves, speeds
 from prerl.records import read_json, stream, write_json, write_table
-from prerl.scores import BASE, Estimator, Samples, comparisons, grid, scores, spreads, warm_ups
+from prerl.scores import BASE, Estimator, Samples, comparisons, scores, spreads, warm_ups
 
 COLLAPSE = 0.5  # a run has collapsed if it ends below this share of the base's dev accuracy
-Lexicon = dict[str, re.Pattern[str]]
 
 
 def summarize(scale: Scale, methods: dict[str, Method], lexicon: Lexicon, results: Path, out: Path) -> None:
@@ -25,7 +23,8 @@ def summarize(scale: Scale, methods: dict[str, Method], lexicon: Lexicon, result
                        avg also the credible interval of its samples alone, bayes_low and bayes_high
     comparisons.parquet  avg@n and pass@n as paired differences to a reference, with the probability of improvement
     spread.parquet     method, benchmark, standard deviation by source: seed, problem, interaction, sample
-    behaviour.parquet  method, benchmark, behaviour, per (response or 1k tokens), estimate, low, high, ...
+    behaviour.parquet  method, benchmark, behaviour, per (response, 1k tokens, thought), estimate, low, high, ...;
+                       ratio to the base with its interval, `few` if the base has too few occurrences for one
     curves.parquet     method, step, quantity, estimate, low, high, ...: dev evaluations along training
     seeds.parquet      the same, a row a seed, without interval
     changes.parquet    method, quantity, window (early, end), reference: paired differences on dev
@@ -52,7 +51,7 @@ def summarize(scale: Scale, methods: dict[str, Method], lexicon: Lexicon, result
         "scores": pd.DataFrame(scores(samples, estimate)),
         "comparisons": pd.DataFrame(comparisons(samples, estimate)),
         "spread": pd.DataFrame(spreads(samples)),
-        "behaviour": pd.DataFrame(_behaviour(samples, list(lexicon), estimate)),
+        "behaviour": pd.DataFrame(behaviours(samples, lexicon, estimate)),
         "warm_ups": pd.DataFrame(warm_ups(samples, methods, estimate)),
         "runs": pd.DataFrame(_runs(list(methods), scale, dev, results)),
         "alignment": pd.DataFrame(_alignment(rollouts, estimate)),
@@ -61,7 +60,7 @@ def summarize(scale: Scale, methods: dict[str, Method], lexicon: Lexicon, result
     steps = list(range(0, scale.rl.steps + 1, scale.rl.checkpoint_every))
     tables["changes"] = pd.DataFrame(changes(dev, steps, estimate))
     tables["speeds"] = pd.DataFrame(speeds(dev, steps, estimate))
-    rows = list(curves(dev, steps, list(lexicon), estimate))
+    rows = list(curves(dev, steps, lexicon.names, estimate))
     tables["curves"] = pd.DataFrame([row for row in rows if "low" in row])
     tables["seeds"] = pd.DataFrame([row for row in rows if "low" not in row])
     for name, table in tables.items():
@@ -82,18 +81,6 @@ def _counted(path: Path, lexicon: Lexicon) -> pd.DataFrame:
     """A table of responses with a column a behaviour."""
     table = pd.read_parquet(path)
     return table.join(count(table.response, lexicon))
-
-
-def _behaviour(samples: Samples, behaviours: list[str], estimate: Estimator) -> Iterator[dict[str, Any]]:
-    for method, runs in samples.items():
-        for benchmark in next(iter(runs.values())).benchmark.unique():
-            chosen = {seed: run[run.benchmark == benchmark] for seed, run in runs.items()}
-            responses, tokens = grid(chosen, "score", "size"), grid(chosen, "tokens")
-            for behaviour in behaviours:
-                words = grid(chosen, behaviour)
-                where = {"method": method, "benchmark": benchmark, "behaviour": behaviour}
-                yield where | {"per": "response"} | estimate(words, responses)
-                yield where | {"per": "1k tokens"} | estimate(1000 * words, tokens)
 
 
 def _alignment(rollouts: pd.DataFrame, estimate: Estimator) -> Iterator[dict[str, Any]]:

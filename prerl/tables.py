@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pandas as pd
 
+from prerl.behaviour import EXECUTION
 from prerl.claims import amount
 from prerl.config import Method
 from prerl.records import write_text
+from prerl.scores import BASE
 from prerl.study import Study, known
 
 SOURCES = ("seed", "problem", "interaction", "sample")  # of variance
@@ -156,12 +158,27 @@ def spread(study: Study) -> tuple[pd.DataFrame, pd.DataFrame]:
 
 @table
 def behaviour(study: Study) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Transition and reflection words in responses to the test benchmarks, with 95 % bootstrap intervals over seeds
-    and problems.
+    """Thoughts on the test benchmarks: transitions and reflections a response and their ratios to the base's, then
+    occurrences of other behaviours a response; 95 % bootstrap intervals over seeds and problems. No ratio is given
+    where the base has fewer than 20 occurrences.
     """
     rows = study.read("behaviour")
-    heads = rows.assign(head=[f"{row.behaviour} per {row.per}" for row in rows.itertuples()])
-    return rows, pivot(study, heads, ["benchmark", "method", "seeds"], "head", digits=2)
+    printed = []
+    for (benchmark, method), group in rows[rows.per == "response"].groupby(["benchmark", "method"], sort=False):
+        line = {
+            "Benchmark": benchmark,
+            "Method": study.labels[method],
+            "Seeds": str(group.seeds.iloc[0]),
+            "Problems": str(group.problems.iloc[0]),
+        }
+        for row in group[group.behaviour != EXECUTION].itertuples():
+            line[row.behaviour.capitalize()] = interval(row, 2)
+            if row.behaviour in ("transition", "reflection") and method != BASE:
+                shown = f"{row.ratio:.2f} [{row.ratio_low:.2f}, {row.ratio_high:.2f}]"
+                line[f"{row.behaviour.capitalize()}, ratio"] = f"few ({row.base_count})" if row.few else shown
+        printed.append(line)
+    columns = list(max(printed, key=len))  # the base's line has no ratios
+    return rows, pd.DataFrame(printed, columns=columns).fillna("–").sort_values("Benchmark", kind="stable")
 
 
 @table

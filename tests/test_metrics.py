@@ -14,6 +14,7 @@ from prerl.metrics import (
     pass_at_k,
     ratio,
     ratio_interval,
+    relative_interval,
     spread,
 )
 
@@ -192,3 +193,46 @@ def test_maj_at_k_is_unbiased():
         values.append(maj_at_k(np.where(right, "a", "b").tolist(), right.astype(float).tolist(), 3))
     expected = chance**3 + 3 * chance**2 * (1 - chance)
     assert np.mean(values) == pytest.approx(expected, abs=4 * np.std(values) / 4000**0.5)
+
+
+def counts(rng, seeds, rate, tokens, problems, seed_sd=0.1):
+    """Occurrences in 16 responses to each problem, and their tokens: problems and seeds differ in both."""
+    level = rate * np.exp(
+        seed_sd * rng.normal(size=(seeds, 1)) + problems + 0.2 * rng.normal(size=(seeds, len(problems)))
+    )
+    length = tokens * np.exp(0.5 * problems + 0.1 * rng.normal(size=(seeds, len(problems))))
+    return rng.poisson(16 * level).astype(float), 16 * length
+
+
+def test_95_percent_intervals_of_ratios_to_the_base_cover_93_to_98_percent_of_500_truths():
+    rng, covered = np.random.default_rng(0), 0
+    for _ in range(500):
+        problems = 0.5 * rng.normal(size=200)
+        above, below = counts(rng, 3, 0.3, 40, problems)
+        base = counts(rng, 1, 0.1, 30, problems, seed_sd=0)  # the base is one model, whatever its seed
+        low, high = relative_interval(above, below, *base, 400, rng)
+        covered += low <= math.exp(0.1**2 / 2) * (0.3 / 40) / (0.1 / 30) <= high
+    assert 0.93 <= covered / 500 <= 0.98
+
+
+def test_the_ratio_to_the_base_agrees_with_scipys_bootstrap_for_one_seed():
+    rng = np.random.default_rng(0)
+    problems = 0.5 * rng.normal(size=200)
+    cells = [array[0] for pair in (0.3, 0.1) for array in counts(rng, 1, pair, 40, problems)]
+
+    def log_ratio(a, b, c, d, axis):
+        return np.log(a.sum(axis) / b.sum(axis)) - np.log(c.sum(axis) / d.sum(axis))
+
+    found = relative_interval(*(cell[None] for cell in cells), 4000, rng)
+    other = stats.bootstrap(cells, log_ratio, paired=True, n_resamples=4000, method="percentile", rng=rng)
+    expected = np.exp([other.confidence_interval.low, other.confidence_interval.high])
+    assert found == pytest.approx(expected, rel=0.03)
+
+
+def test_a_ratio_to_nothing_has_no_interval_and_one_to_little_a_wide_one():
+    rng, none, ones = np.random.default_rng(0), np.zeros((1, 10)), np.ones((1, 10))
+    assert all(map(math.isnan, relative_interval(ones, ones, none, ones, 100, rng)))
+    little = np.eye(1, 10)
+    low, high = relative_interval(ones, ones, little, ones, 500, rng)
+    assert low < 10 < high
+    assert relative_interval(none, ones, ones, ones, 100, rng) == (0, 0)

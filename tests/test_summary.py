@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from prerl.behaviour import count, load_lexicon
+from prerl.behaviour import load_lexicon
 from prerl.claims import CLAIMS, write_claims
 from prerl.config import load_scale
 from prerl.curves import crossing
@@ -19,19 +19,6 @@ from tests.helpers import ROOT, SMOKE_FILE, changed
 
 LEXICON = ROOT / "workflow/lexicons/countdown.yaml"
 TEXTS = ["a yes . answer 1", "no . but try b", "wait , let me check : no . alternatively , try c but d", ""]
-
-
-def test_the_lexicon_counts_whole_words():
-    counts = count(pd.Series([*TEXTS, "butter await waits"]), load_lexicon(LEXICON))
-    assert counts.transition.tolist() == [0, 1, 2, 0, 0]
-    assert counts.reflection.tolist() == [0, 0, 1, 0, 0]
-
-
-def test_a_bad_lexicon_is_a_users_error(tmp_path):
-    path = tmp_path / "lexicon.yaml"
-    path.write_text("reflection: [wait, no]\n")  # YAML reads no as a truth value
-    with pytest.raises(UserError, match="reflection"):
-        load_lexicon(path)
 
 
 def responses(rng, accuracy, names, repeats, **columns):
@@ -172,15 +159,26 @@ def test_spread_by_source(study):
     assert np.isnan(rows.seed["base"]) and rows.problems["base"] == 20
 
 
-def test_behaviour_rates_are_counts_over_responses_and_tokens(study):
-    rows = pd.read_parquet(study / "base/samples.parquet").query("benchmark == 'countdown'")
-    words = rows.response.str.count(r"\bbut\b|\balternatively\b").sum()
-    table = read(study, "behaviour").query(
-        "method == 'base' and benchmark == 'countdown' and behaviour == 'transition'"
+def test_behaviour_rates_are_counts_over_responses_tokens_and_thoughts(study):
+    def words(path):
+        rows = pd.read_parquet(study / path / "samples.parquet").query("benchmark == 'countdown'")
+        return rows.response.str.count(r"but try|alternatively").sum(), rows
+
+    found, rows = words("base")
+    transitions = read(study, "behaviour").query("benchmark == 'countdown' and behaviour == 'transition'")
+    table = transitions[transitions.method == "base"].set_index("per")
+    assert table.estimate["response"] == pytest.approx(found / len(rows))
+    assert table.estimate["1k tokens"] == pytest.approx(1000 * found / rows.tokens.sum())
+    parts = sum(
+        len([part for part in text.replace(" answer", " .answer").split(" .") if part]) for text in rows.response
     )
-    rates = table.set_index("per").estimate
-    assert rates["response"] == pytest.approx(words / len(rows))
-    assert rates["1k tokens"] == pytest.approx(1000 * words / rows.tokens.sum())
+    assert table.estimate["thought"] == pytest.approx(found / parts)
+    table = transitions[transitions.method == "dsrl"].set_index("per")
+    runs = [words(f"dsrl/seed{seed}") for seed in (0, 1)]
+    rate = sum(count for count, _ in runs) / sum(len(rows) for _, rows in runs)
+    assert table.ratio["response"] == pytest.approx(rate / (found / len(rows)))
+    assert table.base_count["response"] == found and bool(table.few["response"]) == (found < 20)
+    assert table.ratio_low["response"] < table.ratio["response"] < table.ratio_high["response"]
 
 
 def test_a_stopped_run_keeps_its_last_values_on_the_curve(study):
