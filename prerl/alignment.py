@@ -1,96 +1,209 @@
-"""Gradient alignment: do log P(y) and log P(y|x) pull the parameters the same way? One comparison a rollout."""
+"""Gradient alignment: do log P(y) and log P(y|x) pull the parameters the same way? One comparison a rollout.
+
+Beside it what it must be compared with: the gradients of unrelated rollouts, and of two halves of the rollouts.
+"""
 
 import random
 import sys
+from collections import defaultdict
+from itertools import combinations
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import torch
 from torch import Tensor
-from transformers import AutoTokenizer, PreTrainedModel
+from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from prerl.config import Scale
+from prerl.engines.update import make_batch
+from prerl.errors import UserError
 from prerl.model import LeanModel, load, response_logp
 from prerl.objective import Batch, forget_prompt
-from prerl.problems.countdown import draw, is_correct
+from prerl.problems.corpus import restatement
+from prerl.problems.countdown import Problem, draw, is_correct
 from prerl.records import RunRecord, sha256, stream, write_table
 from prerl.sampler import Sampling, sample
 
-GROUP = 8  # rollouts a problem
+GROUP = 4  # rollouts a problem
+BLOCKS = 8  # of problems, for the halves
+SPACES = ("post_train", "pre_train")
+Rows = list[dict[str, Any]]
 
 
-def align(scale: Scale, model_path: Path, out: Path) -> None:
-    """Compares the gradients of the mean token log-likelihood in both spaces on rollouts of a model.
+def align_base(scale: Scale, model: Path, out: Path) -> None:
+    """Compares the gradients on rollouts of one model. Writes
 
-    Writes out/alignment.parquet, two rows a rollout (`part` all, and body: without the tokens that restate the problem,
-    which P(y) cannot foresee): problem, inner_product, cosine, norm_post_train, norm_pre_train, tokens, correct; and
-    out/alignment.json, its record.
+    out/alignment.parquet  a row a rollout, part and parameter group, see `compare`
+    out/positions.parquet  a row a token: rollout, problem, position, body, logp_post_train, logp_pre_train (nats)
+    out/noise.parquet      a row a rollout and part: its cosine with a rollout of another problem, `across` the spaces
+                           (log P(y) against log P(y'|x')) and `within` the post-train space
+    out/halves.parquet     a row an equal split of eight blocks of problems and part: cosines of the halves' mean
+                           gradients within each space, and of the two spaces' mean gradients on one half
+    out/alignment.json     the record
     """
     torch.set_num_threads(1)
-    record = RunRecord("align", {"rollouts": scale.analysis.alignment_rollouts, "start_token": scale.start_token})
-    model, tokenizer = load(model_path), AutoTokenizer.from_pretrained(model_path, local_files_only=True)
-    rng, count = random.Random(stream("alignment")), scale.analysis.alignment_rollouts
-    problems = [draw(rng, 3, scale.problems.largest_number, "train") for _ in range(-(-count // GROUP))]
-    prompts = tokenizer([problem.prompt for problem in problems])["input_ids"]
-    with torch.inference_mode():
-        lean = LeanModel(model)
-    sampling = Sampling(scale.rl.max_new_tokens, scale.rl.temperature, scale.rl.top_p)
-    generator = torch.Generator().manual_seed(stream("alignment", "rollouts"))
-    responses = sample(lean, prompts, GROUP, sampling, {tokenizer.eos_token_id}, tokenizer.pad_token_id, generator)[
-        :count
-    ]
-    start, colon = tokenizer.convert_tokens_to_ids(scale.start_token), tokenizer.convert_tokens_to_ids(":")
-    rows = []
-    for index, response in enumerate(responses):
-        text = tokenizer.decode(response.ids, skip_special_tokens=True)
-        header = response.ids.index(colon) + 1 if colon in response.ids else 0
-        correct = is_correct(text, problems[index // GROUP])
-        batch = _single(prompts[index // GROUP], response.ids)
-        given = response_gradients(model, batch, header)
-        forgotten = response_gradients(model, forget_prompt(batch, start), header)
-        for part in given:
-            a, b = given[part], forgotten[part]
-            rows.append(
-                {
-                    "rollout": index,
-                    "problem": problems[index // GROUP].id,
-                    "part": part,
-                    "correct": correct,
-                    "tokens": len(response.ids) - (header if part == "body" else 0),
-                    "inner_product": float(a @ b),
-                    "cosine": float(a @ b / (a.norm() * b.norm())),
-                    "norm_post_train": float(a.norm()),
-                    "norm_pre_train": float(b.norm()),
-                }
-            )
-        if (index + 1) % 100 == 0:
-            print(f"alignment  rollout {index + 1}/{count}", file=sys.stderr, flush=True)
-    write_table(out / "alignment.parquet", pd.DataFrame(rows))
-    record.write(out / "alignment.json", inputs={"model": sha256(model_path / "model.safetensors")})
+    count = -(-scale.analysis.alignment_rollouts // GROUP)
+    record = RunRecord("align", _config(scale, {"problems": count}))
+    tables = Comparison(scale, model, count, "alignment base").run(noise=True)
+    for name, rows in tables.items():
+        write_table(out / f"{name}.parquet", pd.DataFrame(rows))
+    record.write(out / "alignment.json", inputs={"model": sha256(model / "model.safetensors")})
 
 
-def response_gradients(model: PreTrainedModel, batch: Batch, header: int) -> dict[str, Tensor]:
-    """Gradient of the mean token log-likelihood of a batch's one response, over all parameters, flat.
-
-    `all` of its tokens, and `body`: without the first `header` ones (missing if none are left).
+def align_run(scale: Scale, run: Path, out: Path) -> None:
+    """The same along a training run, at the scale's steps, on its share of the rollouts: out/alignment.parquet with a
+    column step, and out/alignment.json. All runs meet the same problems. A run that stopped early keeps its last
+    checkpoint. Raises UserError if there are none.
     """
-    logp = response_logp(LeanModel(model), batch)[0]
-    parts = {"all": logp.mean()} | ({"body": logp[header:].mean()} if header < len(logp) else {})
-    parameters = list(model.parameters())
-    return {
-        part: torch.cat([g.flatten() for g in torch.autograd.grad(value, parameters, retain_graph=True)])
-        for part, value in parts.items()
-    }
-
-
-def _single(prompt: list[int], response: list[int]) -> Batch:
-    """A batch of one response."""
-    return Batch(
-        prompt_ids=torch.tensor([prompt]),
-        prompt_mask=torch.ones(1, len(prompt), dtype=torch.long),
-        response_ids=torch.tensor([response]),
-        response_mask=torch.ones(1, len(response)),
-        rewards=torch.zeros(1),
-        group=torch.zeros(1, dtype=torch.long),
-        old_logp=None,
+    torch.set_num_threads(1)
+    count = -(-scale.analysis.alignment_rollouts // (GROUP * len(scale.seeds)))
+    record = RunRecord("align", _config(scale, {"problems": count, "steps": scale.analysis.alignment_steps}))
+    saved = {int(path.name.removeprefix("step-")): path for path in (run / "checkpoints").glob("step-*")}
+    if not saved:
+        raise UserError(f"{run}/checkpoints: no checkpoints; train the run again")
+    rows: Rows = []
+    for step in scale.analysis.alignment_steps:
+        path = saved[max(number for number in saved if number <= step)]
+        compared = Comparison(scale, path, count, f"alignment {run.parent.name} {run.name} step {step}").run(
+            noise=False
+        )
+        rows += [{"step": step, **row} for row in compared["alignment"]]
+    write_table(out / "alignment.parquet", pd.DataFrame(rows))
+    record.write(
+        out / "alignment.json", inputs={path.name: sha256(path / "model.safetensors") for path in saved.values()}
     )
+
+
+def _config(scale: Scale, more: dict[str, Any]) -> dict[str, Any]:
+    return {"rollouts_a_problem": GROUP, "start_token": scale.start_token, "rl": scale.rl.model_dump()} | more
+
+
+class Comparison:
+    """Rollouts of one model, and the gradients of their mean token log-likelihood in both spaces."""
+
+    def __init__(self, scale: Scale, path: Path, problems: int, name: str) -> None:
+        self.scale, self.name = scale, name
+        self.model: PreTrainedModel = load(path)
+        self.tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(path, local_files_only=True)
+        self.start = self.tokenizer.convert_tokens_to_ids(scale.start_token)
+        self.groups = parameter_groups(self.model)
+        rng = random.Random(stream("alignment"))
+        largest = scale.problems.largest_number
+        self.problems: list[Problem] = [draw(rng, 3, largest, "train") for _ in range(problems)]
+
+    def run(self, noise: bool) -> dict[str, Rows]:
+        """Rows of each table by its name; with `noise` all tables, else `alignment` alone."""
+        tables: dict[str, Rows] = defaultdict(list)
+        blocks: dict[str, Tensor] = {}
+        other: dict[str, dict[str, Tensor]] = {}
+        for place, (problem, rollouts) in enumerate(self.rollouts()):
+            for number, (batch, header, correct) in enumerate(rollouts):
+                about = {"rollout": place * GROUP + number, "problem": problem.id, "correct": correct}
+                logp, gradients = self.gradients(batch, header)
+                for part, pair in gradients.items():
+                    size = len(logp["post_train"]) - (header if part == "body" else 0)
+                    tables["alignment"] += [
+                        {**about, "part": part, "tokens": size, **row} for row in compare(pair, self.groups)
+                    ]
+                    if noise and part in other:
+                        across = float(cosine(pair["pre_train"], other[part]["post_train"]))
+                        within = float(cosine(pair["post_train"], other[part]["post_train"]))
+                        tables["noise"].append({**about, "part": part, "across": across, "within": within})
+                    if noise:
+                        total = blocks.setdefault(part, torch.zeros(BLOCKS, len(SPACES), len(pair["post_train"])))
+                        total[place % BLOCKS] += torch.stack([pair[space] for space in SPACES])
+                if noise:
+                    tables["positions"] += self.positions(about, logp, header)
+            other = gradients  # of the last rollout of the problem before
+            print(f"{self.name}  problem {place + 1}/{len(self.problems)}", file=sys.stderr, flush=True)
+        if noise:
+            tables["halves"] = [row for part, sums in blocks.items() for row in halves(part, sums)]
+        return tables
+
+    def rollouts(self) -> list[tuple[Problem, list[tuple[Batch, int, bool]]]]:
+        """Each problem with its rollouts: a batch of one, the tokens that restate the problem, whether it is right."""
+        rl, tokenizer = self.scale.rl, self.tokenizer
+        with torch.inference_mode():
+            lean = LeanModel(self.model)
+        prompts = tokenizer([problem.prompt for problem in self.problems])["input_ids"]
+        generator = torch.Generator().manual_seed(stream("alignment", "rollouts"))
+        sampling, pad = Sampling(rl.max_new_tokens, rl.temperature, rl.top_p), tokenizer.pad_token_id
+        responses = sample(lean, prompts, GROUP, sampling, {tokenizer.eos_token_id}, pad, generator)
+        colon = tokenizer.convert_tokens_to_ids(":")
+        found = []
+        for place, (problem, prompt) in enumerate(zip(self.problems, prompts, strict=True)):
+            rollouts = []
+            for response in responses[place * GROUP : (place + 1) * GROUP]:
+                text = tokenizer.decode(response.ids, skip_special_tokens=True)
+                batch = make_batch([prompt], [response], [0.0], 1, pad)
+                rollouts.append((batch, restatement(response.ids, colon), is_correct(text, problem)))
+            found.append((problem, rollouts))
+        return found
+
+    def gradients(self, batch: Batch, header: int) -> tuple[dict[str, Tensor], dict[str, dict[str, Tensor]]]:
+        """Token log-probabilities (T,) by space; and by part and space the gradient of their mean over all parameters,
+        flat. Parts: `all` tokens, and `body`: without the first `header` ones (missing if none are left)."""
+        logp, gradients = {}, defaultdict(dict)
+        for space, asked in {"post_train": batch, "pre_train": forget_prompt(batch, self.start)}.items():
+            values = response_logp(LeanModel(self.model), asked)[0]
+            parts = {"all": values.mean()} | ({"body": values[header:].mean()} if header < len(values) else {})
+            for part, value in parts.items():
+                grads = torch.autograd.grad(value, list(self.model.parameters()), retain_graph=True)
+                gradients[part][space] = torch.cat([grad.flatten() for grad in grads])
+            logp[space] = values.detach()
+        return logp, gradients
+
+    @staticmethod
+    def positions(about: dict[str, Any], logp: dict[str, Tensor], header: int) -> Rows:
+        """A row a token."""
+        pairs = zip(*(logp[space].tolist() for space in SPACES), strict=True)
+        where = {"rollout": about["rollout"], "problem": about["problem"]}
+        return [
+            {**where, "position": t, "body": t >= header, "logp_post_train": given, "logp_pre_train": alone}
+            for t, (given, alone) in enumerate(pairs)
+        ]
+
+
+def parameter_groups(model: PreTrainedModel) -> dict[str, Tensor]:
+    """Where in the flat gradient each group of parameters lies: indices of embedding, attention, mlp and norm."""
+    places: dict[str, list[Tensor]] = defaultdict(list)
+    start = 0
+    for name, parameter in model.named_parameters():
+        kinds = {"norm": "norm", "embed_tokens": "embedding", "lm_head": "embedding", "self_attn": "attention"}
+        group = next((group for word, group in kinds.items() if word in name), "mlp")
+        places[group].append(torch.arange(start, start + parameter.numel()))
+        start += parameter.numel()
+    return {group: torch.cat(parts) for group, parts in sorted(places.items())}
+
+
+def compare(pair: dict[str, Tensor], groups: dict[str, Tensor]) -> Rows:
+    """Inner product, cosine (NaN if a gradient is zero) and norms of two gradients, whole and by parameter group."""
+    rows = []
+    for group, index in {"whole": slice(None), **groups}.items():
+        a, b = pair["post_train"][index], pair["pre_train"][index]
+        norms = {"norm_post_train": float(a.norm()), "norm_pre_train": float(b.norm())}
+        rows.append({"group": group, "inner_product": float(a @ b), "cosine": float(cosine(a, b)), **norms})
+    return rows
+
+
+def cosine(a: Tensor, b: Tensor) -> Tensor:
+    return a @ b / (a.norm() * b.norm())
+
+
+def halves(part: str, sums: Tensor) -> Rows:
+    """All equal splits of the blocks. sums (blocks, spaces, parameters): sums of gradients, so directions of means."""
+    rows, everything = [], sums.sum(0)
+    for chosen in combinations(range(1, len(sums)), len(sums) // 2 - 1):
+        first = sums[[0, *chosen]].sum(0)
+        second = everything - first
+        rows.append(
+            {
+                "part": part,
+                "within_post_train": float(cosine(first[0], second[0])),
+                "within_pre_train": float(cosine(first[1], second[1])),
+                "across": float((cosine(first[0], first[1]) + cosine(second[0], second[1])) / 2),
+                "across_halves": float((cosine(first[0], second[1]) + cosine(second[0], first[1])) / 2),
+            }
+        )
+    return rows

@@ -8,14 +8,14 @@ The rules, written before any verdict was computed. A claim predicts that an eff
 - not tested at this scale: the runs that it needs are not there.
 
 The margin is 0 for a difference and 1 for a ratio that the paper only says to be larger; "multiplies" asks for at least
-twice as much. A claim about every rollout falls with the first counterexample, and needs 400 rollouts to stand. Effects
-are not corrected for the number of claims. Size does not count: a reproduced claim may be far from the reported number,
-which stands beside it.
+twice as much, "well aligned" for more than the gradients of unrelated rollouts. A claim about every rollout falls with
+the first counterexample, and needs 400 rollouts to stand. Effects are not corrected for the number of claims. Size does
+not count: a reproduced claim may be far from the reported number, which stands beside it.
 """
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +40,7 @@ class Effect:
     low: float
     high: float
     sizes: str  # e.g. "n = 16, 3 seeds, 200 problems"
+    margin: float | None = None  # instead of the claim's
 
 
 @dataclass(frozen=True)
@@ -92,6 +93,8 @@ def judge(claim: Claim, entry: dict[str, Any], study: Study) -> dict[str, Any]:
     except Missing as missing:
         gone = {"estimate": math.nan, "low": math.nan, "high": math.nan, "sizes": "", "rule": rule}
         return row | gone | {"verdict": NOT_TESTED, "sentence": f"Not tested: {missing}."}
+    if effect.margin is not None:
+        rule = f"{claim.side} {effect.margin:.3g}, the upper end for unrelated rollouts"
     result = verdict(claim, effect)
     return row | {
         "estimate": effect.estimate,
@@ -109,7 +112,8 @@ def verdict(claim: Claim, effect: Effect) -> str:
     """The verdict by the rules above."""
     if claim.side == "never":
         return "not reproduced" if effect.estimate > 0 else "reproduced" if _enough(effect) else "inconclusive"
-    low, high = effect.low - claim.margin, effect.high - claim.margin
+    margin = claim.margin if effect.margin is None else effect.margin
+    low, high = effect.low - margin, effect.high - margin
     if claim.side == "below":
         low, high = -high, -low
     return "reproduced" if low > 0 else "not reproduced" if high < 0 else "inconclusive"
@@ -238,7 +242,11 @@ def warmup_length(study: Study) -> Effect:
 
 @claim("alignment-cosine", "cosine", "above", 0, lambda r: r["cosine_mean"])
 def alignment_cosine(study: Study) -> Effect:
-    raise Missing("no cosine of unrelated rollouts to compare with")
+    """Its margin is what unrelated rollouts have: any two texts of one kind pull somewhat the same way."""
+    where = {"method": "base", "step": 0, "part": "all", "group": "whole", "correct": "any", "quantity": "cosine"}
+    effect = pick(study.read("alignment"), 1, "Mean cosine of the two gradients on the base's rollouts", **where)
+    unrelated = pick(study.read("noise"), part="all", of="rollouts", pair="across")
+    return replace(effect, margin=unrelated.high)
 
 
 def multiplied(study: Study, kind: str) -> Effect:

@@ -78,12 +78,25 @@ def evaluate(
 
 
 @app.command()
-def align(scale: ScaleFile, out: Out, model: Annotated[Path, typer.Option(help="Directory of the model.")]) -> None:
+def align_base(
+    scale: ScaleFile, out: Out, model: Annotated[Path, typer.Option(help="Directory of the model.")]
+) -> None:
     """Compare the gradients of log P(y) and log P(y|x), rollout by rollout."""
     settings = load_scale(scale)
-    from prerl.alignment import align as run
+    from prerl.alignment import align_base as run
 
     run(settings, model, out)
+
+
+@app.command()
+def align_run(
+    scale: ScaleFile, out: Out, run: Annotated[Path, typer.Option(help="Directory of the training run.")]
+) -> None:
+    """The same comparison along a training run."""
+    settings = load_scale(scale)
+    from prerl.alignment import align_run as along
+
+    along(settings, run, out)
 
 
 @app.command()

@@ -84,7 +84,9 @@ class Evaluation(Strict):
 
 
 class Analysis(Strict):
-    alignment_rollouts: Positive
+    alignment_rollouts: Positive  # of the base, and at each step of each method below, shared by its seeds
+    alignment_methods: list[Name]
+    alignment_steps: list[Positive]  # at which these keep a checkpoint
     bootstrap: Positive  # resamples of an interval
 
 
@@ -108,6 +110,16 @@ class Scale(Strict):
         for key, values in {"methods": [*self.methods, *self.ablations], "seeds": self.seeds}.items():
             if len(set(values)) < len(values):
                 raise ValueError(f"{key} must be distinct")
+        return self
+
+    @model_validator(mode="after")
+    def _alignable(self) -> "Scale":
+        if unknown := set(self.analysis.alignment_methods) - set(self.methods):
+            raise ValueError(f"analysis.alignment_methods: {min(unknown)!r} is not among methods")
+        every, last = self.rl.checkpoint_every, self.rl.steps
+        for step in self.analysis.alignment_steps:
+            if step > last or (step % every and step != last):
+                raise ValueError(f"analysis.alignment_steps: no checkpoint at {step}: every {every} updates, to {last}")
         return self
 
 

@@ -1,4 +1,4 @@
-"""The figures of results: learning curves, pass@k, what happens along training, gradient alignment."""
+"""The figures of results: learning curves, pass@k, what happens along training."""
 
 from pathlib import Path
 
@@ -7,7 +7,7 @@ import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, NullLocator, ScalarFormatter
 
-from prerl import figures_evidence  # noqa: F401  (it registers its figures)
+from prerl import figures_alignment, figures_evidence  # noqa: F401  (they register their figures)
 from prerl.config import Method
 from prerl.drawing import FIGURES, STYLE, WIDTH, Figures, figure, legend_below
 from prerl.records import write
@@ -110,22 +110,20 @@ def dynamics(data: Figures) -> Figure:
 
 
 @figure
-def alignment(data: Figures) -> Figure:
-    """Cosine of the gradients of log P(y) and log P(y|x), a value a rollout of the base."""
-    rollouts = data.read("rollouts")
-    titles = {"all": "All tokens", "body": "Without the restated problem"}
-    drawn, axes = plt.subplots(1, 2, figsize=(WIDTH * 0.75, 2.2), sharey=True)
-    low = min(0.0, float(rollouts.cosine.min()))
-    bins = [low + (1 - low) * place / 40 for place in range(41)]
-    for panel, (part, title) in zip(axes, titles.items(), strict=True):
-        for correct, (color, dashes) in {True: ("#009E73", "-"), False: ("#D55E00", "--")}.items():
-            values = rollouts[(rollouts.part == part) & (rollouts.correct == correct)].cosine
-            if len(values):
-                label = "correct" if correct else "incorrect"
-                panel.hist(values, bins, density=True, histtype="stepfilled", color=color, alpha=0.2)
-                panel.hist(values, bins, density=True, histtype="step", color=color, linestyle=dashes)
-                panel.axvline(values.mean(), color=color, linestyle=dashes, linewidth=1, label=f"{label}, mean")
-        panel.set(title=title, xlabel="cosine")
-    axes[0].set_ylabel("density of rollouts")
-    legend_below(drawn, list(axes))
+def behaviours(data: Figures) -> Figure:
+    """Kinds of thoughts and behaviours a response on dev along training, with 95 % intervals."""
+    curves = data.read("curves")
+    names = [q for q in dict.fromkeys(curves.quantity) if q.endswith(" per response")]
+    columns = 3
+    lines = -(-len(names) // columns)
+    drawn, axes = plt.subplots(lines, columns, figsize=(WIDTH, 0.6 + 1.5 * lines), sharex=True, squeeze=False)
+    for panel in axes.flat[len(names) :]:
+        panel.set_axis_off()
+    for panel, quantity in zip(axes.flat, names, strict=False):
+        rows = curves[curves.quantity == quantity]
+        for name in data.present(["grpo", "nsr-rl", "prerl", "nsr-prerl", "dsrl"]):
+            data.line(panel, rows[rows.method == name], "step", name, markevery=2)
+        panel.set(title=quantity, ylim=(0, None))
+    drawn.supxlabel("update", fontsize=7)
+    legend_below(drawn, list(axes.flat))
     return drawn

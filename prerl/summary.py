@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from prerl.alignment_summary import alignments, noises, positions, read_alignment
 from prerl.behaviour import Lexicon, behaviours, count
 from prerl.config import Method, Scale
 from prerl.curves import changes, curves, speeds
@@ -31,8 +32,11 @@ def summarize(scale: Scale, methods: dict[str, Method], lexicon: Lexicon, result
     speeds.parquet     method, updates to half of GRPO's gain on dev, and how many times sooner than GRPO
     warm_ups.parquet   benchmark, length of DSRL's warm-up, avg@n; and the contrast of 10 to 25 updates to others
     runs.parquet       a row a run: selected step, dev accuracies, collapse, cost
-    alignment.parquet  part, correct, quantity, estimate, low, high, ...: gradients on the base's rollouts
-    rollouts.parquet   the same, a row a rollout, as `prerl align` wrote it
+    alignment.parquet  method, step, part, group, correct, quantity, estimate, low, high, ...: gradients in both spaces
+    rollouts.parquet   the base's, a row a rollout and part, as `prerl align-base` wrote it
+    positions.parquet  log-probabilities in both spaces by position: difference and correlation
+    noise.parquet      cosines of unrelated rollouts and of halves, to compare with
+    pairs.parquet      the cosines of unrelated rollouts, a row a pair
     scale.json         the scale's name, description, seeds and sizes
 
     Scores are those of the checkpoint selected on dev; curves show the whole run. A run that stopped for want of a
@@ -46,7 +50,8 @@ def summarize(scale: Scale, methods: dict[str, Method], lexicon: Lexicon, result
         runs = {seed: results / method / f"seed{seed}" for seed in scale.seeds}
         samples[method] = {seed: _counted(run / "samples.parquet", lexicon) for seed, run in runs.items()}
         dev[method] = {seed: _counted(run / "dev.parquet", lexicon) for seed, run in runs.items()}
-    rollouts = pd.read_parquet(results / BASE / "alignment.parquet")
+    rollouts = read_alignment(results, list(methods), scale.seeds)
+    tokens, noise, halves = (pd.read_parquet(results / BASE / f"{n}.parquet") for n in ("positions", "noise", "halves"))
     tables = {
         "scores": pd.DataFrame(scores(samples, estimate)),
         "comparisons": pd.DataFrame(comparisons(samples, estimate)),
@@ -54,8 +59,11 @@ def summarize(scale: Scale, methods: dict[str, Method], lexicon: Lexicon, result
         "behaviour": pd.DataFrame(behaviours(samples, lexicon, estimate)),
         "warm_ups": pd.DataFrame(warm_ups(samples, methods, estimate)),
         "runs": pd.DataFrame(_runs(list(methods), scale, dev, results)),
-        "alignment": pd.DataFrame(_alignment(rollouts, estimate)),
-        "rollouts": rollouts,
+        "alignment": pd.DataFrame(alignments(rollouts, estimate)),
+        "rollouts": rollouts[(rollouts.method == BASE) & (rollouts.group == "whole")],
+        "positions": pd.DataFrame(positions(tokens, estimate)),
+        "noise": pd.DataFrame(noises(noise, halves, estimate)),
+        "pairs": noise,
     }
     steps = list(range(0, scale.rl.steps + 1, scale.rl.checkpoint_every))
     tables["changes"] = pd.DataFrame(changes(dev, steps, estimate))
@@ -81,18 +89,6 @@ def _counted(path: Path, lexicon: Lexicon) -> pd.DataFrame:
     """A table of responses with a column a behaviour."""
     table = pd.read_parquet(path)
     return table.join(count(table.response, lexicon))
-
-
-def _alignment(rollouts: pd.DataFrame, estimate: Estimator) -> Iterator[dict[str, Any]]:
-    """Means over rollouts; problems are resampled, since rollouts of one problem are alike."""
-    rollouts = rollouts.assign(negative=rollouts.inner_product < 0)
-    for (part, correct), rows in rollouts.groupby(["part", "correct"], sort=True):
-        groups = rows.groupby("problem")
-        size = groups.size().to_numpy(dtype=float)[None]
-        for quantity in ("cosine", "inner_product", "negative", "norm_post_train", "norm_pre_train"):
-            total = groups[quantity].sum().to_numpy(dtype=float)[None]
-            where = {"part": part, "correct": correct, "quantity": quantity, "rollouts": len(rows)}
-            yield where | {"minimum": float(rows[quantity].min())} | estimate(total, size)
 
 
 def _runs(methods: list[str], scale: Scale, dev: Samples, results: Path) -> Iterator[dict[str, Any]]:

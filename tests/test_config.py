@@ -89,6 +89,9 @@ BAD_SCALES = {
     "seeds: List should have at least 1 item": lambda data: data.update(seeds=[]),
     "seeds must be distinct": lambda data: data.update(seeds=[0, 0]),
     "methods must be distinct": lambda data: data.update(ablations=["grpo"]),
+    "alignment_methods: 'ppp' is not among methods": lambda data: data["analysis"].update(alignment_methods=["ppp"]),
+    "alignment_steps: no checkpoint at 7": lambda data: data["analysis"].update(alignment_steps=[5, 7]),
+    "alignment_steps: no checkpoint at 25": lambda data: data["analysis"].update(alignment_steps=[25]),
     "model: Field required": lambda data: data.pop("model") and None,
     "expected keys and values": lambda data: "- 1\n- 2\n",
     "not valid YAML": lambda data: "rl: [1, 2\nseeds: 3",
@@ -155,7 +158,18 @@ def test_a_users_mistake_is_one_line_and_exit_code_2(tmp_path):
 
 def test_every_stage_documents_itself_without_torch():
     code = "import sys; from prerl.cli import app; from typer.testing import CliRunner; r = CliRunner()\n"
-    for stage in ("problems", "base", "train", "evaluate", "align", "summarize", "claims", "tables", "figures"):
+    for stage in (
+        "problems",
+        "base",
+        "train",
+        "evaluate",
+        "align-base",
+        "align-run",
+        "summarize",
+        "claims",
+        "tables",
+        "figures",
+    ):
         code += (
             f"out = r.invoke(app, ['{stage}', '--help']); assert out.exit_code == 0 and '--out' in out.output, out\n"
         )

@@ -6,14 +6,12 @@ import torch
 from lm_eval.api.instance import Instance
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from prerl.alignment import align, response_gradients
 from prerl.errors import UserError
 from prerl.evaluate import evaluate
 from prerl.lm import LocalLM, _until
-from prerl.objective import forget_prompt
 from prerl.problems.countdown import is_correct
 from prerl.problems.sets import read_problems
-from tests.helpers import ROOT, changed, random_batch
+from tests.helpers import ROOT, changed
 
 TASKS = ROOT / "workflow/benchmarks"
 
@@ -84,25 +82,3 @@ def test_greedy_requests_and_stop_strings(trained):
     with pytest.raises(ValueError, match="top_k"):
         lm.generate_until([top_k])
     assert _until("a b c d", ["c", "b"]) == "a " and _until("a", []) == "a"
-
-
-def test_alignment_compares_the_two_spaces(scale, trained, tmp_path):
-    align(scale, trained / "model", tmp_path)
-    rows = pd.read_parquet(tmp_path / "alignment.parquet")
-    assert set(rows.rollout) == set(range(scale.analysis.alignment_rollouts))
-    assert rows.cosine.between(-1, 1).all() and set(rows.part) == {"all", "body"}
-    product = rows.cosine * rows.norm_post_train * rows.norm_pre_train
-    assert product.tolist() == pytest.approx(rows.inner_product.tolist(), rel=1e-3)
-
-
-def test_response_gradients_are_transformers_gradients(model):
-    batch = random_batch(torch.Generator().manual_seed(0), sizes=((4, 6),))
-    for space, context in ((batch, batch.prompt_ids[0]), (forget_prompt(batch, 1), torch.tensor([1]))):
-        gradients = response_gradients(model, space, header=2)
-        ids = torch.cat([context, batch.response_ids[0]])
-        logits = model(ids[None, :-1]).logits[0, len(context) - 1 :]
-        logp = logits.log_softmax(-1).gather(1, batch.response_ids[0][:, None])[:, 0]
-        for part, value in (("all", logp.mean()), ("body", logp[2:].mean())):
-            expected = torch.autograd.grad(value, list(model.parameters()), retain_graph=True)
-            expected = torch.cat([g.flatten() for g in expected])
-            torch.testing.assert_close(gradients[part], expected, atol=1e-5, rtol=1e-4)

@@ -39,6 +39,29 @@ def responses(rng, accuracy, names, repeats, **columns):
     )
 
 
+def write_alignment(rng, path, **columns):
+    """Comparisons of gradients as the stages write them."""
+    keys = pd.MultiIndex.from_product(
+        [range(40), ["all", "body"], ["whole", "mlp"]], names=["rollout", "part", "group"]
+    ).to_frame(index=False)
+    size = len(keys)
+    numbers = {"inner_product": rng.normal(1, 1, size), "cosine": rng.uniform(-0.2, 1, size), "tokens": 30}
+    keys = keys.assign(problem=(keys.rollout // 8).astype(str), correct=keys.rollout % 3 == 0, **numbers, **columns)
+    keys.assign(norm_post_train=1.0, norm_pre_train=2.0).to_parquet(path / "alignment.parquet")
+    if columns:
+        return
+    whole = keys[keys.group == "whole"][["rollout", "problem", "part"]]
+    values = {pair: rng.uniform(-0.3, 0.3, len(whole)) for pair in ("across", "within")}
+    whole.assign(**values).to_parquet(path / "noise.parquet")
+    names = ("within_post_train", "within_pre_train", "across", "across_halves")
+    splits = pd.DataFrame({"part": ["all"] * 35 + ["body"] * 35} | {name: rng.uniform(0, 1, 70) for name in names})
+    splits.to_parquet(path / "halves.parquet")
+    tokens = pd.DataFrame({"rollout": np.repeat(np.arange(40), 12), "position": np.tile(np.arange(12), 40)})
+    tokens = tokens.assign(problem=(tokens.rollout // 8).astype(str), body=tokens.position > 4)
+    tokens = tokens.assign(logp_post_train=-rng.random(480), logp_pre_train=-rng.random(480))
+    tokens.to_parquet(path / "positions.parquet")
+
+
 @pytest.fixture(scope="module")
 def study(tmp_path_factory, methods):
     """Results of a small study with known accuracies: GRPO learns; the second seed of NSR-PreRL collapses and stops."""
@@ -55,20 +78,7 @@ def study(tmp_path_factory, methods):
 
     write_run(results / "base", 0.3)
     (results / "base/run.json").write_text(json.dumps({"parameters": 1000}))
-    rollouts = pd.DataFrame(
-        {
-            "rollout": np.repeat(np.arange(40), 2),
-            "problem": np.repeat(np.arange(5), 16).astype(str),
-            "part": ["all", "body"] * 40,
-            "correct": np.repeat(rng.random(40) < 0.5, 2),
-            "tokens": 30,
-            "inner_product": rng.normal(1, 1, 80),
-            "cosine": rng.uniform(-0.2, 1, 80),
-            "norm_post_train": 1.0,
-            "norm_pre_train": 2.0,
-        }
-    )
-    rollouts.to_parquet(results / "base/alignment.parquet")
+    write_alignment(rng, results / "base")
     curve = {"grpo": [0.3, 0.4, 0.5, 0.6, 0.7], "nsr-prerl": [0.3, 0.35, 0.0], "dsrl": [0.3, 0.3, 0.4, 0.5, 0.6]}
     for method, accuracies in curve.items():
         for seed in scale.seeds:
@@ -76,6 +86,8 @@ def study(tmp_path_factory, methods):
             write_run(path, max(accuracies))
             steps = [responses(rng, a, names, 4, step=5 * index) for index, a in enumerate(accuracies)]
             pd.concat(steps, ignore_index=True).to_parquet(path / "dev.parquet")
+            if method != "nsr-prerl":
+                write_alignment(rng, path, step=20)
             record = {
                 "selected_step": 5,
                 "updates": 5 * (len(accuracies) - 1),
@@ -256,14 +268,20 @@ def test_every_claim_has_a_verdict_or_says_what_is_missing(study):
     assert found.tolist() == pytest.approx([interval.low, interval.high])
 
 
-def test_alignment_summary(study):
+def test_alignment_of_the_base_and_along_training(study):
     rollouts, rows = read(study, "rollouts"), read(study, "alignment")
+    assert set(zip(rows.method, rows.step, strict=True)) == {("base", 0), ("grpo", 20), ("dsrl", 20)}
+    assert len(rollouts) == 80
     chosen = rollouts[(rollouts.part == "body") & ~rollouts.correct]
-    row = rows.query("part == 'body' and not correct and quantity == 'negative'").iloc[0]
+    of_base = "method == 'base' and group == 'whole' and part == 'body' and correct == 'wrong'"
+    row = rows.query(f"{of_base} and quantity == 'negative'").iloc[0]
     assert row.estimate == pytest.approx((chosen.inner_product < 0).mean()) and row.rollouts == len(chosen)
-    product = rows.query("part == 'body' and not correct and quantity == 'inner_product'").iloc[0]
-    assert product.estimate == pytest.approx(chosen.inner_product.mean())
-    assert product.minimum == pytest.approx(chosen.inner_product.min())
+    trained = pd.concat(pd.read_parquet(study / f"dsrl/seed{seed}/alignment.parquet") for seed in (0, 1))
+    trained = trained[(trained.part == "all") & (trained.group == "mlp")]
+    row = rows.query(
+        "method == 'dsrl' and group == 'mlp' and part == 'all' and correct == 'any' and quantity == 'cosine'"
+    ).iloc[0]
+    assert row.estimate == pytest.approx(trained.cosine.mean()) and (row.seeds, row.rollouts) == (2, 80)
 
 
 def test_runs_on_other_problems_are_not_compared(study, tmp_path, methods):
@@ -290,7 +308,7 @@ def test_tables_say_what_the_summaries_say(study, methods, tmp_path):
     assert interval(row, 3) in line and "countdown, avg@4, 20 problems" in markdown and "95 % bootstrap" in markdown
     assert r"\toprule" in tex and "DSRL" in tex and r"95 \% bootstrap" in tex
     speed = (tmp_path / "speed.md").read_text()
-    assert next(line for line in speed.splitlines() if "NSR-PreRL" in line).count("never") == 2
+    assert next(line for line in speed.splitlines() if "NSR-PreRL" in line).count("never") >= 2
     compared = read(study, "comparisons").query("reference == 'grpo' and metric == 'avg' and benchmark == 'countdown'")
     row = next(compared[compared.method == "dsrl"].itertuples())
     assert interval(row, 3, signed=True) in (tmp_path / "comparison.md").read_text()
@@ -345,7 +363,7 @@ def test_a_new_method_gets_a_panel_of_its_own(study, methods, tmp_path):
 
 
 def test_an_unknown_table_or_figure_is_a_users_error(study, methods, tmp_path):
-    with pytest.raises(UserError, match="no table 'nothing'; there are methods"):
+    with pytest.raises(UserError, match="no table 'nothing'; there are behaviour"):
         write_tables(["nothing"], study / "summary", methods, tmp_path)
     with pytest.raises(UserError, match="no figure 'nothing'"):
         draw_figures(["nothing"], study / "summary", methods, tmp_path)

@@ -25,22 +25,49 @@ rule evaluate:
         " --out {params.out} > {log} 2>&1"
 
 
-rule align:
+rule align_base:
     input:
         model=rules.base.output.model,
     output:
         table=f"{RESULTS}/base/alignment.parquet",
+        positions=f"{RESULTS}/base/positions.parquet",
+        noise=f"{RESULTS}/base/noise.parquet",
+        halves=f"{RESULTS}/base/halves.parquet",
         record=f"{RESULTS}/base/alignment.json",
     log:
-        f"{LOGS}/align.log",
+        f"{LOGS}/align/base.log",
     conda:
         "../envs/prerl.yaml"
     params:
         scale=SCALE_FILE,
         model=subpath(input.model, parent=True),
         out=subpath(output.record, parent=True),
-        settings=settings("analysis", "start_token", "rl"),
+        settings=settings("start_token", "rl"),
+        rollouts=SCALE.analysis.alignment_rollouts,
         largest_number=SCALE.problems.largest_number,
         code=fingerprint("prerl.alignment"),
     shell:
-        "prerl align --scale {params.scale} --model {params.model} --out {params.out} 2> {log}"
+        "prerl align-base --scale {params.scale} --model {params.model} --out {params.out} 2> {log}"
+
+
+rule align_run:
+    input:
+        record=f"{RESULTS}/{{method}}/seed{{seed}}/run.json",
+    output:
+        table=f"{RESULTS}/{{method}}/seed{{seed}}/alignment.parquet",
+        record=f"{RESULTS}/{{method}}/seed{{seed}}/alignment.json",
+    log:
+        f"{LOGS}/align/{{method}}-seed{{seed}}.log",
+    conda:
+        "../envs/prerl.yaml"
+    params:
+        scale=SCALE_FILE,
+        run=subpath(input.record, parent=True),
+        settings=settings("start_token", "rl"),
+        rollouts=SCALE.analysis.alignment_rollouts,
+        steps=SCALE.analysis.alignment_steps,
+        seeds=len(SCALE.seeds),
+        largest_number=SCALE.problems.largest_number,
+        code=fingerprint("prerl.alignment"),
+    shell:
+        "prerl align-run --scale {params.scale} --run {params.run} --out {params.run} 2> {log}"

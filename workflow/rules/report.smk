@@ -9,10 +9,23 @@ MAIN_TABLES = [
     "speed",
     "behaviour",
     "alignment",
+    "alignment_groups",
+    "alignment_noise",
+    "alignment_training",
     "runs",
     "claims",
 ]
-MAIN_FIGURES = ["learning_curves", "pass_at_k", "dynamics", "alignment", "sample_efficiency", "claims"]
+MAIN_FIGURES = [
+    "learning_curves",
+    "pass_at_k",
+    "dynamics",
+    "behaviours",
+    "alignment",
+    "alignment_positions",
+    "alignment_training",
+    "sample_efficiency",
+    "claims",
+]
 ABLATION_TABLES = ["methods", "warm_up", "accuracy", "comparison", "speed", "runs", "claims"]
 ABLATION_FIGURES = ["warm_up", "ablations"]
 
@@ -25,7 +38,12 @@ rule summary:
             file=["samples.parquet", "evaluate.json", "run.json"],
         ),
         lambda w: expand(f"{RESULTS}/{{run}}/dev.parquet", run=runs(w.study)),
-        rules.align.output,
+        rules.align_base.output,
+        lambda w: expand(
+            rules.align_run.output.table,
+            method=[name for name in STUDIES[w.study] if name in SCALE.analysis.alignment_methods],
+            seed=SCALE.seeds,
+        ),
         lexicon="workflow/lexicons/countdown.yaml",
     output:
         expand(
@@ -44,6 +62,9 @@ rule summary:
                 "runs.parquet",
                 "alignment.parquet",
                 "rollouts.parquet",
+                "positions.parquet",
+                "noise.parquet",
+                "pairs.parquet",
                 "scale.json",
             ],
         ),
