@@ -41,6 +41,7 @@ class Effect:
     high: float
     sizes: str  # e.g. "n = 16, 3 seeds, 200 problems"
     margin: float | None = None  # instead of the claim's
+    beside: str = ""  # what else a reader must know, a sentence
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,7 @@ def claim(
 
 def write_claims(study: Study, reported: Path, out: Path) -> None:
     """Writes a CSV, a row a claim of the reported file: id, text, source and setting as reported; unit, reported,
-    estimate, low, high, sizes, rule, verdict and one sentence."""
+    side, margin, estimate, low, high, sizes, rule, verdict and one sentence."""
     entries = read_yaml(reported).get("claims")
     if not isinstance(entries, list):
         raise UserError(f"{reported}: claims: expected a list of claims")
@@ -86,7 +87,8 @@ def write_claims(study: Study, reported: Path, out: Path) -> None:
 def judge(claim: Claim, entry: dict[str, Any], study: Study) -> dict[str, Any]:
     """The row of one claim."""
     row = {key: entry.get(key, "") for key in ("id", "text", "source", "setting")}
-    row |= {"unit": claim.unit, "reported": claim.reported(entry.get("reported", {}))}
+    row |= {"unit": claim.unit, "reported": round(claim.reported(entry.get("reported", {})), 6)}
+    row |= {"side": claim.side, "margin": claim.margin}
     rule = "none on 400 rollouts or more" if claim.side == "never" else f"{claim.side} {claim.margin:g}"
     try:
         effect = claim.measure(study)
@@ -94,6 +96,7 @@ def judge(claim: Claim, entry: dict[str, Any], study: Study) -> dict[str, Any]:
         gone = {"estimate": math.nan, "low": math.nan, "high": math.nan, "sizes": "", "rule": rule}
         return row | gone | {"verdict": NOT_TESTED, "sentence": f"Not tested: {missing}."}
     if effect.margin is not None:
+        row["margin"] = effect.margin
         rule = f"{claim.side} {effect.margin:.3g}, the upper end for unrelated rollouts"
     result = verdict(claim, effect)
     return row | {
@@ -104,7 +107,7 @@ def judge(claim: Claim, entry: dict[str, Any], study: Study) -> dict[str, Any]:
         "rule": rule,
         "verdict": result,
         "sentence": f"{effect.what}: {amount(claim.unit, effect.estimate, effect.low, effect.high)} ({effect.sizes}). "
-        f"The claim needs {rule}: {result}.",
+        f"The claim needs {rule}: {result}.{effect.beside}",
     }
 
 
@@ -141,13 +144,13 @@ def pick(table: pd.DataFrame, scale: float = 1.0, what: str = "", **where: Any) 
     rows = table
     for column, value in where.items():
         if column not in rows:
-            raise Missing("there are no such runs")
+            raise Missing(f"no table of this study has a {column}")
         rows = rows[rows[column] == value]
     if len(rows) != 1 or not math.isfinite(rows.estimate.iloc[0]):
-        raise Missing(f"no {', '.join(f'{column} {value}' for column, value in where.items())}")
+        raise Missing("no runs with " + ", ".join(f"{column} {value}" for column, value in where.items()))
     row = rows.iloc[0]
     parts = [f"{name} = {row[name]}" for name in ("n",) if name in rows]
-    parts += [f"{row[name]} {name}" for name in ("rollouts", "seeds", "problems") if name in rows]
+    parts += [f"{row[name]} {name}" for name in ("rollouts", "seeds", "problems") if name in rows and row[name] > 1]
     return Effect(what, *(scale * float(row[name]) for name in ("estimate", "low", "high")), ", ".join(parts))
 
 
@@ -231,13 +234,19 @@ def dsrl_sample_efficiency(study: Study) -> Effect:
 
 @claim("dsrl-ood", "points", "above", 0, lambda r: r["gpqa_diamond"]["qwen3-4b"])
 def dsrl_ood(study: Study) -> Effect:
-    return compared(study, "dsrl", "base", OTHER, "avg", f"Accuracy of DSRL less the base's on {OTHER}")
+    effect = compared(study, "dsrl", "base", OTHER, "avg", f"Accuracy of DSRL less the base's on {OTHER}")
+    table = study.read("comparisons")
+    table = table[(table.reference == "base") & (table.benchmark == OTHER) & (table.metric == "avg")]
+    return replace(effect, beside=same_of_grpo(table, "points", 100))
 
 
 @claim("warmup-length", "points", "above", 0)
 def warmup_length(study: Study) -> Effect:
     what = f"Accuracy on {IN_DOMAIN} with warm-ups of 10 to 25 updates less that with other lengths"
-    return pick(study.read("warm_ups"), 100, what, benchmark=IN_DOMAIN, contrast=True)
+    table = study.read("warm_ups")
+    if "contrast" not in table or not table.contrast.any():
+        raise Missing("it needs the ablations: `snakemake --cores all ablations`")
+    return pick(table, 100, what, benchmark=IN_DOMAIN, contrast=True)
 
 
 @claim("alignment-cosine", "cosine", "above", 0, lambda r: r["cosine_mean"])
@@ -251,14 +260,23 @@ def alignment_cosine(study: Study) -> Effect:
 
 def multiplied(study: Study, kind: str) -> Effect:
     """Thoughts of a kind a response, NSR-PreRL over base: the paper counts thoughts, and does not say per what."""
-    where = {"method": "nsr-prerl", "benchmark": IN_DOMAIN, "behaviour": kind, "per": "response"}
-    table = study.read("behaviour").drop(columns=["estimate", "low", "high"])
+    table = study.read("behaviour")
+    table = table[(table.benchmark == IN_DOMAIN) & (table.behaviour == kind) & (table.per == "response")]
+    if table.few.fillna(False).any():
+        raise Missing(f"the base has only {table.base_count.max()} {kind} thoughts")
+    table = table.drop(columns=["estimate", "low", "high"])
     table = table.rename(columns={"ratio": "estimate", "ratio_low": "low", "ratio_high": "high"})
-    effect = pick(table, 1, f"{kind.capitalize()} thoughts a response of NSR-PreRL, over the base's", **where)
-    base = table[(table.method == "nsr-prerl") & (table.benchmark == IN_DOMAIN) & (table.behaviour == kind)]
-    if base.few.any():
-        raise Missing(f"the base has only {base.base_count.iloc[0]} {kind} thoughts")
-    return effect
+    what = f"{kind.capitalize()} thoughts a response of NSR-PreRL, over the base's"
+    return replace(pick(table, 1, what, method="nsr-prerl"), beside=same_of_grpo(table, "ratio"))
+
+
+def same_of_grpo(table: pd.DataFrame, unit: str, scale: float = 1.0) -> str:
+    """What ordinary RL does to the same measure."""
+    try:
+        effect = pick(table, scale, method="grpo")
+    except Missing:
+        return ""
+    return f" GRPO's: {amount(unit, effect.estimate, effect.low, effect.high)}."
 
 
 @claim("transition-thoughts", "ratio", "above", 2, lambda r: r["ratio"])

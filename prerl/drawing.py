@@ -84,10 +84,10 @@ class Figures(Study):
         """Those of the methods that this scale has."""
         return [name for name in names if name in self.labels]
 
-    def line(self, axes: Axes, rows: pd.DataFrame, x: str, method: str, **options: object) -> None:
-        """A line through the estimates in a band of their intervals."""
+    def line(self, axes: Axes, rows: pd.DataFrame, x: str, method: str, band: float = 0.15, **options: object) -> None:
+        """A line through the estimates in a band of their intervals, of that opacity."""
         color, dashes, marker = self.looks[method]
-        axes.fill_between(rows[x], rows.low, rows.high, color=color, alpha=0.15, linewidth=0)
+        axes.fill_between(rows[x], rows.low, rows.high, color=color, alpha=band, linewidth=0)
         label = self.labels[method]
         axes.plot(rows[x], rows.estimate, color=color, linestyle=dashes, marker=marker, label=label, **options)
 

@@ -6,6 +6,7 @@ import matplotlib
 import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, NullLocator, ScalarFormatter
+from numpy.typing import NDArray
 
 from prerl import figures_alignment, figures_evidence  # noqa: F401  (they register their figures)
 from prerl.config import Method
@@ -36,6 +37,12 @@ def save(drawn: Figure, path: Path, kind: str, metadata: dict | None) -> None:
     write(path, lambda partial: drawn.savefig(partial, format=kind, dpi=220, metadata=metadata))
 
 
+def below(axes: NDArray, label: str) -> None:
+    """The label of the horizontal axis, under the lowest row alone."""
+    for panel in axes[-1]:
+        panel.set_xlabel(label)
+
+
 @figure
 def learning_curves(data: Figures) -> Figure:
     """Dev accuracy along training: mean and 95 % interval over seeds and problems, thin lines are seeds."""
@@ -56,11 +63,11 @@ def learning_curves(data: Figures) -> Figure:
         for name in names:
             for _, seed in seeds[seeds.method == name].groupby("seed"):
                 panel.plot(seed.step, seed.estimate, color=data.looks[name][0], linewidth=0.5, alpha=0.5)
-            data.line(panel, curves[curves.method == name], "step", name)
+            data.line(panel, curves[curves.method == name], "step", name, band=0.15 if len(names) <= 3 else 0.06)
         base = curves[curves.step == 0].estimate.iloc[0]
         panel.axhline(base, color="#555555", linewidth=0.8, linestyle=(0, (1, 1)))
         panel.set(title=title, ylim=(0, None))
-    drawn.supxlabel("update", fontsize=7)
+    below(axes, "update")
     drawn.supylabel("dev accuracy", fontsize=7)
     legend_below(drawn, list(axes.flat))
     return drawn
@@ -89,13 +96,12 @@ def pass_at_k(data: Figures) -> Figure:
 
 @figure
 def dynamics(data: Figures) -> Figure:
-    """Response length, entropy, transition and reflection words on dev along training, with 95 % intervals."""
+    """Response length, entropy and the share of finished responses on dev along training, with 95 % intervals."""
     curves = data.read("curves")
     quantities = {
         "response tokens": "tokens per response",
         "entropy": "entropy (nats per token)",
-        "transition per response": "transition thoughts per response",
-        "reflection per response": "reflection thoughts per response",
+        "finished": "share of finished responses",
     }
     names = data.present(["grpo", "nsr-rl", "prerl", "nsr-prerl", "dsrl", *data.extra])
     drawn, axes = plt.subplots(1, len(quantities), figsize=(WIDTH, 2.3), squeeze=False)
@@ -104,7 +110,6 @@ def dynamics(data: Figures) -> Figure:
         for name in names:
             data.line(panel, rows[rows.method == name], "step", name, markevery=2)
         panel.set(title=label, xlabel="update", ylim=(0, None))
-        panel.title.set_fontsize(6.5)
     legend_below(drawn, list(axes[0]))
     return drawn
 
@@ -124,6 +129,6 @@ def behaviours(data: Figures) -> Figure:
         for name in data.present(["grpo", "nsr-rl", "prerl", "nsr-prerl", "dsrl"]):
             data.line(panel, rows[rows.method == name], "step", name, markevery=2)
         panel.set(title=quantity, ylim=(0, None))
-    drawn.supxlabel("update", fontsize=7)
+    below(axes, "update")
     legend_below(drawn, list(axes.flat))
     return drawn

@@ -1,7 +1,6 @@
 """Figures of verdicts and comparisons: sample efficiency, the warm-up and the other ablations, the claims."""
 
 import math
-import textwrap
 
 import matplotlib.pyplot as plt
 import pandas as pd
@@ -17,11 +16,11 @@ VERDICTS = {
     "inconclusive": ("#777777", "D"),
 }
 UNITS = {
-    "points": ("difference (points)", 0.0),
-    "tokens": ("difference (tokens)", 0.0),
-    "ratio": ("ratio", 1.0),
-    "cosine": ("cosine", 0.0),
-    "share": ("share of rollouts", 0.0),
+    "points": "difference (points)",
+    "tokens": "difference (tokens)",
+    "ratio": "ratio",
+    "cosine": "cosine",
+    "share": "share of rollouts",
 }
 
 
@@ -64,15 +63,9 @@ def warm_up(data: Figures) -> Figure:
         chosen = rows[rows.benchmark == benchmark]
         data.line(panel, chosen, "length", "dsrl")
         panel.xaxis.set_major_locator(FixedLocator(sorted(set(chosen.length))))
-        panel.set(title=f"{benchmark}, avg@{int(samples(data, benchmark))}", xlabel="updates of warm-up")
-    axes[0, 0].set_ylabel("accuracy")
+        panel.set(title=benchmark, xlabel="updates of warm-up", ylim=(0, None))
+    axes[0, 0].set_ylabel("accuracy, avg@n")
     return drawn
-
-
-def samples(data: Figures, benchmark: str) -> int:
-    """The number of responses a problem."""
-    scores = data.read("scores")
-    return scores[scores.benchmark == benchmark].n.iloc[0]
 
 
 @figure
@@ -98,12 +91,13 @@ def ablations(data: Figures) -> Figure:
 
 @figure
 def claims(data: Figures) -> Figure:
-    """The paper's claims: found, with 95 % interval and verdict, beside what was reported where both are numbers."""
+    """The paper's claims: found, with 95 % interval and verdict, beside what was reported where both are numbers
+    (source A: abstract, S: second-hand notes). A claim is reproduced if its interval lies in the shaded part."""
     rows = data.claims
     rows = rows[rows.estimate.notna()]
     units = [unit for unit in UNITS if unit in set(rows.unit)]
     heights = [int((rows.unit == unit).sum()) for unit in units]
-    size = (WIDTH, 0.6 + 0.27 * sum(heights) + 0.42 * len(units))
+    size = (WIDTH, 0.6 + 0.24 * sum(heights) + 0.42 * len(units))
     drawn, axes = plt.subplots(len(units), 1, figsize=size, height_ratios=[h + 0.3 for h in heights], squeeze=False)
     for panel, unit in zip(axes[:, 0], units, strict=True):
         forest(panel, rows[rows.unit == unit], unit)
@@ -115,12 +109,12 @@ def claims(data: Figures) -> Figure:
 
 
 def forest(panel: Axes, rows: pd.DataFrame, unit: str) -> None:
-    """A line a claim: interval, estimate, verdict, and the reported number."""
-    label, margin = UNITS[unit]
+    """A line a claim: interval, estimate, verdict, the reported number; shaded where the claim wants the interval."""
     for place, row in enumerate(rows.itertuples()):
         color, marker = VERDICTS[row.verdict]
         panel.plot([row.low, row.high], [place, place], color=color)
         panel.plot(row.estimate, place, color=color, marker=marker)
+        panel.plot(row.margin, place, alpha=0)  # so that the axis reaches it
         if pd.notna(row.reported):
             panel.plot(row.reported, place, "k|", markersize=9, markeredgewidth=1.5)
             panel.annotate(row.source, (row.reported, place), (3, 2), textcoords="offset points", fontsize=5.5)
@@ -129,8 +123,13 @@ def forest(panel: Axes, rows: pd.DataFrame, unit: str) -> None:
         panel.xaxis.set_major_locator(FixedLocator([0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50]))
         panel.xaxis.set_minor_locator(NullLocator())
         panel.xaxis.set_major_formatter(ScalarFormatter())
-    panel.axvline(margin, color="#555555", linewidth=0.8, linestyle=(0, (1, 1)))
-    panel.set_yticks(range(len(rows)), [textwrap.shorten(name, 40) for name in rows.id])
+    limits = panel.get_xlim()
+    for place, row in enumerate(rows.itertuples()):
+        side = {"above": (row.margin, limits[1]), "below": (limits[0], row.margin)}.get(row.side)
+        if side:
+            panel.fill_betweenx([place - 0.38, place + 0.38], *side, color="#e8e8e8", linewidth=0, zorder=0)
+    panel.set_xlim(limits)
+    panel.set_yticks(range(len(rows)), rows.id)
     panel.set_ylim(len(rows) - 0.5, -0.5)
     panel.grid(False)
-    panel.set_xlabel(label)
+    panel.set_xlabel(UNITS[unit])

@@ -110,6 +110,25 @@ def alignment_noise(study: Study) -> tuple[pd.DataFrame, pd.DataFrame]:
 
 
 @table
+def alignment_tokens(study: Study) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Token log-probabilities with and without the prompt, on the base's rollouts: mean difference log P(y_t|x) less
+    log P(y_t) in nats, and correlation. Intervals: 95 % bootstrap over problems.
+    """
+    rows = study.read("positions")
+    printed = [
+        {
+            "Tokens": part,
+            "Number": str(group.tokens.iloc[0]),
+            "Rollouts": str(group.rollouts.iloc[0]),
+            "Problems": str(group.problems.iloc[0]),
+            **{row.quantity.capitalize(): interval(row, 3) for row in group.itertuples()},
+        }
+        for part, group in rows[rows.position < 0].groupby("part")
+    ]
+    return rows, pd.DataFrame(printed)
+
+
+@table
 def alignment_training(study: Study) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The cosine along training (0: the base), on rollouts of the policy of that step, seeds pooled. Intervals: 95 %
     bootstrap over seeds and problems.

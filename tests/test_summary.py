@@ -252,7 +252,8 @@ def test_every_claim_has_a_verdict_or_says_what_is_missing(study):
     rows = pd.read_csv(study / "claims.csv").set_index("id")
     assert set(rows.index) == set(CLAIMS)
     assert rows.verdict["psr-prerl-degrades"] == "not tested at this scale"
-    assert "no method psr-prerl" in rows.sentence["psr-prerl-degrades"]
+    assert "no runs with method psr-prerl" in rows.sentence["psr-prerl-degrades"]
+    assert "snakemake --cores all ablations" in rows.sentence["warmup-length"]
     tested = rows[rows.verdict != "not tested at this scale"]
     assert {"dsrl-beats-grpo", "nsr-prerl-fast", "dsrl-sample-efficiency", "alignment-positive"} <= set(tested.index)
     assert (tested.low <= tested.estimate).all() and (tested.estimate <= tested.high).all() and tested.sizes.all()

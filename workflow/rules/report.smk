@@ -11,6 +11,7 @@ MAIN_TABLES = [
     "alignment",
     "alignment_groups",
     "alignment_noise",
+    "alignment_tokens",
     "alignment_training",
     "runs",
     "claims",
