@@ -46,7 +46,9 @@ def alignments(rollouts: pd.DataFrame, estimate: Estimator) -> Iterator[dict[str
                     "minimum": float(values[quantity].min()),
                     "maximum": float(values[quantity].max()),
                 }
-                yield found | estimate(_cells(cells.sum()), _cells(cells.size()))
+                above, below = _cells(cells.sum()), _cells(cells.size())
+                share = quantity == "negative"
+                yield found | (estimate.share(above, below, len(values)) if share else estimate(above, below))
 
 
 def _cells(values: pd.Series) -> Array:

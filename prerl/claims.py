@@ -20,10 +20,10 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from scipy import special
 
 from prerl.config import read_yaml
 from prerl.errors import UserError
+from prerl.metrics import exact_interval
 from prerl.records import write_text
 from prerl.study import Study
 
@@ -173,9 +173,7 @@ def alignment_positive(study: Study) -> Effect:
     rollouts = study.read("rollouts")
     rollouts = rollouts[rollouts.part == "all"]
     count, negative = len(rollouts), int((rollouts.inner_product <= 0).sum())
-    # Exact (Clopper and Pearson): a bootstrap of no counterexamples has no width.
-    low = float(special.betaincinv(negative, count - negative + 1, 0.025)) if negative else 0.0
-    high = float(special.betaincinv(negative + 1, count - negative, 0.975)) if negative < count else 1.0
+    low, high = exact_interval(negative, count)
     what = (
         f"Share of the base's rollouts with an inner product not above 0 (smallest {rollouts.inner_product.min():.3g})"
     )

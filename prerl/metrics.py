@@ -71,6 +71,14 @@ def ratio_interval(
     return max(low, float(values.min())), min(high, float(values.max()))  # e.g. no share below 0
 
 
+def exact_interval(count: int, of: int, level: float = 0.95) -> tuple[float, float]:
+    """Clopper and Pearson's interval of a share: for a share of 0 or 1, where a bootstrap has no width."""
+    tail = (1 - level) / 2
+    low = float(special.betaincinv(count, of - count + 1, tail)) if count > 0 else 0.0
+    high = float(special.betaincinv(count + 1, of - count, 1 - tail)) if count < of else 1.0
+    return low, high
+
+
 def difference_interval(
     first: Array, second: Array, resamples: int, generator: np.random.Generator, level: float = 0.95
 ) -> tuple[float, float]:

@@ -11,6 +11,7 @@ from prerl.metrics import (
     Array,
     bayes_interval,
     difference_interval,
+    exact_interval,
     improvement,
     improvement_interval,
     maj_at_k,
@@ -37,6 +38,13 @@ class Estimator:
         seeds, problems = numerator.shape
         estimate = ratio(numerator, denominator)
         return {"estimate": estimate, "low": low, "high": high, "seeds": seeds, "problems": problems}
+
+    def share(self, numerator: Array, denominator: Array, of: int) -> dict[str, Any]:
+        """The same for a share, with an exact interval of 0 or all among `of` where a bootstrap has no width."""
+        found = self(numerator, denominator)
+        if found["estimate"] in (0.0, 1.0):
+            found["low"], found["high"] = exact_interval(round(of * found["estimate"]), of)
+        return found
 
     def compare(self, first: Array, second: Array) -> dict[str, Any]:
         """first - second, (seeds, problems) each, and the probability that first is better."""
@@ -90,10 +98,11 @@ def scores(samples: Samples, estimate: Estimator) -> Iterator[dict[str, Any]]:
             bayes_low, bayes_high = bayes_interval(right, n)
             average = estimate(right / n, ones)
             yield where | {"metric": "avg", "k": n} | average | {"bayes_low": bayes_low, "bayes_high": bayes_high}
-            yield where | {"metric": "maj", "k": n} | estimate(_majority(runs, benchmark, n), ones)
-            yield where | {"metric": "solved", "k": n} | estimate((right == n).astype(float), ones)
+            size = right.shape[1]
+            yield where | {"metric": "maj", "k": n} | estimate.share(_majority(runs, benchmark, n), ones, size)
+            yield where | {"metric": "solved", "k": n} | estimate.share((right == n).astype(float), ones, size)
             for k in [2**power for power in range(n.bit_length()) if 2**power <= n]:
-                yield where | {"metric": "pass", "k": k} | estimate(_pass_at(k, right, n), ones)
+                yield where | {"metric": "pass", "k": k} | estimate.share(_pass_at(k, right, n), ones, size)
 
 
 def comparisons(samples: Samples, estimate: Estimator) -> Iterator[dict[str, Any]]:

@@ -173,6 +173,11 @@ def test_alignments_are_means_over_rollouts_right_and_wrong_apart():
     assert found.estimate["any", "negative"] == pytest.approx((table.inner_product < 0).mean())
     assert found.minimum["wrong", "inner_product"] == table[~table.correct].inner_product.min()
     assert found.maximum["wrong", "inner_product"] == table[~table.correct].inner_product.max()
+    none = table.assign(inner_product=1.0)
+    never = pd.DataFrame(alignments(none, Estimator(50, np.random.default_rng(0))))
+    assert never.query("correct == 'any' and quantity == 'negative'").high.item() == pytest.approx(
+        1 - 0.025 ** (1 / 64)
+    )
     row = found.loc[("any", "cosine")]
     assert (row.rollouts, row.undefined, row.seeds, row.problems) == (62, 2, 2, 8) and row.low < row.estimate < row.high
 

@@ -8,6 +8,7 @@ from scipy import special, stats
 from prerl.metrics import (
     bayes_interval,
     difference_interval,
+    exact_interval,
     improvement,
     improvement_interval,
     maj_at_k,
@@ -236,3 +237,9 @@ def test_a_ratio_to_nothing_has_no_interval_and_one_to_little_a_wide_one():
     low, high = relative_interval(ones, ones, little, ones, 500, rng)
     assert low < 10 < high
     assert relative_interval(none, ones, ones, ones, 100, rng) == (0, 0)
+
+
+@pytest.mark.parametrize(("count", "of"), [(0, 400), (400, 400), (3, 20)])
+def test_exact_interval_is_clopper_and_pearsons(count, of):
+    expected = stats.binomtest(count, of).proportion_ci(method="exact")
+    assert exact_interval(count, of) == pytest.approx((expected.low, expected.high))
