@@ -90,13 +90,14 @@ def pretrain(scale: Scale, out: Path) -> None:
     """
     settings = scale.pretrain
     torch.set_num_threads(settings.threads)
-    record = RunRecord("base", scale.model_dump(include={"model", "problems", "pretrain"}))
+    config = {**scale.model_dump(include={"model", "pretrain"}), "largest_number": scale.problems.largest_number}
+    record = RunRecord("base", config)
     encode = tokenizer()
     model = fresh_model(scale.model, stream(settings.seed, "weights") % 2**32, longest=512)
     optimizer = torch.optim.AdamW(
         model.parameters(), lr=settings.learning_rate, betas=(0.9, 0.95), weight_decay=settings.weight_decay, fused=True
     )
-    checkpoints = Checkpoints(out / "checkpoints", record.data["config"] | {"code": fingerprint(__name__)})
+    checkpoints = Checkpoints(out / "checkpoints", config | {"code": fingerprint(__name__)})
     done, log = checkpoints.resume(model, optimizer)
     tokens, start = 0, time.monotonic()
     for step, ids in enumerate(batches(scale, encode, done), start=done):

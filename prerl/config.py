@@ -39,7 +39,7 @@ class Problems(Strict):
 
     largest_number: Annotated[int, Field(ge=4, le=99)]
     dev: Positive  # distinct problems on which every choice is made
-    benchmark: Positive  # distinct problems of each benchmark
+    benchmarks: dict[Literal["countdown", "countdown-hard", "countdown-ood"], Positive]  # distinct problems of each
 
 
 class Pretrain(Strict):
@@ -110,6 +110,12 @@ class Scale(Strict):
         for key, values in {"methods": [*self.methods, *self.ablations], "seeds": self.seeds}.items():
             if len(set(values)) < len(values):
                 raise ValueError(f"{key} must be distinct")
+        return self
+
+    @model_validator(mode="after")
+    def _benchmarks_exist(self) -> "Scale":
+        if unknown := set(self.evaluation.benchmarks) - set(self.problems.benchmarks):
+            raise ValueError(f"evaluation.benchmarks: {min(unknown)!r} is not among problems.benchmarks")
         return self
 
     @model_validator(mode="after")

@@ -144,13 +144,13 @@ def test_problem_sets(name):
     sets = problem_sets(settings)
     assert sets == problem_sets(settings)
     for key, problems in sets.items():
-        assert len({problem.id for problem in problems}) == (settings.dev if key == "dev" else settings.benchmark)
+        assert len({problem.id for problem in problems}) == (settings.dev if key == "dev" else settings.benchmarks[key])
     assert {problem.split for problem in sets["dev"]} == {"dev"}
     assert {problem.split for key in ("countdown", "countdown-hard") for problem in sets[key]} == {"test"}
     assert all(len(p.numbers) == 4 and len(solutions(p)) <= HARD_SOLUTIONS for p in sets["countdown-hard"])
     assert all(len(set(problem.numbers)) == 2 for problem in sets["countdown-ood"])
     if name == "tiny":
-        assert settings.benchmark >= 200
+        assert min(settings.benchmarks.values()) >= 100
 
 
 def test_problem_files_read_back(scale, tmp_path):

@@ -11,7 +11,7 @@ from prerl.evaluate import evaluate
 from prerl.lm import LocalLM, _until
 from prerl.problems.countdown import is_correct
 from prerl.problems.sets import read_problems
-from tests.helpers import ROOT, changed
+from tests.helpers import ROOT
 
 TASKS = ROOT / "workflow/benchmarks"
 
@@ -43,10 +43,9 @@ def test_evaluation_repeats_itself(scale, trained, evaluated, tmp_path):
 
 
 def test_missing_benchmarks_are_a_users_error(scale, trained, tmp_path):
-    (tmp_path / "riddles.jsonl").write_text("{}\n")
-    unknown = changed(scale, evaluation=changed(scale.evaluation, benchmarks={"riddles": 2}))
-    with pytest.raises(UserError, match="riddles"):
-        evaluate(unknown, trained / "model", tmp_path, TASKS, tmp_path)
+    (tmp_path / "tasks").mkdir()
+    with pytest.raises(UserError, match="no task file for benchmark 'countdown'"):
+        evaluate(scale, trained / "model", trained / "problems", tmp_path / "tasks", tmp_path)
     with pytest.raises(UserError, match=r"countdown\.jsonl: not found"):
         evaluate(scale, trained / "model", tmp_path, TASKS, tmp_path)
 

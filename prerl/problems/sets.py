@@ -18,17 +18,18 @@ def problem_sets(settings: Problems) -> dict[str, list[Problem]]:
     countdown-hard  test split, four numbers and few solutions: four were seen in pretraining, never in RL
     countdown-ood   three numbers two of which are equal: never seen at all
     """
-    largest, size = settings.largest_number, settings.benchmark
+    largest = settings.largest_number
+    makers = {
+        "countdown": lambda rng, size: draw_distinct(rng, 3, largest, "test", size),
+        "countdown-hard": lambda rng, size: draw_distinct(rng, 4, largest, "test", size, HARD_SOLUTIONS),
+        "countdown-ood": lambda rng, size: doubled(rng, largest, size),
+    }
 
     def rng(name: str) -> random.Random:
         return random.Random(stream("problems", name))
 
-    return {
-        "dev": draw_distinct(rng("dev"), 3, largest, "dev", settings.dev),
-        "countdown": draw_distinct(rng("countdown"), 3, largest, "test", size),
-        "countdown-hard": draw_distinct(rng("countdown-hard"), 4, largest, "test", size, HARD_SOLUTIONS),
-        "countdown-ood": doubled(rng("countdown-ood"), largest, size),
-    }
+    dev = draw_distinct(rng("dev"), 3, largest, "dev", settings.dev)
+    return {"dev": dev} | {name: makers[name](rng(name), size) for name, size in settings.benchmarks.items()}
 
 
 def write_problem_sets(settings: Problems, out: Path) -> None:

@@ -2,7 +2,7 @@ rule problems:
     output:
         expand(
             f"{RESULTS}/problems/{{name}}.jsonl",
-            name=["dev", *SCALE.evaluation.benchmarks],
+            name=["dev", *SCALE.problems.benchmarks],
         ),
     log:
         f"{LOGS}/problems.log",
@@ -30,7 +30,8 @@ rule base:
     params:
         scale=SCALE_FILE,
         out=subpath(output.record, parent=True),
-        settings=settings("model", "problems", "pretrain"),
+        settings=settings("model", "pretrain"),
+        largest_number=SCALE.problems.largest_number,
         code=fingerprint("prerl.base"),
     shell:
         "prerl base --scale {params.scale} --out {params.out} 2> {log}"
