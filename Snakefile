@@ -1,4 +1,4 @@
-# The paper, end to end:  base -> train -> evaluate -> align -> summary -> tables, figures
+# The paper, end to end:  base -> train -> evaluate -> align -> summary -> tables, figures, paper
 #
 #   snakemake --cores all                           everything, in miniature
 #   snakemake --cores all --config scale=smoke      the same in two minutes, to see that it works
@@ -18,6 +18,7 @@ rule all:
     input:
         rules.tables.output,
         rules.figures.output,
+        rules.paper.output,
 
 
 rule ablations:

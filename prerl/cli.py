@@ -156,6 +156,18 @@ def figures(
     draw_figures(names, summary, load_methods(methods), out)
 
 
+@app.command()
+def paper(
+    results: Results,
+    out: Annotated[Path, typer.Option(help="The PDF to write.")],
+    source: Annotated[Path, typer.Option(help="The paper's Typst file.")] = Path("paper/main.typ"),
+) -> None:
+    """Compile the paper from the tables and figures of a scale."""
+    from prerl.paper import compile_paper
+
+    compile_paper(source, results, out)
+
+
 def main() -> None:
     """Entry point: a user's mistake is one line and exit code 2."""
     try:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from prerl import figures_alignment, figures_evidence  # noqa: F401  (they register their figures)
 from prerl.config import Method
 from prerl.drawing import FIGURES, STYLE, WIDTH, Figures, figure, legend_below
-from prerl.records import write
+from prerl.records import write, write_json
 from prerl.study import known
 
 PANELS = {
@@ -23,7 +23,7 @@ PANELS = {
 
 
 def draw_figures(names: list[str], summary: Path, methods: dict[str, Method], out: Path) -> None:
-    """Writes out/NAME.svg, .pdf and .png for the named figures."""
+    """Writes out/NAME.svg, .pdf and .png for the named figures, and their captions by name to out/captions.json."""
     data = Figures(summary, methods)
     with matplotlib.rc_context(STYLE):
         for name in known(names, FIGURES, "figure"):
@@ -31,6 +31,7 @@ def draw_figures(names: list[str], summary: Path, methods: dict[str, Method], ou
             for kind, metadata in (("svg", {"Date": None}), ("pdf", {"CreationDate": None}), ("png", None)):
                 save(drawn, out / f"{name}.{kind}", kind, metadata)
             plt.close(drawn)
+    write_json(out / "captions.json", {name: " ".join(FIGURES[name].__doc__.split()) for name in names})
 
 
 def save(drawn: Figure, path: Path, kind: str, metadata: dict | None) -> None:

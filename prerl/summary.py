@@ -11,6 +11,7 @@ from prerl.alignment_summary import alignments, noises, positions, read_alignmen
 from prerl.behaviour import Lexicon, behaviours, count
 from prerl.config import Method, Scale
 from prerl.curves import changes, curves, speeds
+from prerl.provenance import provenance
 from prerl.records import read_json, stream, write_json, write_table
 from prerl.scores import BASE, Estimator, Samples, comparisons, scores, spreads, warm_ups
 
@@ -38,6 +39,7 @@ def summarize(scale: Scale, methods: dict[str, Method], lexicon: Lexicon, result
     noise.parquet      cosines of unrelated rollouts and of halves, to compare with
     pairs.parquet      the cosines of unrelated rollouts, a row a pair
     scale.json         the scale's name, description, seeds and sizes
+    provenance.json    commit, versions, hardware, cost by stage
 
     Scores are those of the checkpoint selected on dev; curves show the whole run. A run that stopped for want of a
     signal keeps its last values, since its policy can no longer move.
@@ -79,6 +81,8 @@ def summarize(scale: Scale, methods: dict[str, Method], lexicon: Lexicon, result
         "group_size": scale.rl.group_size,
         "steps": scale.rl.steps,
     }
+    runs = [results / method / f"seed{seed}" for method in methods for seed in scale.seeds]
+    write_json(out / "provenance.json", provenance(results, runs))
     write_json(
         out / "scale.json",
         {"name": results.name, "description": scale.description, "seeds": scale.seeds, "methods": [*methods], **sizes},

@@ -6,7 +6,7 @@ import pandas as pd
 
 from prerl import tables_evidence  # noqa: F401  (it registers its tables)
 from prerl.config import Method
-from prerl.records import write_text
+from prerl.records import write_json, write_text
 from prerl.study import Study, known
 from prerl.typeset import TABLES, interval, latex, pivot, table
 
@@ -14,7 +14,7 @@ SOURCES = ("seed", "problem", "interaction", "sample")  # of variance
 
 
 def write_tables(names: list[str], summary: Path, methods: dict[str, Method], out: Path) -> None:
-    """Writes out/NAME.csv, .md and .tex for the named tables."""
+    """Writes, for the named tables, out/NAME.csv (all numbers), and what is printed as .md, .tex and .json."""
     study = Study(summary, methods)
     for name in known(names, TABLES, "table"):
         make = TABLES[name]
@@ -22,6 +22,8 @@ def write_tables(names: list[str], summary: Path, methods: dict[str, Method], ou
         caption = " ".join(make.__doc__.split())
         write_text(out / f"{name}.csv", numbers.to_csv(index=False))
         write_text(out / f"{name}.md", f"{caption}\n\n{printed.to_markdown(index=False, disable_numparse=True)}\n")
+        content = {"caption": caption, "columns": list(printed.columns), "rows": printed.astype(str).values.tolist()}
+        write_json(out / f"{name}.json", content)
         write_text(out / f"{name}.tex", latex(printed, caption, f"tab:{name}"))
 
 

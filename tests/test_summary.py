@@ -1,4 +1,6 @@
 import json
+import re
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -12,6 +14,7 @@ from prerl.curves import crossing
 from prerl.errors import UserError
 from prerl.figures import FIGURES, draw_figures
 from prerl.metrics import bayes_interval, improvement, maj_at_k, pass_at_k, spread
+from prerl.paper import compile_paper
 from prerl.study import Study
 from prerl.summary import summarize
 from prerl.tables import TABLES, interval, latex, pivot, write_tables
@@ -77,7 +80,10 @@ def study(tmp_path_factory, methods):
         (path / "evaluate.json").write_text(json.dumps({"wall_seconds": 1.0, "peak_memory_bytes": 10}))
 
     write_run(results / "base", 0.3)
-    (results / "base/run.json").write_text(json.dumps({"parameters": 1000}))
+    versions = dict.fromkeys(("python", "torch", "transformers", "lm-eval"), "1.0")
+    about = {"versions": versions, "hardware": {"machine": "abacus", "cpus": 2}, "commit": "0123456789abcdef"}
+    cost = {"wall_seconds": 2.0, "peak_memory_bytes": 30, "tokens": 50}
+    (results / "base/run.json").write_text(json.dumps({"parameters": 1000, **about, **cost}))
     write_alignment(rng, results / "base")
     curve = {"grpo": [0.3, 0.4, 0.5, 0.6, 0.7], "nsr-prerl": [0.3, 0.35, 0.0], "dsrl": [0.3, 0.3, 0.4, 0.5, 0.6]}
     for method, accuracies in curve.items():
@@ -338,10 +344,10 @@ def test_figures_in_three_formats_and_the_same_bytes_again(study, methods, tmp_p
     for name in ("a", "b"):
         draw_figures(list(FIGURES), study / "summary", methods, tmp_path / name)
     files = {path.name for path in (tmp_path / "a").iterdir()}
-    assert files == {f"{name}.{kind}" for name in FIGURES for kind in ("svg", "pdf", "png")}
+    assert files == {f"{name}.{kind}" for name in FIGURES for kind in ("svg", "pdf", "png")} | {"captions.json"}
     for file in files:
         assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes(), file
-        assert (tmp_path / "a" / file).stat().st_size > 4_000
+        assert (tmp_path / "a" / file).stat().st_size > 4_000 or file == "captions.json"
     assert b"/Type3" not in (tmp_path / "a/learning_curves.pdf").read_bytes()
 
 
@@ -368,3 +374,63 @@ def test_an_unknown_table_or_figure_is_a_users_error(study, methods, tmp_path):
         write_tables(["nothing"], study / "summary", methods, tmp_path)
     with pytest.raises(UserError, match="no figure 'nothing'"):
         draw_figures(["nothing"], study / "summary", methods, tmp_path)
+
+
+def test_provenance_adds_up_the_cost_of_each_stage(study):
+    made = json.loads((study / "summary/provenance.json").read_text())
+    assert (made["parameters"], made["hardware"]["machine"]) == (1000, "abacus")
+    assert made["commit"] is None  # the records of the other stages name none
+    stages = {stage["stage"]: stage for stage in made["stages"]}
+    assert set(stages) == {"base model", "training", "evaluation"}  # no records of alignment here
+    training = stages["training"]
+    assert (training["jobs"], training["wall_seconds"], training["tokens"]) == (6, 18.0, 600)
+    assert stages["evaluation"]["jobs"] == 7 and stages["base model"]["peak_memory_bytes"] == 30
+
+
+@pytest.fixture
+def printed(study, methods, tmp_path, monkeypatch):
+    """A working directory with the paper's source and the results of the made-up study, as the DAG leaves them."""
+    import shutil
+
+    results = tmp_path / "results/made-up"
+    shutil.copytree(study / "summary", results / "summary")
+    shutil.copy(study / "claims.csv", results)
+    shutil.copytree(ROOT / "paper", tmp_path / "paper")
+    write_tables(list(TABLES), results / "summary", methods, results / "tables")
+    draw_figures(list(FIGURES), results / "summary", methods, results / "figures")
+    monkeypatch.chdir(tmp_path)
+    return results
+
+
+def test_the_paper_compiles_from_what_the_stages_wrote_to_the_same_bytes(printed, tmp_path):
+    import typst
+
+    for name in ("a.pdf", "b.pdf"):
+        compile_paper(Path("paper/main.typ"), printed, tmp_path / name)
+    pdf = (tmp_path / "a.pdf").read_bytes()
+    assert pdf.startswith(b"%PDF") and pdf == (tmp_path / "b.pdf").read_bytes()
+    found = typst.query("paper/main.typ", "figure", root=".", sys_inputs={"results": "/results/made-up"})
+    captions = [figure["caption"] for figure in json.loads(found)]
+    assert len(captions) >= 14 and all(captions)
+
+
+def test_the_paper_reads_its_numbers_from_the_results(printed, tmp_path):
+    """No number of results is typed: other results, other text."""
+    compile_paper(Path("paper/main.typ"), printed, tmp_path / "a.pdf")
+    claims = pd.read_csv(printed / "claims.csv").assign(verdict="reproduced")
+    claims.to_csv(printed / "claims.csv", index=False)
+    compile_paper(Path("paper/main.typ"), printed, tmp_path / "b.pdf")
+    assert (tmp_path / "a.pdf").read_bytes() != (tmp_path / "b.pdf").read_bytes()
+    source = (ROOT / "paper/main.typ").read_text()
+    body = source[source.index("*Abstract.*") :]
+    prose = "\n".join(line for line in body.splitlines() if not line.lstrip().startswith("#"))
+    assert not re.search(r"\d\.\d|\d points", prose)
+
+
+def test_a_paper_without_its_tables_is_a_users_error_and_leaves_the_old_one(printed, tmp_path):
+    out = tmp_path / "paper.pdf"
+    out.write_bytes(b"old")
+    (printed / "tables/accuracy.json").unlink()
+    with pytest.raises(UserError, match=r"accuracy\.json"):
+        compile_paper(Path("paper/main.typ"), printed, out)
+    assert out.read_bytes() == b"old"

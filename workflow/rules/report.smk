@@ -67,6 +67,7 @@ rule summary:
                 "noise.parquet",
                 "pairs.parquet",
                 "scale.json",
+                "provenance.json",
             ],
         ),
     log:
@@ -108,7 +109,7 @@ rule tables:
         expand(rules.summary.output, study=""),
         expand(rules.claims.output, study=""),
     output:
-        expand(f"{RESULTS}/tables/{{name}}.{{kind}}", name=MAIN_TABLES, kind=["csv", "md", "tex"]),
+        expand(f"{RESULTS}/tables/{{name}}.{{kind}}", name=MAIN_TABLES, kind=["csv", "md", "tex", "json"]),
     log:
         f"{LOGS}/tables.log",
     conda:
@@ -129,6 +130,7 @@ rule figures:
         expand(rules.claims.output, study=""),
     output:
         expand(f"{RESULTS}/figures/{{name}}.{{kind}}", name=MAIN_FIGURES, kind=["svg", "pdf", "png"]),
+        captions=f"{RESULTS}/figures/captions.json",
     log:
         f"{LOGS}/figures.log",
     conda:
@@ -148,7 +150,7 @@ use rule tables as ablation_tables with:
         expand(rules.summary.output, study="ablations/"),
         expand(rules.claims.output, study="ablations/"),
     output:
-        expand(f"{RESULTS}/ablations/tables/{{name}}.{{kind}}", name=ABLATION_TABLES, kind=["csv", "md", "tex"]),
+        expand(f"{RESULTS}/ablations/tables/{{name}}.{{kind}}", name=ABLATION_TABLES, kind=["csv", "md", "tex", "json"]),
     log:
         f"{LOGS}/ablations/tables.log",
     params:
@@ -165,6 +167,7 @@ use rule figures as ablation_figures with:
         expand(rules.claims.output, study="ablations/"),
     output:
         expand(f"{RESULTS}/ablations/figures/{{name}}.{{kind}}", name=ABLATION_FIGURES, kind=["svg", "pdf", "png"]),
+        captions=f"{RESULTS}/ablations/figures/captions.json",
     log:
         f"{LOGS}/ablations/figures.log",
     params:
@@ -173,3 +176,24 @@ use rule figures as ablation_figures with:
         out=subpath(output[0], parent=True),
         labels={name: METHODS[name].label for name in STUDIES["ablations/"]},
         code=fingerprint("prerl.figures"),
+
+
+rule paper:
+    input:
+        expand(rules.summary.output, study=""),
+        expand(rules.claims.output, study=""),
+        rules.tables.output,
+        rules.figures.output,
+        source="paper/main.typ",
+        references="paper/references.bib",
+    output:
+        f"{RESULTS}/paper.pdf",
+    log:
+        f"{LOGS}/paper.log",
+    conda:
+        "../envs/prerl.yaml"
+    params:
+        results=subpath(output[0], parent=True),
+        code=fingerprint("prerl.paper"),
+    shell:
+        "prerl paper --results {params.results} --source {input.source} --out {output} 2> {log}"
