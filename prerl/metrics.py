@@ -178,6 +178,30 @@ def spread(right: Array, n: int) -> dict[str, float]:
     return {name: value if math.isnan(value) else math.sqrt(max(value, 0.0)) for name, value in variances.items()}
 
 
+def spread_interval(
+    right: Array, n: int, resamples: int, generator: np.random.Generator, level: float = 0.95
+) -> dict[str, tuple[float, float]]:
+    """Intervals of `spread`, by source: of the seeds' from the chi-squared distribution of their mean square, which
+    with three seeds reaches far up; of the others percentiles over resampled problems. NaN where the estimate is."""
+    tail = (1 + level) / 2
+    seeds, problems = right.shape
+    drawn = generator.integers(0, problems, (resamples, problems))
+    values = [spread(right[:, columns], n) for columns in drawn]
+    found = {
+        source: tuple(float(end) for end in np.quantile([value[source] for value in values], [1 - tail, tail]))
+        for source in ("problem", "interaction", "sample")
+    }
+    if seeds == 1:
+        return {"seed": (math.nan, math.nan), **found}
+    share = right / n
+    by_seed = float(share.mean(1).var(ddof=1))
+    rest = share - share.mean(1, keepdims=True) - share.mean(0) + share.mean()
+    noise = float((rest**2).sum()) / ((seeds - 1) * (problems - 1)) / problems
+    degrees = (seeds - 1) / 2
+    ends = [by_seed * degrees / float(special.gammaincinv(degrees, level)) - noise for level in (tail, 1 - tail)]
+    return {"seed": tuple(math.sqrt(max(end, 0.0)) for end in ends), **found}
+
+
 def bayes_interval(right: Array, n: int, level: float = 0.95) -> tuple[float, float]:
     """Credible interval of the share of right responses of these very seeds on these very problems.
 

@@ -19,9 +19,12 @@ from prerl.metrics import (
     ratio,
     ratio_interval,
     spread,
+    spread_interval,
 )
 
 BASE = "base"
+SPREAD_RESAMPLES = 400  # enough for the two digits that matter
+ENDS = ("low", "high")
 REFERENCES = (BASE, "grpo")  # what every method is compared with, where the scale has it
 Samples = dict[str, dict[int, pd.DataFrame]]  # method -> seed -> a row a response
 
@@ -118,11 +121,15 @@ def comparisons(samples: Samples, estimate: Estimator) -> Iterator[dict[str, Any
                 yield where | {"metric": "pass", "k": n} | estimate.compare(*solved)
 
 
-def spreads(samples: Samples) -> Iterator[dict[str, Any]]:
+def spreads(samples: Samples, estimate: Estimator) -> Iterator[dict[str, Any]]:
     for method, runs in samples.items():
         for benchmark, right, n in _benchmarks(runs):
             sizes = {"n": n, "seeds": right.shape[0], "problems": right.shape[1]}
-            yield {"method": method, "benchmark": benchmark} | sizes | spread(right, n)
+            ends = spread_interval(right, n, SPREAD_RESAMPLES, estimate.rng)
+            bounds = {
+                f"{source}_{end}": value for source, pair in ends.items() for end, value in zip(ENDS, pair, strict=True)
+            }
+            yield {"method": method, "benchmark": benchmark} | sizes | spread(right, n) | bounds
 
 
 def warm_up_lengths(methods: dict[str, Method]) -> dict[str, int]:

@@ -57,7 +57,7 @@ def summarize(scale: Scale, methods: dict[str, Method], lexicon: Lexicon, result
     tables = {
         "scores": pd.DataFrame(scores(samples, estimate)),
         "comparisons": pd.DataFrame(comparisons(samples, estimate)),
-        "spread": pd.DataFrame(spreads(samples)),
+        "spread": pd.DataFrame(spreads(samples, estimate)),
         "behaviour": pd.DataFrame(behaviours(samples, lexicon, estimate)),
         "warm_ups": pd.DataFrame(warm_ups(samples, methods, estimate)),
         "runs": pd.DataFrame(_runs(list(methods), scale, dev, results)),

@@ -75,7 +75,7 @@ def pass_at_k(study: Study) -> tuple[pd.DataFrame, pd.DataFrame]:
     rows = scores[scores.metric == "pass"]
     some = rows[rows.k.isin([1, 4, 16, 64])]
     heads = some.assign(head=[f"pass@{k}" for k in some.k]).sort_values("k", kind="stable")
-    return rows, pivot(study, heads, ["benchmark", "method", "seeds"], "head")
+    return rows, pivot(study, heads, ["benchmark", "method", "seeds", "problems", "n"], "head")
 
 
 @table
@@ -106,7 +106,7 @@ def comparison(study: Study) -> tuple[pd.DataFrame, pd.DataFrame]:
 @table
 def spread(study: Study) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Where accuracies vary: standard deviation between seeds, between problems, of what a seed adds on single
-    problems, and of one response. Point estimates.
+    problems, and of one response, with 95 % intervals (of the seeds' by chi-squared, of the others over problems).
     """
     rows = study.read("spread")
     printed = [
@@ -116,11 +116,16 @@ def spread(study: Study) -> tuple[pd.DataFrame, pd.DataFrame]:
             "n": str(row.n),
             "Seeds": str(row.seeds),
             "Problems": str(row.problems),
-            **{source.capitalize(): f"{getattr(row, source):.3f}".replace("nan", "–") for source in SOURCES},
+            **{source.capitalize(): spread_cell(row, source) for source in SOURCES},
         }
         for row in rows.sort_values("benchmark", kind="stable").itertuples()
     ]
     return rows, pd.DataFrame(printed)
+
+
+def spread_cell(row: tuple, source: str) -> str:
+    value, low, high = (getattr(row, source + end) for end in ("", "_low", "_high"))
+    return "–" if pd.isna(value) else f"{value:.3f} [{low:.3f}, {high:.3f}]"
 
 
 @table

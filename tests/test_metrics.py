@@ -17,6 +17,7 @@ from prerl.metrics import (
     ratio_interval,
     relative_interval,
     spread,
+    spread_interval,
 )
 
 
@@ -243,3 +244,21 @@ def test_a_ratio_to_nothing_has_no_interval_and_one_to_little_a_wide_one():
 def test_exact_interval_is_clopper_and_pearsons(count, of):
     expected = stats.binomtest(count, of).proportion_ci(method="exact")
     assert exact_interval(count, of) == pytest.approx((expected.low, expected.high))
+
+
+def test_95_percent_intervals_of_each_source_of_spread_cover_90_to_100_percent_of_100_truths():
+    rng, truth = np.random.default_rng(0), {"seed": 0.05, "problem": 0.1, "interaction": 0.04}
+    covered = dict.fromkeys(truth, 0)
+    for _ in range(100):
+        share = (
+            0.5
+            + truth["seed"] * rng.normal(size=(3, 1))
+            + truth["problem"] * rng.normal(size=100)
+            + truth["interaction"] * rng.normal(size=(3, 100))
+        ).clip(0, 1)
+        found = spread_interval(rng.binomial(16, share).astype(float), 16, 100, rng)
+        for name, value in truth.items():
+            covered[name] += found[name][0] <= value <= found[name][1]
+    assert all(count >= 90 for count in covered.values()), covered
+    single = spread_interval(rng.binomial(16, share[:1]).astype(float), 16, 50, rng)
+    assert all(map(math.isnan, single["seed"] + single["interaction"])) and single["problem"][0] < single["problem"][1]
