@@ -23,7 +23,9 @@ MethodsFile = Annotated[Path, typer.Option("--methods", help="The file of method
 LexiconFile = Annotated[Path, typer.Option("--lexicon", help="Words that mark each behaviour.")]
 Out = Annotated[Path, typer.Option("--out", help="Directory to write to; made if missing.")]
 Results = Annotated[Path, typer.Option("--results", help="The scale's results, e.g. results/tiny.")]
+Captions = Annotated[Path, typer.Option("--captions", help="Directory of the captions, NAME.rst.")]
 METHODS, LEXICON = Path("workflow/methods.yaml"), Path("workflow/lexicons/countdown.yaml")
+CAPTIONS = Path("workflow/report")
 
 
 @app.command()
@@ -136,11 +138,12 @@ def tables(
     summary: Annotated[Path, typer.Option(help="Directory of the summaries.")],
     out: Out,
     methods: MethodsFile = METHODS,
+    captions: Captions = CAPTIONS / "tables",
 ) -> None:
-    """Print the summaries as tables: CSV, Markdown and LaTeX."""
+    """Print the summaries as tables: CSV, Markdown, LaTeX and JSON."""
     from prerl.tables import write_tables
 
-    write_tables(names, summary, load_methods(methods), out)
+    write_tables(names, summary, load_methods(methods), captions, out)
 
 
 @app.command()
@@ -149,11 +152,28 @@ def figures(
     summary: Annotated[Path, typer.Option(help="Directory of the summaries.")],
     out: Out,
     methods: MethodsFile = METHODS,
+    captions: Captions = CAPTIONS / "figures",
 ) -> None:
     """Draw the figures: SVG, PDF and PNG."""
     from prerl.figures import draw_figures
 
-    draw_figures(names, summary, load_methods(methods), out)
+    draw_figures(names, summary, load_methods(methods), captions, out)
+
+
+@app.command()
+def page(
+    results: Results,
+    summary: Annotated[Path, typer.Option(help="Directory of the summaries; tables and figures lie beside it.")],
+    out: Annotated[Path, typer.Option(help="The HTML file to write.")],
+    methods: MethodsFile = METHODS,
+    lexicon: LexiconFile = LEXICON,
+    template: Annotated[Path, typer.Option(help="The page's Jinja2 template.")] = Path("workflow/page/index.html"),
+) -> None:
+    """Put claims, figures, tables and samples into one page that works offline."""
+    from prerl.behaviour import load_lexicon
+    from prerl.page import write_page
+
+    write_page(results, summary, load_methods(methods), load_lexicon(lexicon), template, out)
 
 
 @app.command()

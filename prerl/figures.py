@@ -1,4 +1,7 @@
-"""The figures of results: learning curves, pass@k, what happens along training."""
+"""The figures of results: learning curves, pass@k, what happens along training.
+
+What each figure shows is said by its caption, workflow/report/figures/NAME.rst.
+"""
 
 from pathlib import Path
 
@@ -12,7 +15,7 @@ from prerl import figures_alignment, figures_evidence  # noqa: F401  (they regis
 from prerl.config import Method
 from prerl.drawing import FIGURES, STYLE, WIDTH, Figures, figure, legend_below
 from prerl.records import write, write_json
-from prerl.study import known
+from prerl.study import caption, known
 
 PANELS = {
     "Post-train space: log P(y|x)": ["grpo", "psr-rl", "nsr-rl"],
@@ -22,16 +25,17 @@ PANELS = {
 }
 
 
-def draw_figures(names: list[str], summary: Path, methods: dict[str, Method], out: Path) -> None:
+def draw_figures(names: list[str], summary: Path, methods: dict[str, Method], captions: Path, out: Path) -> None:
     """Writes out/NAME.svg, .pdf and .png for the named figures, and their captions by name to out/captions.json."""
     data = Figures(summary, methods)
+    texts = {name: caption(captions, name) for name in known(names, FIGURES, "figure")}
     with matplotlib.rc_context(STYLE):
-        for name in known(names, FIGURES, "figure"):
+        for name in names:
             drawn = FIGURES[name](data)
             for kind, metadata in (("svg", {"Date": None}), ("pdf", {"CreationDate": None}), ("png", None)):
                 save(drawn, out / f"{name}.{kind}", kind, metadata)
             plt.close(drawn)
-    write_json(out / "captions.json", {name: " ".join(FIGURES[name].__doc__.split()) for name in names})
+    write_json(out / "captions.json", texts)
 
 
 def save(drawn: Figure, path: Path, kind: str, metadata: dict | None) -> None:
@@ -46,7 +50,6 @@ def below(axes: NDArray, label: str) -> None:
 
 @figure
 def learning_curves(data: Figures) -> Figure:
-    """Dev accuracy along training: mean and 95 % interval over seeds and problems, thin lines are seeds."""
     curves, seeds = data.read("curves"), data.read("seeds")
     curves, seeds = curves[curves.quantity == "accuracy"], seeds[seeds.quantity == "accuracy"]
     panels = {title: data.present(names) for title, names in PANELS.items()}
@@ -76,7 +79,6 @@ def learning_curves(data: Figures) -> Figure:
 
 @figure
 def pass_at_k(data: Figures) -> Figure:
-    """Unbiased pass@k on the test benchmarks, with 95 % intervals."""
     scores = data.read("scores")
     scores = scores[scores.metric == "pass"]
     benchmarks = list(dict.fromkeys(scores.benchmark))
@@ -97,7 +99,6 @@ def pass_at_k(data: Figures) -> Figure:
 
 @figure
 def dynamics(data: Figures) -> Figure:
-    """Response length, entropy and the share of finished responses on dev along training, with 95 % intervals."""
     curves = data.read("curves")
     quantities = {
         "response tokens": "tokens per response",
@@ -117,7 +118,6 @@ def dynamics(data: Figures) -> Figure:
 
 @figure
 def behaviours(data: Figures) -> Figure:
-    """Kinds of thoughts and behaviours a response on dev along training, with 95 % intervals."""
     curves = data.read("curves")
     names = [q for q in dict.fromkeys(curves.quantity) if q.endswith(" per response")]
     columns = 3

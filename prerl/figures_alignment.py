@@ -11,7 +11,6 @@ PARTS = {"all": "All tokens", "body": "Without the restated problem"}
 
 @figure
 def alignment(data: Figures) -> Figure:
-    """Cosine of the gradients of log P(y) and log P(y|x), a value a rollout of the base; and of unrelated rollouts."""
     rollouts, pairs = data.read("rollouts"), data.read("pairs")
     drawn, axes = plt.subplots(1, 2, figsize=(WIDTH * 0.8, 2.2), sharey=True)
     low = min(0.0, float(rollouts.cosine.min()), float(pairs.across.min()))
@@ -35,8 +34,6 @@ def alignment(data: Figures) -> Figure:
 
 @figure
 def alignment_positions(data: Figures) -> Figure:
-    """Token log-probabilities with and without the prompt, by position in the response: mean difference and correlation
-    over rollouts of the base, with 95 % intervals."""
     rows = data.read("positions")
     rows = rows[rows.position >= 0]
     titles = {"difference": "log P(y_t|x) less log P(y_t), nats", "correlation": "correlation of the two"}
@@ -52,8 +49,6 @@ def alignment_positions(data: Figures) -> Figure:
 
 @figure
 def alignment_training(data: Figures) -> Figure:
-    """Cosine of the gradients of log P(y) and log P(y|x) on the policy's rollouts along training, with 95 %
-    intervals."""
     rows = data.read("alignment")
     rows = rows[(rows.quantity == "cosine") & (rows.correct == "any") & (rows.group == "whole")]
     base, rows = rows[rows.method == "base"], rows[rows.method != "base"]

@@ -26,7 +26,6 @@ UNITS = {
 
 @figure
 def sample_efficiency(data: Figures) -> Figure:
-    """DSRL against GRPO: dev accuracy along training, and updates to half of GRPO's gain, with 95 % intervals."""
     curves, speeds = data.read("curves"), data.read("speeds")
     curves = curves[curves.quantity == "accuracy"]
     drawn, (left, right) = plt.subplots(1, 2, figsize=(WIDTH, 2.6), width_ratios=[1.1, 1])
@@ -54,7 +53,6 @@ def sample_efficiency(data: Figures) -> Figure:
 
 @figure
 def warm_up(data: Figures) -> Figure:
-    """Accuracy by the length of DSRL's warm-up (0 is GRPO), with 95 % intervals."""
     rows = data.read("warm_ups")
     rows = rows[~rows.contrast]
     benchmarks = list(dict.fromkeys(rows.benchmark))
@@ -70,7 +68,6 @@ def warm_up(data: Figures) -> Figure:
 
 @figure
 def ablations(data: Figures) -> Figure:
-    """Accuracy less GRPO's, of DSRL and each change of it, with 95 % intervals."""
     rows = data.read("comparisons")
     rows = rows[(rows.reference == "grpo") & (rows.metric == "avg")]
     benchmarks, names = list(dict.fromkeys(rows.benchmark)), list(dict.fromkeys(rows.method))
@@ -91,8 +88,6 @@ def ablations(data: Figures) -> Figure:
 
 @figure
 def claims(data: Figures) -> Figure:
-    """The paper's claims: found, with 95 % interval and verdict, beside what was reported where both are numbers
-    (source A: abstract, S: second-hand notes). A claim is reproduced if its interval lies in the shaded part."""
     rows = data.claims
     rows = rows[rows.estimate.notna()]
     units = [unit for unit in UNITS if unit in set(rows.unit)]

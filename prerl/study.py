@@ -33,3 +33,15 @@ def known(names: list[str], registry: Collection[str], kind: str) -> list[str]:
         if name not in registry:
             raise UserError(f"no {kind} {name!r}; there are {', '.join(registry)}")
     return names
+
+
+def caption(captions: Path, name: str) -> str:
+    """The caption of a table or figure, in one line: the text of captions/NAME.rst, which Snakemake's report shows too.
+
+    Raises UserError if there is none.
+    """
+    path = captions / f"{name}.rst"
+    try:
+        return " ".join(path.read_text(encoding="utf-8").split())
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror}); every table and figure has a caption") from error

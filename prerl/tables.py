@@ -1,4 +1,7 @@
-"""The summaries as tables to read and to print: CSV with every number, Markdown and LaTeX (booktabs) with intervals."""
+"""The summaries as tables to read and to print: CSV with every number, Markdown and LaTeX (booktabs) with intervals.
+
+What each table shows is said by its caption, workflow/report/tables/NAME.rst.
+"""
 
 from pathlib import Path
 
@@ -7,29 +10,30 @@ import pandas as pd
 from prerl import tables_evidence  # noqa: F401  (it registers its tables)
 from prerl.config import Method
 from prerl.records import write_json, write_text
-from prerl.study import Study, known
+from prerl.study import Study, caption, known
 from prerl.typeset import TABLES, interval, latex, pivot, table
 
 SOURCES = ("seed", "problem", "interaction", "sample")  # of variance
 
 
-def write_tables(names: list[str], summary: Path, methods: dict[str, Method], out: Path) -> None:
-    """Writes, for the named tables, out/NAME.csv (all numbers), and what is printed as .md, .tex and .json."""
+def write_tables(names: list[str], summary: Path, methods: dict[str, Method], captions: Path, out: Path) -> None:
+    """Writes, for the named tables, out/NAME.csv (all numbers), and what is printed as .md, .tex and .json; and their
+    captions by name to out/captions.json.
+    """
     study = Study(summary, methods)
-    for name in known(names, TABLES, "table"):
-        make = TABLES[name]
-        numbers, printed = make(study)
-        caption = " ".join(make.__doc__.split())
+    texts = {name: caption(captions, name) for name in known(names, TABLES, "table")}
+    for name, text in texts.items():
+        numbers, printed = TABLES[name](study)
         write_text(out / f"{name}.csv", numbers.to_csv(index=False))
-        write_text(out / f"{name}.md", f"{caption}\n\n{printed.to_markdown(index=False, disable_numparse=True)}\n")
-        content = {"caption": caption, "columns": list(printed.columns), "rows": printed.astype(str).values.tolist()}
+        write_text(out / f"{name}.md", f"{text}\n\n{printed.to_markdown(index=False, disable_numparse=True)}\n")
+        content = {"caption": text, "columns": list(printed.columns), "rows": printed.astype(str).values.tolist()}
         write_json(out / f"{name}.json", content)
-        write_text(out / f"{name}.tex", latex(printed, caption, f"tab:{name}"))
+        write_text(out / f"{name}.tex", latex(printed, text, f"tab:{name}"))
+    write_json(out / "captions.json", texts)
 
 
 @table
 def methods(study: Study) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The methods: in which space each phase updates, on which samples, with which advantage, for how many updates."""
     rows = [
         {
             "Method": study.labels[name],
@@ -47,9 +51,6 @@ def methods(study: Study) -> tuple[pd.DataFrame, pd.DataFrame]:
 
 @table
 def accuracy(study: Study) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Accuracy (avg@n) on the test benchmarks of the checkpoint selected on dev, with 95 % bootstrap intervals over
-    seeds and problems.
-    """
     scores = study.read("scores")
     rows = scores[scores.metric == "avg"]
     heads = rows.assign(head=[f"{row.benchmark}, avg@{row.n}, {row.problems} problems" for row in rows.itertuples()])
@@ -58,9 +59,6 @@ def accuracy(study: Study) -> tuple[pd.DataFrame, pd.DataFrame]:
 
 @table
 def agreement(study: Study) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """What the n responses to a problem make together: the majority's answer (maj@n), and the share of problems that
-    all of them solve (solved@n), with 95 % bootstrap intervals over seeds and problems.
-    """
     scores = study.read("scores")
     rows = scores[scores.metric.isin(["maj", "solved"])]
     heads = rows.assign(head=[f"{row.benchmark}, {row.metric}@{row.n}" for row in rows.itertuples()])
@@ -70,7 +68,6 @@ def agreement(study: Study) -> tuple[pd.DataFrame, pd.DataFrame]:
 
 @table
 def pass_at_k(study: Study) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Unbiased pass@k on the test benchmarks, with 95 % bootstrap intervals over seeds and problems."""
     scores = study.read("scores")
     rows = scores[scores.metric == "pass"]
     some = rows[rows.k.isin([1, 4, 16, 64])]
@@ -80,10 +77,6 @@ def pass_at_k(study: Study) -> tuple[pd.DataFrame, pd.DataFrame]:
 
 @table
 def comparison(study: Study) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Paired differences to a reference on the same problems and seeds (accuracy avg@n, pass@n), with 95 % bootstrap
-    intervals; P(better): chance to do better on a random problem with random seeds, ties counting half. Intervals are
-    not corrected for the number of methods compared.
-    """
     rows = study.read("comparisons")
     printed = []
     for (benchmark, method), group in rows.groupby(["benchmark", "method"], sort=False):
@@ -105,9 +98,6 @@ def comparison(study: Study) -> tuple[pd.DataFrame, pd.DataFrame]:
 
 @table
 def spread(study: Study) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Where accuracies vary: standard deviation between seeds, between problems, of what a seed adds on single
-    problems, and of one response, with 95 % intervals (of the seeds' by chi-squared, of the others over problems).
-    """
     rows = study.read("spread")
     printed = [
         {
@@ -130,9 +120,6 @@ def spread_cell(row: tuple, source: str) -> str:
 
 @table
 def runs(study: Study) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Training runs, a value a seed: the checkpoint selected on dev, dev accuracy there and at the end, runs that
-    collapsed (ended below half of the base's dev accuracy), updates skipped for want of a signal, cost.
-    """
     rows = study.read("runs")
 
     def listed(values: pd.Series, form: str) -> str:

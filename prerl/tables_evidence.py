@@ -13,10 +13,6 @@ from prerl.typeset import interval, table
 
 @table
 def behaviour(study: Study) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Thoughts on the test benchmarks: transitions and reflections a response and their ratios to the base's, then
-    occurrences of other behaviours a response; 95 % bootstrap intervals over seeds and problems. No ratio is given
-    where the base has fewer than 20 occurrences.
-    """
     rows = study.read("behaviour")
     printed = []
     for (benchmark, method), group in rows[rows.per == "response"].groupby(["benchmark", "method"], sort=False):
@@ -38,9 +34,6 @@ def behaviour(study: Study) -> tuple[pd.DataFrame, pd.DataFrame]:
 
 @table
 def alignment(study: Study) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Gradients of log P(y) and log P(y|x) on single rollouts of the base, over all parameters; body leaves out the
-    tokens that restate the problem. Intervals: 95 % bootstrap over problems.
-    """
     rows = study.read("alignment")
     rows = rows[(rows.method == BASE) & (rows.group == "whole")]
     printed = [
@@ -66,7 +59,6 @@ def pick(rows: pd.DataFrame, quantity: str) -> tuple:
 
 @table
 def alignment_groups(study: Study) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The same by group of parameters, on all rollouts of the base. Intervals: 95 % bootstrap over problems."""
     rows = study.read("alignment")
     rows = rows[(rows.method == BASE) & (rows.correct == "any")]
     printed = [
@@ -95,9 +87,6 @@ NOISE = {
 
 @table
 def alignment_noise(study: Study) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """What the cosines are to be compared with. Unrelated rollouts are of different problems: 95 % bootstrap intervals
-    over problems. Halves are of the problems: mean over 35 splits and, in braces, their range.
-    """
     rows = study.read("noise")
     printed = []
     for (of, pair), name in NOISE.items():
@@ -111,9 +100,6 @@ def alignment_noise(study: Study) -> tuple[pd.DataFrame, pd.DataFrame]:
 
 @table
 def alignment_tokens(study: Study) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Token log-probabilities with and without the prompt, on the base's rollouts: mean difference log P(y_t|x) less
-    log P(y_t) in nats, and correlation. Intervals: 95 % bootstrap over problems.
-    """
     rows = study.read("positions")
     printed = [
         {
@@ -130,9 +116,6 @@ def alignment_tokens(study: Study) -> tuple[pd.DataFrame, pd.DataFrame]:
 
 @table
 def alignment_training(study: Study) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The cosine along training (0: the base), on rollouts of the policy of that step, seeds pooled. Intervals: 95 %
-    bootstrap over seeds and problems.
-    """
     rows = study.read("alignment")
     rows = rows[(rows.group == "whole") & (rows.correct == "any")]
     printed = []
@@ -148,9 +131,6 @@ def alignment_training(study: Study) -> tuple[pd.DataFrame, pd.DataFrame]:
 
 @table
 def speed(study: Study) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Updates to half of GRPO's gain (half way from the base to the best of GRPO's mean dev curve, linear between
-    evaluations), and how many times sooner than GRPO that is, with 95 % bootstrap intervals over seeds and problems.
-    """
     rows = study.read("speeds")
 
     def cell(estimate: float, low: float, high: float, never: float, form: str) -> str:
@@ -174,9 +154,6 @@ def speed(study: Study) -> tuple[pd.DataFrame, pd.DataFrame]:
 
 @table
 def warm_up(study: Study) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Accuracy (avg@n) on the test benchmarks by the length of DSRL's warm-up in updates (0 is GRPO), and the paired
-    difference of lengths from 10 to 25 to the others, with 95 % bootstrap intervals over seeds and problems.
-    """
     rows = study.read("warm_ups")
     cells = rows.assign(
         text=[interval(row, 3, signed=row.contrast) for row in rows.itertuples()],
@@ -191,9 +168,6 @@ def warm_up(study: Study) -> tuple[pd.DataFrame, pd.DataFrame]:
 
 @table
 def claims(study: Study) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The paper's claims: what was reported (source A: its abstract, R: the authors' code, S: second-hand notes, not
-    confirmed) and what these runs give, with 95 % intervals. Verdicts follow rules written down beforehand.
-    """
     rows = study.claims
     printed = []
     for row in rows.itertuples():

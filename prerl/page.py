@@ -1,0 +1,95 @@
+"""The page of a study: claims, figures, tables and samples in one HTML file that works from disk and offline."""
+
+import math
+import re
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import pandas as pd
+from markupsafe import Markup
+
+from prerl.behaviour import Lexicon
+from prerl.config import Method
+from prerl.errors import UserError
+from prerl.page_samples import pack, sample_data
+from prerl.records import read_json, write_text
+from prerl.study import Study
+
+VERDICTS = ("reproduced", "not reproduced", "inconclusive", "not tested at this scale")
+
+
+def write_page(
+    results: Path, summary: Path, methods: dict[str, Method], lexicon: Lexicon, template: Path, out: Path
+) -> None:
+    """Writes the page of the study whose summaries lie in `summary`, beside its tables, figures and claims; `results`
+    holds the runs. Raises UserError if one of them is missing or the template is malformed.
+    """
+    study, directory = Study(summary, methods), summary.parent
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(template.parent),
+        autoescape=jinja2.select_autoescape(),
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    claims = study.claims.to_dict("records")
+    tables = read_json(directory / "tables" / "captions.json")
+    figures = read_json(directory / "figures" / "captions.json")
+    try:
+        page = environment.get_template(template.name).render(
+            scale=study.scale,
+            made=read_json(summary / "provenance.json"),
+            verdicts={name: sum(row["verdict"] == name for row in claims) for name in VERDICTS},
+            claims=[row | {"bar": bar(row)} for row in claims],
+            figures=[(name, text, drawing(directory / f"figures/{name}.svg", name)) for name, text in figures.items()],
+            tables=[(name, read_json(directory / f"tables/{name}.json")) for name in tables],
+            title=title,
+            samples=pack(sample_data(results, study, lexicon)),
+        )
+    except jinja2.TemplateError as error:
+        raise UserError(f"{template}: {error}") from error
+    write_text(out, page)
+
+
+def title(name: str) -> str:
+    """A heading from a table's or figure's name: pass_at_k -> Pass@k."""
+    return name.replace("_at_", "@").replace("_", " ").capitalize()
+
+
+def drawing(path: Path, name: str) -> Markup:
+    """An SVG file as an element of the page. Its ids get the name in front, for one page holds many drawings."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror}); run the stage that makes it") from error
+    text = re.sub(r"<metadata>.*?</metadata>", "", text[text.index("<svg") :], flags=re.DOTALL)
+    text = re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{name}-", text)
+    return Markup(text.replace("<svg ", f'<svg role="img" aria-labelledby="caption-{name}" ', 1))
+
+
+def bar(claim: dict[str, Any]) -> dict[str, float] | None:
+    """Where a claim's interval, estimate, margin and reported number lie along a line, in per cent of its length;
+    `from` and `to` bound the part where the claim wants the interval. None if the claim was not tested.
+
+    Ratios lie on a logarithmic scale.
+    """
+    if pd.isna(claim["estimate"]):
+        return None
+    names = ("low", "estimate", "high", "margin", "reported")
+    logarithmic = claim["unit"] == "ratio"
+    if logarithmic:
+        places = {name: math.log(claim[name]) if claim[name] > 0 else -math.inf for name in names}
+    else:
+        places = {name: claim[name] for name in names}
+    finite = [value for value in places.values() if math.isfinite(value)] + ([] if logarithmic else [0.0])
+    room = 0.08 * (max(finite) - min(finite) or 1.0)
+    first, last = min(finite) - room, max(finite) + room
+    found = {
+        name: round(100 * (min(max(value, first), last) - first) / (last - first), 2)
+        for name, value in places.items()
+        if not math.isnan(value)
+    }
+    wanted = {"above": (found["margin"], 100.0), "below": (0.0, found["margin"])}
+    start, end = wanted.get(claim["side"], (0.0, found["margin"]))
+    return found | {"from": start, "to": end}
