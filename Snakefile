@@ -1,9 +1,12 @@
-# The paper, end to end:  base -> train -> evaluate -> align -> summary -> tables, figures, paper
+# The paper, end to end:  base -> train -> evaluate -> align -> summary -> tables, figures, paper, page
 #
 #   snakemake --cores all                           everything, in miniature
 #   snakemake --cores all --config scale=smoke      the same in two minutes, to see that it works
 #   snakemake --cores all ablations                 the ablations of DSRL, beside the rest
 #   snakemake --cores all results/tiny/dsrl/seed0/run.json     one run
+
+
+report: "workflow/report/study.rst"
 
 
 include: "workflow/rules/common.smk"
@@ -19,9 +22,11 @@ rule all:
         rules.tables.output,
         rules.figures.output,
         rules.paper.output,
+        rules.page.output,
 
 
 rule ablations:
     input:
         rules.ablation_tables.output,
         rules.ablation_figures.output,
+        rules.ablation_page.output,

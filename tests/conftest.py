@@ -1,4 +1,5 @@
 import os
+import shutil
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TQDM_DISABLE", "1")
@@ -8,8 +9,11 @@ import torch
 
 from prerl import base
 from prerl.config import Architecture, load_methods, load_scale
+from prerl.figures import FIGURES, draw_figures
 from prerl.problems.sets import write_problem_sets
-from tests.helpers import METHODS_FILE, SMOKE_FILE, small_scale
+from prerl.tables import TABLES, write_tables
+from tests.helpers import CAPTIONS, METHODS_FILE, SMOKE_FILE, small_scale
+from tests.study import write_study
 
 torch.set_num_threads(1)
 
@@ -50,3 +54,21 @@ def trained(scale, tmp_path_factory):
     base.pretrain(scale, root)
     write_problem_sets(scale.problems, root / "problems")
     return root
+
+
+@pytest.fixture(scope="session")
+def study(tmp_path_factory, methods):
+    """Directory of the results of the made-up study, with summaries and claims."""
+    results = tmp_path_factory.mktemp("study") / "results/made-up"
+    write_study(results, methods)
+    return results
+
+
+@pytest.fixture(scope="session")
+def printed(study, methods, tmp_path_factory):
+    """A copy of it with every table and figure, as the DAG leaves them."""
+    results = tmp_path_factory.mktemp("printed") / "results/made-up"
+    shutil.copytree(study, results)
+    write_tables(list(TABLES), results / "summary", methods, CAPTIONS / "tables", results / "tables")
+    draw_figures(list(FIGURES), results / "summary", methods, CAPTIONS / "figures", results / "figures")
+    return results

@@ -8,6 +8,7 @@ from prerl.objective import Batch
 ROOT = Path(__file__).parent.parent
 SMOKE_FILE = ROOT / "workflow/scales/smoke.yaml"
 METHODS_FILE = ROOT / "workflow/methods.yaml"
+CAPTIONS = ROOT / "workflow/report"
 
 
 def changed(settings, **values):

@@ -1,4 +1,5 @@
 SUMMARY = f"{RESULTS}/{{study}}summary"
+PAGE = expand("workflow/page/{name}", name=["index.html", "style.css", "page.js"])
 MAIN_TABLES = [
     "methods",
     "accuracy",
@@ -29,6 +30,28 @@ MAIN_FIGURES = [
 ]
 ABLATION_TABLES = ["methods", "warm_up", "accuracy", "comparison", "speed", "runs", "claims"]
 ABLATION_FIGURES = ["warm_up", "ablations"]
+
+
+def reported(study, kind, name, suffix):
+    """A table or figure that stands, with its caption, in Snakemake's report."""
+    labels = {"name": name.replace("_at_", "@").replace("_", " ")}
+    options = {"category": "Ablations" if study else "Main study", "subcategory": kind.capitalize(), "labels": labels}
+    return report(f"{RESULTS}/{study}{kind}/{name}.{suffix}", caption=f"../report/{kind}/{name}.rst", **options)
+
+
+def printed(study, kind, names, shown, others):
+    """The files of tables or figures, in the suffix that the report shows and in the others."""
+    files = expand(f"{RESULTS}/{study}{kind}/{{name}}.{{suffix}}", name=names, suffix=others)
+    return [reported(study, kind, name, shown) for name in names] + files
+
+
+def page_inputs(study):
+    """What a page shows besides tables and figures: every response of the study, and the problems."""
+    return [
+        *expand(f"{RESULTS}/{{run}}/{{file}}", run=["base", *runs(study)], file=["samples.parquet", "run.json"]),
+        *expand(f"{RESULTS}/{{run}}/dev.parquet", run=runs(study)),
+        *rules.problems.output,
+    ]
 
 
 rule summary:
@@ -108,8 +131,10 @@ rule tables:
     input:
         expand(rules.summary.output, study=""),
         expand(rules.claims.output, study=""),
+        expand("workflow/report/tables/{name}.rst", name=MAIN_TABLES),
     output:
-        expand(f"{RESULTS}/tables/{{name}}.{{kind}}", name=MAIN_TABLES, kind=["csv", "md", "tex", "json"]),
+        printed("", "tables", MAIN_TABLES, "csv", ["md", "tex", "json"]),
+        captions=f"{RESULTS}/tables/captions.json",
     log:
         f"{LOGS}/tables.log",
     conda:
@@ -128,8 +153,9 @@ rule figures:
     input:
         expand(rules.summary.output, study=""),
         expand(rules.claims.output, study=""),
+        expand("workflow/report/figures/{name}.rst", name=MAIN_FIGURES),
     output:
-        expand(f"{RESULTS}/figures/{{name}}.{{kind}}", name=MAIN_FIGURES, kind=["svg", "pdf", "png"]),
+        printed("", "figures", MAIN_FIGURES, "svg", ["pdf", "png"]),
         captions=f"{RESULTS}/figures/captions.json",
     log:
         f"{LOGS}/figures.log",
@@ -149,8 +175,10 @@ use rule tables as ablation_tables with:
     input:
         expand(rules.summary.output, study="ablations/"),
         expand(rules.claims.output, study="ablations/"),
+        expand("workflow/report/tables/{name}.rst", name=ABLATION_TABLES),
     output:
-        expand(f"{RESULTS}/ablations/tables/{{name}}.{{kind}}", name=ABLATION_TABLES, kind=["csv", "md", "tex", "json"]),
+        printed("ablations/", "tables", ABLATION_TABLES, "csv", ["md", "tex", "json"]),
+        captions=f"{RESULTS}/ablations/tables/captions.json",
     log:
         f"{LOGS}/ablations/tables.log",
     params:
@@ -165,8 +193,9 @@ use rule figures as ablation_figures with:
     input:
         expand(rules.summary.output, study="ablations/"),
         expand(rules.claims.output, study="ablations/"),
+        expand("workflow/report/figures/{name}.rst", name=ABLATION_FIGURES),
     output:
-        expand(f"{RESULTS}/ablations/figures/{{name}}.{{kind}}", name=ABLATION_FIGURES, kind=["svg", "pdf", "png"]),
+        printed("ablations/", "figures", ABLATION_FIGURES, "svg", ["pdf", "png"]),
         captions=f"{RESULTS}/ablations/figures/captions.json",
     log:
         f"{LOGS}/ablations/figures.log",
@@ -187,7 +216,7 @@ rule paper:
         source="paper/main.typ",
         references="paper/references.bib",
     output:
-        f"{RESULTS}/paper.pdf",
+        report(f"{RESULTS}/paper.pdf", caption="../report/paper.rst", category="Paper", labels={"name": "paper"}),
     log:
         f"{LOGS}/paper.log",
     conda:
@@ -197,3 +226,47 @@ rule paper:
         code=fingerprint("prerl.paper"),
     shell:
         "prerl paper --results {params.results} --source {input.source} --out {output} 2> {log}"
+
+
+rule page:
+    input:
+        expand(rules.summary.output, study=""),
+        expand(rules.claims.output, study=""),
+        rules.tables.output,
+        rules.figures.output,
+        page_inputs(""),
+        PAGE,
+        lexicon="workflow/lexicons/countdown.yaml",
+    output:
+        f"{RESULTS}/index.html",
+    log:
+        f"{LOGS}/page.log",
+    conda:
+        "../envs/prerl.yaml"
+    params:
+        results=RESULTS,
+        summary=subpath(input[0], parent=True),
+        labels={name: METHODS[name].label for name in STUDIES[""]},
+        code=fingerprint("prerl.page"),
+    shell:
+        "prerl page --results {params.results} --summary {params.summary} --lexicon {input.lexicon} --out {output} 2> {log}"
+
+
+use rule page as ablation_page with:
+    input:
+        expand(rules.summary.output, study="ablations/"),
+        expand(rules.claims.output, study="ablations/"),
+        rules.ablation_tables.output,
+        rules.ablation_figures.output,
+        page_inputs("ablations/"),
+        PAGE,
+        lexicon="workflow/lexicons/countdown.yaml",
+    output:
+        f"{RESULTS}/ablations/index.html",
+    log:
+        f"{LOGS}/ablations/page.log",
+    params:
+        results=RESULTS,
+        summary=subpath(input[0], parent=True),
+        labels={name: METHODS[name].label for name in STUDIES["ablations/"]},
+        code=fingerprint("prerl.page"),

@@ -1,0 +1,113 @@
+"""A made-up study with known accuracies, written as the stages write it."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from prerl.behaviour import load_lexicon
+from prerl.claims import write_claims
+from prerl.config import Method, load_scale
+from prerl.study import Study
+from prerl.summary import summarize
+from tests.helpers import ROOT, SMOKE_FILE
+
+LEXICON = ROOT / "workflow/lexicons/countdown.yaml"
+TEXTS = [
+    "a yes . answer 1",
+    "no . but try b",
+    "wait , let me check : no . alternatively , try c but d",
+    "<b>&amp;</script>",
+    "",
+]
+
+
+def responses(rng, accuracy, names, repeats, **columns):
+    """A table of responses as the stages write it."""
+    size = len(names) * repeats
+    return pd.DataFrame(
+        {
+            **columns,
+            "problem": np.repeat(names, repeats),
+            "sample": np.tile(np.arange(repeats), len(names)),
+            "response": rng.choice(TEXTS, size),
+            "tokens": rng.integers(5, 50, size),
+            "entropy": rng.random(size),
+            "finished": True,
+            "score": (score := (rng.random(size) < accuracy).astype(float)),
+            "answer": np.where(score > 0, "right", rng.choice(["wrong", "other"], size)),
+        }
+    )
+
+
+def write_alignment(rng, path, **columns):
+    """Comparisons of gradients as the stages write them."""
+    keys = pd.MultiIndex.from_product(
+        [range(40), ["all", "body"], ["whole", "mlp"]], names=["rollout", "part", "group"]
+    ).to_frame(index=False)
+    size = len(keys)
+    numbers = {"inner_product": rng.normal(1, 1, size), "cosine": rng.uniform(-0.2, 1, size), "tokens": 30}
+    keys = keys.assign(problem=(keys.rollout // 8).astype(str), correct=keys.rollout % 3 == 0, **numbers, **columns)
+    keys.assign(norm_post_train=1.0, norm_pre_train=2.0).to_parquet(path / "alignment.parquet")
+    if columns:
+        return
+    whole = keys[keys.group == "whole"][["rollout", "problem", "part"]]
+    values = {pair: rng.uniform(-0.3, 0.3, len(whole)) for pair in ("across", "within")}
+    whole.assign(**values).to_parquet(path / "noise.parquet")
+    names = ("within_post_train", "within_pre_train", "across", "across_halves")
+    splits = pd.DataFrame({"part": ["all"] * 35 + ["body"] * 35} | {name: rng.uniform(0, 1, 70) for name in names})
+    splits.to_parquet(path / "halves.parquet")
+    tokens = pd.DataFrame({"rollout": np.repeat(np.arange(40), 12), "position": np.tile(np.arange(12), 40)})
+    tokens = tokens.assign(problem=(tokens.rollout // 8).astype(str), body=tokens.position > 4)
+    tokens = tokens.assign(logp_post_train=-rng.random(480), logp_pre_train=-rng.random(480))
+    tokens.to_parquet(path / "positions.parquet")
+
+
+def write_study(results: Path, methods: dict[str, Method]) -> None:
+    """GRPO learns; NSR-PreRL collapses and stops; DSRL learns later."""
+    rng = np.random.default_rng(0)
+    scale = load_scale(SMOKE_FILE)
+    names = [f"p{index}" for index in range(20)]
+    benchmarks = scale.evaluation.benchmarks
+
+    def write_run(path, accuracy):
+        path.mkdir(parents=True)
+        tables = [responses(rng, accuracy, names, n, benchmark=name) for name, n in benchmarks.items()]
+        pd.concat(tables, ignore_index=True).to_parquet(path / "samples.parquet")
+        (path / "evaluate.json").write_text(json.dumps({"wall_seconds": 1.0, "peak_memory_bytes": 10}))
+
+    (results / "problems").mkdir(parents=True)
+    for name in ("dev", *benchmarks):
+        rows = [json.dumps({"id": problem, "prompt": f"Q {problem} of {name} A"}) + "\n" for problem in names]
+        (results / f"problems/{name}.jsonl").write_text("".join(rows))
+    write_run(results / "base", 0.3)
+    versions = dict.fromkeys(("python", "torch", "transformers", "lm-eval"), "1.0")
+    about = {"versions": versions, "hardware": {"machine": "abacus", "cpus": 2}, "commit": "0123456789abcdef"}
+    cost = {"wall_seconds": 2.0, "peak_memory_bytes": 30, "tokens": 50}
+    (results / "base/run.json").write_text(json.dumps({"parameters": 1000, **about, **cost}))
+    write_alignment(rng, results / "base")
+    curve = {"grpo": [0.3, 0.4, 0.5, 0.6, 0.7], "nsr-prerl": [0.3, 0.35, 0.0], "dsrl": [0.3, 0.3, 0.4, 0.5, 0.6]}
+    for method, accuracies in curve.items():
+        for seed in scale.seeds:
+            path = results / method / f"seed{seed}"
+            write_run(path, max(accuracies))
+            steps = [responses(rng, a, names, 4, step=5 * index) for index, a in enumerate(accuracies)]
+            pd.concat(steps, ignore_index=True).to_parquet(path / "dev.parquet")
+            if method != "nsr-prerl":
+                write_alignment(rng, path, step=20)
+            record = {
+                "selected_step": 5,
+                "updates": 5 * (len(accuracies) - 1),
+                "skipped_updates": 2,
+                "wall_seconds": 3.0,
+                "tokens": 100,
+                "peak_memory_bytes": 20,
+            }
+            (path / "run.json").write_text(json.dumps(record))
+    summarize(scale, {name: methods[name] for name in curve}, load_lexicon(LEXICON), results, results / "summary")
+    write_claims(Study(results / "summary", methods), ROOT / "paper/reported.yaml", results / "claims.csv")
+
+
+def read(study, name):
+    return pd.read_parquet(study / f"summary/{name}.parquet")

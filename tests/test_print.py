@@ -1,0 +1,136 @@
+import json
+import re
+import shutil
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from prerl.drawing import Figures
+from prerl.errors import UserError
+from prerl.figures import FIGURES, draw_figures
+from prerl.paper import compile_paper
+from prerl.study import Study
+from prerl.tables import TABLES, interval, latex, pivot, write_tables
+from tests.helpers import CAPTIONS, ROOT, changed
+from tests.study import read
+
+
+def test_tables_say_what_the_summaries_say(study, printed):
+    tables = printed / "tables"
+    assert {path.name for path in tables.iterdir()} == {
+        f"{n}.{kind}" for n in TABLES for kind in ("csv", "md", "tex", "json")
+    } | {"captions.json"}
+    scores = read(study, "scores")
+    row = next(scores.query("method == 'dsrl' and benchmark == 'countdown' and metric == 'avg'").itertuples())
+    markdown, tex = (tables / "accuracy.md").read_text(), (tables / "accuracy.tex").read_text()
+    line = next(line for line in markdown.splitlines() if line.startswith("| DSRL"))
+    assert line.split("|")[2].strip() == "2"
+    assert interval(row, 3) in line and "countdown, avg@4, 20 problems" in markdown and "95 % bootstrap" in markdown
+    assert r"\toprule" in tex and "DSRL" in tex and r"95 \% bootstrap" in tex
+    speed = (tables / "speed.md").read_text()
+    assert next(line for line in speed.splitlines() if "NSR-PreRL" in line).count("never") >= 2
+    compared = read(study, "comparisons").query("reference == 'grpo' and metric == 'avg' and benchmark == 'countdown'")
+    row = next(compared[compared.method == "dsrl"].itertuples())
+    assert interval(row, 3, signed=True) in (tables / "comparison.md").read_text()
+    assert "–" in (tables / "spread.md").read_text() and "nan" not in (tables / "spread.md").read_text()
+    assert "1 of 2" not in (tables / "runs.md").read_text() and "2 of 2" in (tables / "runs.md").read_text()
+    numbers = pd.read_csv(tables / "pass_at_k.csv")
+    assert sorted(numbers[numbers.benchmark == "countdown-hard"].k.unique()) == [1, 2, 4, 8]
+    missing = (tables / "pass_at_k.md").read_text()
+    assert "pass@4" in missing and "pass@16" not in missing
+
+
+def test_latex_escapes():
+    tex = latex(pd.DataFrame({"A_b": ["50 % & more"], "x": ["–"]}), "100 % sure", "tab:x")
+    assert r"A\_b" in tex and r"50 \% \& more" in tex and r"100 \% sure" in tex
+
+
+def test_pivot_marks_what_is_missing(study, methods):
+    made = Study(study / "summary", methods)
+    rows = made.read("scores").query("metric == 'pass' and k in [4, 8]")
+    wide = pivot(made, rows.assign(head=rows.k.astype(str)), ["benchmark", "method"], "head")
+    assert wide[wide.Benchmark == "countdown"]["8"].tolist() == ["–"] * 4
+    assert wide[wide.Benchmark == "countdown"].Method.tolist() == ["Base", "GRPO", "NSR-PreRL", "DSRL"]
+
+
+def test_figures_in_three_formats_and_the_same_bytes_again(printed, methods, tmp_path):
+    draw_figures(list(FIGURES), printed / "summary", methods, CAPTIONS / "figures", tmp_path)
+    files = {path.name for path in tmp_path.iterdir()}
+    assert files == {f"{name}.{kind}" for name in FIGURES for kind in ("svg", "pdf", "png")} | {"captions.json"}
+    for file in files:
+        assert (tmp_path / file).read_bytes() == (printed / "figures" / file).read_bytes(), file
+        assert (tmp_path / file).stat().st_size > 4_000 or file == "captions.json"
+    assert b"/Type3" not in (tmp_path / "learning_curves.pdf").read_bytes()
+
+
+def test_a_new_method_gets_a_panel_of_its_own(study, methods, tmp_path):
+
+    shutil.copytree(study / "summary", tmp_path / "summary")
+    path = tmp_path / "summary/scale.json"
+    scale = json.loads(path.read_text())
+    path.write_text(json.dumps({**scale, "methods": [*scale["methods"], "mine"]}))
+    for name in ("curves", "seeds"):
+        table = read(study, name)
+        mine = table[table.method == "grpo"].assign(method="mine")
+        pd.concat([table, mine]).to_parquet(tmp_path / f"summary/{name}.parquet")
+    named = {**methods, "mine": changed(methods["grpo"], label="Mine")}
+    drawn = FIGURES["learning_curves"](Figures(tmp_path / "summary", named))
+    assert len(drawn.axes) == 3 and "Mine" in [text.get_text() for text in drawn.legends[0].get_texts()]
+
+
+def test_an_unknown_table_or_figure_is_a_users_error(study, methods, tmp_path):
+    with pytest.raises(UserError, match="no table 'nothing'; there are behaviour"):
+        write_tables(["nothing"], study / "summary", methods, CAPTIONS / "tables", tmp_path)
+    with pytest.raises(UserError, match="no figure 'nothing'"):
+        draw_figures(["nothing"], study / "summary", methods, CAPTIONS / "figures", tmp_path)
+
+
+def test_a_table_without_a_caption_is_a_users_error_before_anything_is_written(study, methods, tmp_path):
+    shutil.copy(CAPTIONS / "tables/accuracy.rst", tmp_path)
+    with pytest.raises(UserError, match=r"spread\.rst: cannot be read"):
+        write_tables(["accuracy", "spread"], study / "summary", methods, tmp_path, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.fixture
+def desk(printed, tmp_path, monkeypatch):
+    """A working directory with the paper's source; and the results of the made-up study below it."""
+    shutil.copytree(printed, tmp_path / "results/made-up")
+    shutil.copytree(ROOT / "paper", tmp_path / "paper")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path / "results/made-up"
+
+
+def test_the_paper_compiles_from_what_the_stages_wrote_to_the_same_bytes(desk, tmp_path):
+    import typst
+
+    for name in ("a.pdf", "b.pdf"):
+        compile_paper(Path("paper/main.typ"), desk, tmp_path / name)
+    pdf = (tmp_path / "a.pdf").read_bytes()
+    assert pdf.startswith(b"%PDF") and pdf == (tmp_path / "b.pdf").read_bytes()
+    found = typst.query("paper/main.typ", "figure", root=".", sys_inputs={"results": "/results/made-up"})
+    captions = [figure["caption"] for figure in json.loads(found)]
+    assert len(captions) >= 14 and all(captions)
+
+
+def test_the_paper_reads_its_numbers_from_the_results(desk, tmp_path):
+    """No number of results is typed: other results, other text."""
+    compile_paper(Path("paper/main.typ"), desk, tmp_path / "a.pdf")
+    claims = pd.read_csv(desk / "claims.csv").assign(verdict="reproduced")
+    claims.to_csv(desk / "claims.csv", index=False)
+    compile_paper(Path("paper/main.typ"), desk, tmp_path / "b.pdf")
+    assert (tmp_path / "a.pdf").read_bytes() != (tmp_path / "b.pdf").read_bytes()
+    source = (ROOT / "paper/main.typ").read_text()
+    body = source[source.index("*Abstract.*") : source.index("= Provenance")]
+    prose = "\n".join(line for line in body.splitlines() if not line.lstrip().startswith("#"))
+    assert not re.search(r"\d\.\d|\d points", prose)
+
+
+def test_a_paper_without_its_tables_is_a_users_error_and_leaves_the_old_one(desk, tmp_path):
+    out = tmp_path / "paper.pdf"
+    out.write_bytes(b"old")
+    (desk / "tables/accuracy.json").unlink()
+    with pytest.raises(UserError, match=r"accuracy\.json"):
+        compile_paper(Path("paper/main.typ"), desk, out)
+    assert out.read_bytes() == b"old"
