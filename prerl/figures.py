@@ -55,7 +55,7 @@ def learning_curves(data: Figures) -> Figure:
     panels = {title: data.present(names) for title, names in PANELS.items()}
     if data.extra:
         panels["Other methods"] = data.present(["grpo", *data.extra])
-    panels = {title: names for title, names in panels.items() if set(names) - {"grpo"}}
+    panels = {title: names for title, names in panels.items() if set(names) - {"grpo"}} or {"GRPO": ["grpo"]}
     columns = 2 if len(panels) in (2, 4) else 3
     lines = -(-len(panels) // columns)
     drawn, axes = plt.subplots(

@@ -29,12 +29,14 @@ def sample_efficiency(data: Figures) -> Figure:
     curves, speeds = data.read("curves"), data.read("speeds")
     curves = curves[curves.quantity == "accuracy"]
     drawn, (left, right) = plt.subplots(1, 2, figsize=(WIDTH, 2.6), width_ratios=[1.1, 1])
-    for name in data.present(["grpo", "dsrl", "nsr-rl-grpo", "nsr-prerl"]):
+    for name in data.present(["grpo", "dsrl", "nsr-rl-grpo", "nsr-prerl"]) or data.scale["methods"]:
         data.line(left, curves[curves.method == name], "step", name)
     left.set(title="Dev accuracy", xlabel="update", ylim=(0, None))
-    if len(speeds):
-        left.axhline(speeds.threshold.iloc[0], color="#555555", linewidth=0.8, linestyle=(0, (1, 1)))
     left.legend(loc="lower right")
+    if not len(speeds):  # without GRPO there is no gain to compare with
+        right.set_axis_off()
+        return drawn
+    left.axhline(speeds.threshold.iloc[0], color="#555555", linewidth=0.8, linestyle=(0, (1, 1)))
     last = float(curves.step.max())
     for place, row in enumerate(speeds.itertuples()):
         color, _, marker = data.looks[row.method]

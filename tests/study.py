@@ -11,7 +11,7 @@ from prerl.claims import write_claims
 from prerl.config import Method, load_scale
 from prerl.study import Study
 from prerl.summary import summarize
-from tests.helpers import ROOT, SMOKE_FILE
+from tests.helpers import ROOT, SMOKE_FILE, changed
 
 LEXICON = ROOT / "workflow/lexicons/countdown.yaml"
 TEXTS = [
@@ -64,10 +64,15 @@ def write_alignment(rng, path, **columns):
     tokens.to_parquet(path / "positions.parquet")
 
 
-def write_study(results: Path, methods: dict[str, Method]) -> None:
-    """GRPO learns; NSR-PreRL collapses and stops; DSRL learns later."""
+ACCURACIES = {"grpo": [0.3, 0.4, 0.5, 0.6, 0.7], "nsr-prerl": [0.3, 0.35, 0.0], "dsrl": [0.3, 0.3, 0.4, 0.5, 0.6]}
+
+
+def write_study(
+    results: Path, methods: dict[str, Method], curve: dict[str, list[float]] = ACCURACIES, seeds: int = 2
+) -> None:
+    """Methods with these accuracies on dev: GRPO learns, NSR-PreRL collapses and stops, DSRL learns later."""
     rng = np.random.default_rng(0)
-    scale = load_scale(SMOKE_FILE)
+    scale = changed(load_scale(SMOKE_FILE), seeds=list(range(seeds)))
     names = [f"p{index}" for index in range(20)]
     benchmarks = scale.evaluation.benchmarks
 
@@ -87,7 +92,6 @@ def write_study(results: Path, methods: dict[str, Method]) -> None:
     cost = {"wall_seconds": 2.0, "peak_memory_bytes": 30, "tokens": 50}
     (results / "base/run.json").write_text(json.dumps({"parameters": 1000, **about, **cost}))
     write_alignment(rng, results / "base")
-    curve = {"grpo": [0.3, 0.4, 0.5, 0.6, 0.7], "nsr-prerl": [0.3, 0.35, 0.0], "dsrl": [0.3, 0.3, 0.4, 0.5, 0.6]}
     for method, accuracies in curve.items():
         for seed in scale.seeds:
             path = results / method / f"seed{seed}"

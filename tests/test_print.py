@@ -13,7 +13,10 @@ from prerl.paper import compile_paper
 from prerl.study import Study
 from prerl.tables import TABLES, interval, latex, pivot, write_tables
 from tests.helpers import CAPTIONS, ROOT, changed
-from tests.study import read
+from tests.study import read, write_study
+
+ABLATIONS = {"warm_up", "ablations"}  # tables and figures of the other study alone
+MAIN_TABLES, MAIN_FIGURES = [n for n in TABLES if n not in ABLATIONS], [n for n in FIGURES if n not in ABLATIONS]
 
 
 def test_tables_say_what_the_summaries_say(study, printed):
@@ -112,6 +115,18 @@ def test_the_paper_compiles_from_what_the_stages_wrote_to_the_same_bytes(desk, t
     found = typst.query("paper/main.typ", "figure", root=".", sys_inputs={"results": "/results/made-up"})
     captions = [figure["caption"] for figure in json.loads(found)]
     assert len(captions) >= 14 and all(captions)
+
+
+@pytest.mark.parametrize(("method", "seeds"), [("prerl", 2), ("grpo", 1)])
+def test_a_study_of_one_method_is_printed_too(methods, tmp_path, monkeypatch, method, seeds):
+    results = tmp_path / "results/made-up"
+    write_study(results, methods, {method: [0.3, 0.4, 0.5, 0.5, 0.6]}, seeds)
+    write_tables(MAIN_TABLES, results / "summary", methods, CAPTIONS / "tables", results / "tables")
+    draw_figures(MAIN_FIGURES, results / "summary", methods, CAPTIONS / "figures", results / "figures")
+    shutil.copytree(ROOT / "paper", tmp_path / "paper")
+    monkeypatch.chdir(tmp_path)
+    compile_paper(Path("paper/main.typ"), results, results / "paper.pdf")
+    assert (results / "paper.pdf").read_bytes().startswith(b"%PDF")
 
 
 def test_the_paper_reads_its_numbers_from_the_results(desk, tmp_path):

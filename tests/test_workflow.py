@@ -42,7 +42,7 @@ def test_the_plan_has_a_job_a_method_and_seed(checkout, name):
     jobs = planned(result.stdout)
     assert jobs.pop("total") == sum(jobs.values())
     once = dict.fromkeys(
-        ("all", "problems", "base", "align_base", "summary", "claims", "tables", "figures", "paper"), 1
+        ("all", "problems", "base", "align_base", "summary", "claims", "tables", "figures", "paper", "page"), 1
     )
     aligned = len(scale.analysis.alignment_methods) * len(scale.seeds)
     assert jobs == {**once, "train": runs, "evaluate": runs + 1, "align_run": aligned}
