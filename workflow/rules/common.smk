@@ -40,6 +40,28 @@ def settings(*keys):
     return SCALE.model_dump(include=set(keys))
 
 
+def reported(study, kind, name, suffix):
+    """A table or figure that stands, with its caption, in Snakemake's report."""
+    labels = {"name": name.replace("_at_", "@").replace("_", " ")}
+    options = {"category": "Ablations" if study else "Main study", "subcategory": kind.capitalize(), "labels": labels}
+    return report(f"{RESULTS}/{study}{kind}/{name}.{suffix}", caption=f"../report/{kind}/{name}.rst", **options)
+
+
+def printed(study, kind, names, shown, others):
+    """The files of tables or figures, in the suffix that the report shows and in the others."""
+    files = expand(f"{RESULTS}/{study}{kind}/{{name}}.{{suffix}}", name=names, suffix=others)
+    return [reported(study, kind, name, shown) for name in names] + files
+
+
+def page_inputs(study):
+    """What a page shows besides tables and figures: every response of the study, and the problems."""
+    return [
+        *expand(f"{RESULTS}/{{run}}/{{file}}", run=["base", *runs(study)], file=["samples.parquet", "run.json"]),
+        *expand(f"{RESULTS}/{{run}}/dev.parquet", run=runs(study)),
+        *rules.problems.output,
+    ]
+
+
 wildcard_constraints:
     method="|".join(METHODS),
     seed=r"\d+",

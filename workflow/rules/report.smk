@@ -32,28 +32,6 @@ ABLATION_TABLES = ["methods", "warm_up", "accuracy", "comparison", "speed", "run
 ABLATION_FIGURES = ["warm_up", "ablations"]
 
 
-def reported(study, kind, name, suffix):
-    """A table or figure that stands, with its caption, in Snakemake's report."""
-    labels = {"name": name.replace("_at_", "@").replace("_", " ")}
-    options = {"category": "Ablations" if study else "Main study", "subcategory": kind.capitalize(), "labels": labels}
-    return report(f"{RESULTS}/{study}{kind}/{name}.{suffix}", caption=f"../report/{kind}/{name}.rst", **options)
-
-
-def printed(study, kind, names, shown, others):
-    """The files of tables or figures, in the suffix that the report shows and in the others."""
-    files = expand(f"{RESULTS}/{study}{kind}/{{name}}.{{suffix}}", name=names, suffix=others)
-    return [reported(study, kind, name, shown) for name in names] + files
-
-
-def page_inputs(study):
-    """What a page shows besides tables and figures: every response of the study, and the problems."""
-    return [
-        *expand(f"{RESULTS}/{{run}}/{{file}}", run=["base", *runs(study)], file=["samples.parquet", "run.json"]),
-        *expand(f"{RESULTS}/{{run}}/dev.parquet", run=runs(study)),
-        *rules.problems.output,
-    ]
-
-
 rule summary:
     input:
         lambda w: expand(
@@ -244,7 +222,7 @@ rule page:
     conda:
         "../envs/prerl.yaml"
     params:
-        results=RESULTS,
+        results=subpath(output[0], parent=True),
         summary=subpath(input[0], parent=True),
         labels={name: METHODS[name].label for name in STUDIES[""]},
         code=fingerprint("prerl.page"),
@@ -266,7 +244,7 @@ use rule page as ablation_page with:
     log:
         f"{LOGS}/ablations/page.log",
     params:
-        results=RESULTS,
+        results=subpath(output[0], ancestor=2),
         summary=subpath(input[0], parent=True),
         labels={name: METHODS[name].label for name in STUDIES["ablations/"]},
         code=fingerprint("prerl.page"),
