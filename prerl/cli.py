@@ -40,6 +40,24 @@ def problems(scale: ScaleFile, out: Out) -> None:
 
 
 @app.command()
+def fetch(
+    names: Annotated[list[str] | None, typer.Argument(help="Public problem sets; all if none is named.")] = None,
+    data_dir: Annotated[Path, typer.Option(help="Where they are kept.")] = Path("results/data"),
+    catalog: Annotated[Path, typer.Option(help="The catalogue of public problem sets.")] = Path(
+        "workflow/problems.yaml"
+    ),
+) -> None:
+    """Download public problem sets at pinned revisions, and check them; later stages need no network."""
+    from prerl.problems.public import fetch as bring
+    from prerl.problems.public import load_catalog
+    from prerl.study import known
+
+    sets = load_catalog(catalog)
+    for name in known(names or list(sets), sets, "problem set"):
+        print(bring(name, sets[name], data_dir))
+
+
+@app.command()
 def base(scale: ScaleFile, out: Out) -> None:
     """Pretrain the base model. Resumes after a kill."""
     from prerl.base import pretrain

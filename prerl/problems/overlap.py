@@ -1,0 +1,36 @@
+"""Decontamination: which evaluation problems share long word sequences with training problems."""
+
+import re
+
+SHORT, LONG = 8, 13  # words: 13 as in GPT-3's report (arXiv 2005.14165); math problems are short, so 8 too
+
+
+def ngrams(text: str, length: int) -> set[tuple[str, ...]]:
+    """The sequences of `length` words and numbers, case and punctuation ignored; of a shorter text the whole one."""
+    words = _words(text)
+    return {words[start : start + length] for start in range(max(1, len(words) - length + 1))}
+
+
+def overlap(training: list[str], evaluation: list[str]) -> dict[str, int]:
+    """How many of the evaluation questions (`problems`) resemble a training question. Counts:
+
+    same    the same words
+    half    at least half of its sequences of 8 words stand in training questions
+    shared  a sequence of 13 words does; set phrases such as "where m and n are relatively prime positive integers" do
+    """
+
+    def seen(length: int) -> set[tuple[str, ...]]:
+        return set().union(*(ngrams(text, length) for text in training))
+
+    whole, short, long = {_words(text) for text in training}, seen(SHORT), seen(LONG)
+    parts = [ngrams(text, SHORT) for text in evaluation]
+    return {
+        "problems": len(evaluation),
+        "same": sum(_words(text) in whole for text in evaluation),
+        "half": sum(len(found & short) >= len(found) / 2 for found in parts),
+        "shared": sum(not long.isdisjoint(ngrams(text, LONG)) for text in evaluation),
+    }
+
+
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(re.findall(r"[a-z]+|\d+", text.lower()))
