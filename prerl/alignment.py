@@ -20,8 +20,7 @@ from prerl.engines.update import make_batch
 from prerl.errors import UserError
 from prerl.model import LeanModel, load, response_logp
 from prerl.objective import Batch, forget_prompt
-from prerl.problems.corpus import restatement
-from prerl.problems.countdown import Problem, draw, is_correct
+from prerl.problems.world import Problem, world
 from prerl.records import RunRecord, sha256, stream, write_table
 from prerl.sampler import Sampling, sample
 
@@ -31,7 +30,7 @@ SPACES = ("post_train", "pre_train")
 Rows = list[dict[str, Any]]
 
 
-def align_base(scale: Scale, model: Path, out: Path) -> None:
+def align_base(scale: Scale, model: Path, problems: Path, out: Path) -> None:
     """Compares the gradients on rollouts of one model. Writes
 
     out/alignment.parquet  a row a rollout, part and parameter group, see `compare`
@@ -45,13 +44,13 @@ def align_base(scale: Scale, model: Path, out: Path) -> None:
     torch.set_num_threads(1)
     count = -(-scale.analysis.alignment_rollouts // GROUP)
     record = RunRecord("align", _config(scale, {"problems": count}))
-    tables = Comparison(scale, model, count, "alignment base").run(noise=True)
+    tables = Comparison(scale, model, problems, count, "alignment base").run(noise=True)
     for name, rows in tables.items():
         write_table(out / f"{name}.parquet", pd.DataFrame(rows))
     record.write(out / "alignment.json", inputs={"model": sha256(model / "model.safetensors")})
 
 
-def align_run(scale: Scale, run: Path, out: Path) -> None:
+def align_run(scale: Scale, run: Path, problems: Path, out: Path) -> None:
     """The same along a training run, at the scale's steps, on its share of the rollouts: out/alignment.parquet with a
     column step, and out/alignment.json. All runs meet the same problems. A run that stopped early keeps its last
     checkpoint. Raises UserError if there are none.
@@ -65,7 +64,7 @@ def align_run(scale: Scale, run: Path, out: Path) -> None:
     rows: Rows = []
     for step in scale.analysis.alignment_steps:
         path = saved[max(number for number in saved if number <= step)]
-        compared = Comparison(scale, path, count, f"alignment {run.parent.name} {run.name} step {step}").run(
+        compared = Comparison(scale, path, problems, count, f"alignment {run.parent.name} {run.name} step {step}").run(
             noise=False
         )
         rows += [{"step": step, **row} for row in compared["alignment"]]
@@ -82,15 +81,15 @@ def _config(scale: Scale, more: dict[str, Any]) -> dict[str, Any]:
 class Comparison:
     """Rollouts of one model, and the gradients of their mean token log-likelihood in both spaces."""
 
-    def __init__(self, scale: Scale, path: Path, problems: int, name: str) -> None:
+    def __init__(self, scale: Scale, path: Path, problems: Path, count: int, name: str) -> None:
         self.scale, self.name = scale, name
         self.model: PreTrainedModel = load(path)
         self.tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(path, local_files_only=True)
         self.start = self.tokenizer.convert_tokens_to_ids(scale.start_token)
         self.groups = parameter_groups(self.model)
         rng = random.Random(stream("alignment"))
-        largest = scale.problems.largest_number
-        self.problems: list[Problem] = [draw(rng, 3, largest, "train") for _ in range(problems)]
+        self.world = world(scale.problems, problems)
+        self.problems: list[Problem] = self.world.draw(rng, count)
 
     def run(self, noise: bool) -> dict[str, Rows]:
         """Rows of each table by its name; with `noise` all tables, else `alignment` alone."""
@@ -130,14 +129,14 @@ class Comparison:
         generator = torch.Generator().manual_seed(stream("alignment", "rollouts"))
         sampling, pad = Sampling(rl.max_new_tokens, rl.temperature, rl.top_p), tokenizer.pad_token_id
         responses = sample(lean, prompts, GROUP, sampling, {tokenizer.eos_token_id}, pad, generator)
-        colon = tokenizer.convert_tokens_to_ids(":")
         found = []
         for place, (problem, prompt) in enumerate(zip(self.problems, prompts, strict=True)):
             rollouts = []
             for response in responses[place * GROUP : (place + 1) * GROUP]:
                 text = tokenizer.decode(response.ids, skip_special_tokens=True)
                 batch = make_batch([prompt], [response], [0.0], 1, pad)
-                rollouts.append((batch, restatement(response.ids, colon), is_correct(text, problem)))
+                right = self.world.score(text, problem) == 1
+                rollouts.append((batch, self.world.restated(response.ids, tokenizer), right))
             found.append((problem, rollouts))
         return found
 

@@ -23,6 +23,7 @@ MethodsFile = Annotated[Path, typer.Option("--methods", help="The file of method
 LexiconFile = Annotated[Path, typer.Option("--lexicon", help="Words that mark each behaviour.")]
 Out = Annotated[Path, typer.Option("--out", help="Directory to write to; made if missing.")]
 Results = Annotated[Path, typer.Option("--results", help="The scale's results, e.g. results/tiny.")]
+ProblemSets = Annotated[Path, typer.Option("--problems", help="Directory of the problem sets.")]
 Captions = Annotated[Path, typer.Option("--captions", help="Directory of the captions, NAME.rst.")]
 METHODS, LEXICON = Path("workflow/methods.yaml"), Path("workflow/lexicons/countdown.yaml")
 CAPTIONS = Path("workflow/report")
@@ -72,14 +73,14 @@ def train(
     method: Annotated[str, typer.Option(help="A method's name.")],
     seed: Annotated[int, typer.Option(min=0)],
     model: Annotated[Path, typer.Option(help="Directory of the model to start from.")],
-    dev: Annotated[Path, typer.Option(help="The dev problems (JSON lines).")],
+    problems: ProblemSets,
     methods: MethodsFile = METHODS,
 ) -> None:
     """Train one method from one seed. Resumes after a kill."""
     found, settings = find_method(methods, method), load_scale(scale)
     from prerl.engines.local import train as train_local
 
-    train_local(settings, method, found, seed, model, dev, out)
+    train_local(settings, method, found, seed, model, problems, out)
 
 
 @app.command()
@@ -87,7 +88,7 @@ def evaluate(
     scale: ScaleFile,
     out: Out,
     model: Annotated[Path, typer.Option(help="Directory of the model to evaluate.")],
-    problems: Annotated[Path, typer.Option(help="Directory of the problem sets.")],
+    problems: ProblemSets,
     tasks: Annotated[Path, typer.Option(help="Directory of the lm-eval task files.")] = Path("workflow/benchmarks"),
 ) -> None:
     """Sample responses to the scale's benchmarks through lm-eval, and score them."""
@@ -99,24 +100,30 @@ def evaluate(
 
 @app.command()
 def align_base(
-    scale: ScaleFile, out: Out, model: Annotated[Path, typer.Option(help="Directory of the model.")]
+    scale: ScaleFile,
+    out: Out,
+    problems: ProblemSets,
+    model: Annotated[Path, typer.Option(help="Directory of the model.")],
 ) -> None:
     """Compare the gradients of log P(y) and log P(y|x), rollout by rollout."""
     settings = load_scale(scale)
     from prerl.alignment import align_base as run
 
-    run(settings, model, out)
+    run(settings, model, problems, out)
 
 
 @app.command()
 def align_run(
-    scale: ScaleFile, out: Out, run: Annotated[Path, typer.Option(help="Directory of the training run.")]
+    scale: ScaleFile,
+    out: Out,
+    problems: ProblemSets,
+    run: Annotated[Path, typer.Option(help="Directory of the training run.")],
 ) -> None:
     """The same comparison along a training run."""
     settings = load_scale(scale)
     from prerl.alignment import align_run as along
 
-    along(settings, run, out)
+    along(settings, run, problems, out)
 
 
 @app.command()

@@ -34,12 +34,24 @@ class Architecture(Strict):
     intermediate_size: Positive
 
 
-class Problems(Strict):
+class CountdownProblems(Strict):
     """Sizes of the Countdown world."""
 
+    world: Literal["countdown"]
     largest_number: Annotated[int, Field(ge=4, le=99)]
     dev: Positive  # distinct problems on which every choice is made
     benchmarks: dict[Literal["countdown", "countdown-hard", "countdown-ood"], Positive]  # distinct problems of each
+
+
+class PublicProblems(Strict):
+    """Public problem sets by their names in the catalogue, and how a problem is put to the model."""
+
+    world: Literal["public"]
+    train: Name
+    dev: Positive  # problems of the training set that are held out: every choice is made on them
+    benchmarks: dict[Name, Positive | None]  # the number of problems, of a fixed random order; None: all
+    system: str  # message
+    template_options: dict[str, bool]  # of the tokenizer's chat template, e.g. enable_thinking: false
 
 
 class Pretrain(Strict):
@@ -96,7 +108,7 @@ class Scale(Strict):
     description: str
     model: Architecture
     start_token: str  # what stands in front of y in the pre-train space
-    problems: Problems
+    problems: Annotated[CountdownProblems | PublicProblems, Field(discriminator="world")]
     pretrain: Pretrain
     rl: Reinforce
     evaluation: Evaluation
@@ -198,10 +210,21 @@ def check(model: type[Model], data: Any, where: str) -> Model:
         return model.model_validate(data)
     except ValidationError as error:
         first = error.errors()[0]
-        key = ".".join(map(str, first["loc"])) or "(top level)"
+        key = _key(first["loc"], data) or "(top level)"
         more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
         message = "unknown key" if first["type"] == "extra_forbidden" else first["msg"]
         raise UserError(f"{where}: {key}: {message}{more}") from error
+
+
+def _key(location: tuple[str | int, ...], data: Any) -> str:
+    """The path of a key as the file has it: pydantic names the kind of a section between its keys."""
+    parts = []
+    for place, part in enumerate(location):
+        if isinstance(data, dict) and part not in data and place < len(location) - 1:
+            continue
+        parts.append(str(part))
+        data = data.get(part) if isinstance(data, dict) else data
+    return ".".join(parts)
 
 
 def load_scale(path: Path) -> Scale:

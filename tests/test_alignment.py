@@ -18,13 +18,18 @@ PARTS = ("all", "body")
 
 @pytest.fixture(scope="module")
 def comparison(scale, trained):
-    return Comparison(scale, trained / "model", 3, "test")
+    return Comparison(scale, trained / "model", trained / "problems", 3, "test")
 
 
 @pytest.fixture(scope="module")
 def base(scale, trained, tmp_path_factory):
     out = tmp_path_factory.mktemp("alignment")
-    align_base(changed(scale, analysis=changed(scale.analysis, alignment_rollouts=40)), trained / "model", out)
+    align_base(
+        changed(scale, analysis=changed(scale.analysis, alignment_rollouts=40)),
+        trained / "model",
+        trained / "problems",
+        out,
+    )
     return {name: pd.read_parquet(out / f"{name}.parquet") for name in ("alignment", "positions", "noise", "halves")}
 
 
@@ -127,8 +132,8 @@ def test_halves_are_all_equal_splits_and_their_cosines():
 
 def test_along_training_a_stopped_run_keeps_its_last_checkpoint(scale, methods, trained, tmp_path):
     run = tmp_path / "grpo/seed0"
-    train(scale, "grpo", methods["grpo"], 0, trained / "model", trained / "problems/dev.jsonl", run)
-    align_run(scale, run, run)
+    train(scale, "grpo", methods["grpo"], 0, trained / "model", trained / "problems", run)
+    align_run(scale, run, trained / "problems", run)
     rows = pd.read_parquet(run / "alignment.parquet")
     assert set(rows.step) == {3, 6} == set(scale.analysis.alignment_steps)
     wanted = -(-scale.analysis.alignment_rollouts // (GROUP * len(scale.seeds))) * GROUP
@@ -136,13 +141,13 @@ def test_along_training_a_stopped_run_keeps_its_last_checkpoint(scale, methods, 
     for file in sorted((run / "checkpoints/step-00006").iterdir()):
         file.unlink()
     (run / "checkpoints/step-00006").rmdir()
-    align_run(scale, run, tmp_path)
+    align_run(scale, run, trained / "problems", tmp_path)
     stopped = pd.read_parquet(tmp_path / "alignment.parquet")
     last, first = (stopped[stopped.step == step].drop(columns="step").reset_index(drop=True) for step in (6, 3))
     pd.testing.assert_frame_equal(last, first)
     assert set(json.loads((tmp_path / "alignment.json").read_text())["inputs"]) == {"step-00000", "step-00003"}
     with pytest.raises(UserError, match="no checkpoints"):
-        align_run(scale, tmp_path, tmp_path)
+        align_run(scale, tmp_path, tmp_path, tmp_path)
 
 
 def rollouts(rng, seeds=2, problems=8, each=4):

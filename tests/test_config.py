@@ -150,7 +150,21 @@ def test_a_users_mistake_is_one_line_and_exit_code_2(tmp_path):
     for arguments in (
         ["problems", "--scale", path, "--out", tmp_path],
         ["problems", "--scale", tmp_path / "none.yaml", "--out", tmp_path],
-        ["train", "--scale", SMOKE_FILE, "--method", "grpoo", "--seed", 0, "--model", "x", "--dev", "x", "--out", "x"],
+        [
+            "train",
+            "--scale",
+            SMOKE_FILE,
+            "--method",
+            "grpoo",
+            "--seed",
+            0,
+            "--model",
+            "x",
+            "--problems",
+            "x",
+            "--out",
+            "x",
+        ],
         ["evaluate", "--scale", SMOKE_FILE, "--model", tmp_path, "--problems", tmp_path, "--out", tmp_path],
     ):
         result = prerl(*arguments)

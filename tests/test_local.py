@@ -6,13 +6,12 @@ import torch
 from safetensors.torch import load_file
 
 from prerl.config import Phase
-from prerl.engines import local
 from prerl.engines.local import Run, stopped, train
 from prerl.engines.update import _values, critic_for, learn, make_batch, phase_at
 from prerl.errors import UserError
 from prerl.model import LeanModel, load, response_logp
 from prerl.objective import clipped_loss, forget_prompt, group_advantages
-from prerl.problems.sets import read_problems
+from prerl.problems.countdown import is_correct
 from prerl.sampler import Response, Sampling, sample
 from tests.helpers import changed
 
@@ -20,7 +19,7 @@ TIMING = ["generate_seconds", "update_seconds", "tokens_per_second", "seconds_le
 
 
 def run(scale, methods, trained, out, name="grpo", seed=0):
-    train(scale, name, methods[name], seed, trained / "model", trained / "problems/dev.jsonl", out)
+    train(scale, name, methods[name], seed, trained / "model", trained / "problems", out)
     log = pd.read_parquet(out / "log.parquet").drop(columns=TIMING)
     weights = (out / "model/model.safetensors").read_bytes()
     return log, pd.read_parquet(out / "dev.parquet"), weights, json.loads((out / "run.json").read_text())
@@ -91,7 +90,7 @@ def test_a_warm_up_of_s_steps_makes_exactly_s_updates(scale, methods, trained, t
 
 
 def test_a_run_without_signal_skips_counts_and_stops(scale, methods, trained, tmp_path, monkeypatch):
-    monkeypatch.setattr(local, "is_correct", lambda response, problem: False)
+    monkeypatch.setattr("prerl.problems.countdown.is_correct", lambda response, problem: False)
     scale = changed(scale, rl=changed(scale.rl, stop_after_skipped=4))
     log, dev, _, record = run(scale, methods, trained, tmp_path)
     assert log.skipped.tolist() == [True] * 4
@@ -248,10 +247,10 @@ def test_make_batch_pads_prompts_left_and_responses_right():
 
 
 def test_rewards_are_those_of_the_texts(scale, methods, trained):
-    policy = Run(scale, methods["grpo"], 0, trained / "model", read_problems(trained / "problems/dev.jsonl"))
+    policy = Run(scale, methods["grpo"], 0, trained / "model", trained / "problems")
     table = policy.evaluate_dev(0)
     problems = {problem.id: problem for problem in policy.dev}
-    expected = [local.is_correct(row.response, problems[row.problem]) for row in table.itertuples()]
+    expected = [is_correct(row.response, problems[row.problem]) for row in table.itertuples()]
     assert table.score.tolist() == [float(value) for value in expected] and 0 < table.score.mean() < 1
 
 
@@ -267,4 +266,4 @@ def test_phase_at_counts_updates_from_one(methods):
 
 def test_a_start_token_that_the_tokenizer_lacks_is_a_users_error(scale, methods, trained):
     with pytest.raises(UserError, match="no token '<go>'"):
-        Run(changed(scale, start_token="<go>"), methods["grpo"], 0, trained / "model", [])
+        Run(changed(scale, start_token="<go>"), methods["grpo"], 0, trained / "model", trained / "problems")

@@ -1,14 +1,17 @@
 import hashlib
 import json
+import random
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from prerl.config import PublicProblems
 from prerl.errors import UserError
 from prerl.problems.overlap import ngrams, overlap
 from prerl.problems.public import PublicSet, fetch, find, load_catalog, read_set
+from prerl.problems.world import world
 from prerl.verify import answer, is_correct
 from tests.helpers import ROOT
 
@@ -116,6 +119,19 @@ def test_real_copies_are_what_the_catalogue_says(name):
     assert len({row["id"] for row in rows}) == len(rows) and all(len(row["question"]) > 10 for row in rows)
     golds = [row["answer"] for row in rows[:30]]
     assert all(is_correct(rf"\boxed{{{answer(gold) or gold}}}", gold) for gold in golds)
+
+
+def test_a_world_of_public_problems(tmp_path):
+    rows = [{"id": f"a-{i}", "prompt": f"What is {i} + 1?", "answer": f"it is\n#### {i + 1}"} for i in range(6)]
+    for name, part in {"train": rows[:5], "dev": rows[5:]}.items():
+        (tmp_path / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in part))
+    settings = PublicProblems(world="public", train="a", dev=1, benchmarks={}, system="Think.", template_options={})
+    made = world(settings, tmp_path)
+    drawn = made.draw(random.Random(0), 3)
+    assert len({problem.id for problem in drawn}) == 3 and drawn == made.draw(random.Random(0), 3)
+    assert not {problem.id for problem in made.draw(random.Random(1), 5)} & {problem.id for problem in made.dev()}
+    (dev,) = made.dev()
+    assert made.score(r"so \boxed{6.0}", dev) == 1 and made.score("6", dev) == 0 and made.restated([1, 2], None) == 0
 
 
 def test_overlap_counts_the_same_and_long_shared_sequences():

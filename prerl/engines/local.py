@@ -19,18 +19,15 @@ from prerl.engines.update import critic_for, learn, make_batch, phase_at
 from prerl.errors import UserError
 from prerl.fingerprint import fingerprint
 from prerl.model import LeanModel, load
-from prerl.problems.corpus import restatement
-from prerl.problems.countdown import Problem, draw, is_correct
-from prerl.problems.sets import read_problems
+from prerl.problems.world import Problem, world
 from prerl.records import RunRecord, sha256, stream, write, write_table
 from prerl.sampler import Response, Sampling, sample
 
-RL_NUMBERS = 3  # RL trains on problems of three numbers; the base has also seen four
 
-
-def train(scale: Scale, method_name: str, method: Method, seed: int, base: Path, dev: Path, out: Path) -> None:
-    """Trains one method from one seed; writes to `out` model/ (the best checkpoint on dev), log.parquet (a row an
-    update), dev.parquet (a row a dev response) and run.json. Can be killed: it goes on from its last checkpoint.
+def train(scale: Scale, method_name: str, method: Method, seed: int, base: Path, problems: Path, out: Path) -> None:
+    """Trains one method from one seed, on the problem sets in a directory; writes to `out` model/ (the best checkpoint
+    on dev), log.parquet (a row an update), dev.parquet (a row a dev response) and run.json. Can be killed: it goes on
+    from its last checkpoint.
     """
     torch.set_num_threads(1)
     config = {
@@ -39,11 +36,12 @@ def train(scale: Scale, method_name: str, method: Method, seed: int, base: Path,
         "phases": [phase.model_dump() for phase in method.phases],
         "start_token": scale.start_token,
         "rl": scale.rl.model_dump(),
-        "largest_number": scale.problems.largest_number,
+        "problems": scale.problems.model_dump(exclude={"dev", "benchmarks"}),
     }
     record = RunRecord("train", config)
-    run = Run(scale, method, seed, base, read_problems(dev))
-    inputs = {"base": sha256(base / "model.safetensors"), "dev": sha256(dev), "code": fingerprint(__name__)}
+    run = Run(scale, method, seed, base, problems)
+    inputs = {name: sha256(path) for name in ("train", "dev") if (path := problems / f"{name}.jsonl").exists()}
+    inputs |= {"base": sha256(base / "model.safetensors"), "code": fingerprint(__name__)}
     checkpoints = Checkpoints(out / "checkpoints", config | inputs)
     done, log = checkpoints.resume(run.model, run.optimizer, run.critic)
     progress = Progress(f"{method_name} seed {seed}", scale.rl.steps, done)
@@ -90,9 +88,10 @@ def stopped(log: list[dict[str, Any]], patience: int) -> bool:
 class Run:
     """A policy, its optimiser and what it trains on."""
 
-    def __init__(self, scale: Scale, method: Method, seed: int, base: Path, dev: list[Problem]) -> None:
-        self.rl, self.seed, self.dev = scale.rl, seed, dev
-        self.largest_number = scale.problems.largest_number
+    def __init__(self, scale: Scale, method: Method, seed: int, base: Path, problems: Path) -> None:
+        self.rl, self.seed = scale.rl, seed
+        self.world = world(scale.problems, problems)
+        self.dev = self.world.dev()
         self.model: PreTrainedModel = load(base)
         self.tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(base, local_files_only=True)
         self.start = scale.start_token
@@ -116,14 +115,13 @@ class Run:
         """
         start = time.monotonic()
         rng = random.Random(stream(self.seed, "problems", step))
-        problems = [draw(rng, RL_NUMBERS, self.largest_number, "train") for _ in range(self.rl.prompts_per_step)]
+        problems = self.world.draw(rng, self.rl.prompts_per_step)
         prompts, responses, texts = self.rollout(problems, self.rl.group_size, stream(self.seed, "rollout", step))
         each = [problem for problem in problems for _ in range(self.rl.group_size)]
-        rewards = [float(is_correct(text, problem)) for text, problem in zip(texts, each, strict=True)]
+        rewards = [self.world.score(text, problem) for text, problem in zip(texts, each, strict=True)]
         batch = make_batch(prompts, responses, rewards, self.rl.group_size, self.tokenizer.pad_token_id)
         generated = time.monotonic()
-        colon = self.tokenizer.convert_tokens_to_ids(":")
-        restated = torch.tensor([restatement(response.ids, colon) for response in responses])
+        restated = torch.tensor([self.world.restated(response.ids, self.tokenizer) for response in responses])
         start_token_id = self.tokenizer.convert_tokens_to_ids(phase.start_token or self.start)
         learned = learn(self.model, self.optimizer, batch, phase, self.rl, start_token_id, restated, self.critic)
         updated = time.monotonic()
@@ -165,7 +163,7 @@ class Run:
                 "tokens": len(response.ids),
                 "entropy": response.entropy,
                 "finished": response.finished,
-                "score": float(is_correct(text, self.dev[index // repeats])),
+                "score": self.world.score(text, self.dev[index // repeats]),
             }
             for index, (response, text) in enumerate(zip(responses, texts, strict=True))
         )

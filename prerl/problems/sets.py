@@ -3,14 +3,14 @@
 import random
 from pathlib import Path
 
-from prerl.config import Problems
+from prerl.config import CountdownProblems
 from prerl.problems.countdown import Problem, doubled, draw_distinct
 from prerl.records import read_jsonl, stream, write_jsonl
 
 HARD_SOLUTIONS = 8  # at most; problems with more fall to anyone who samples often enough
 
 
-def problem_sets(settings: Problems) -> dict[str, list[Problem]]:
+def problem_sets(settings: CountdownProblems) -> dict[str, list[Problem]]:
     """All sets by name, the same on every machine.
 
     dev             dev split, three numbers: every choice is made here
@@ -32,7 +32,7 @@ def problem_sets(settings: Problems) -> dict[str, list[Problem]]:
     return {"dev": dev} | {name: makers[name](rng(name), size) for name, size in settings.benchmarks.items()}
 
 
-def write_problem_sets(settings: Problems, out: Path) -> None:
+def write_problem_sets(settings: CountdownProblems, out: Path) -> None:
     """Writes out/NAME.jsonl for every set: id, prompt, numbers, target."""
     for name, problems in problem_sets(settings).items():
         rows = [

@@ -62,6 +62,10 @@ def page_inputs(study):
     ]
 
 
+# What training problems are drawn from; other keys of the section say what they are tested on.
+TRAINING_PROBLEMS = SCALE.problems.model_dump(exclude={"dev", "benchmarks"})
+
+
 wildcard_constraints:
     method="|".join(METHODS),
     seed=r"\d+",

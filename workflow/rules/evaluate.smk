@@ -27,6 +27,7 @@ rule evaluate:
 
 rule align_base:
     input:
+        dev=rules.train.input.dev,
         model=rules.base.output.model,
     output:
         table=f"{RESULTS}/base/alignment.parquet",
@@ -44,14 +45,16 @@ rule align_base:
         out=subpath(output.record, parent=True),
         settings=settings("start_token", "rl"),
         rollouts=SCALE.analysis.alignment_rollouts,
-        largest_number=SCALE.problems.largest_number,
+        problems=subpath(input.dev, parent=True),
+        world=TRAINING_PROBLEMS,
         code=fingerprint("prerl.alignment"),
     shell:
-        "prerl align-base --scale {params.scale} --model {params.model} --out {params.out} 2> {log}"
+        "prerl align-base --scale {params.scale} --model {params.model} --problems {params.problems} --out {params.out} 2> {log}"
 
 
 rule align_run:
     input:
+        dev=rules.train.input.dev,
         record=f"{RESULTS}/{{method}}/seed{{seed}}/run.json",
     output:
         table=f"{RESULTS}/{{method}}/seed{{seed}}/alignment.parquet",
@@ -67,7 +70,8 @@ rule align_run:
         rollouts=SCALE.analysis.alignment_rollouts,
         steps=SCALE.analysis.alignment_steps,
         seeds=len(SCALE.seeds),
-        largest_number=SCALE.problems.largest_number,
+        problems=subpath(input.dev, parent=True),
+        world=TRAINING_PROBLEMS,
         code=fingerprint("prerl.alignment"),
     shell:
-        "prerl align-run --scale {params.scale} --run {params.run} --out {params.run} 2> {log}"
+        "prerl align-run --scale {params.scale} --run {params.run} --problems {params.problems} --out {params.run} 2> {log}"

@@ -17,8 +17,9 @@ rule train:
         out=subpath(output.record, parent=True),
         phases=lambda w: [phase.model_dump() for phase in METHODS[w.method].phases],
         settings=settings("start_token", "rl"),
-        largest_number=SCALE.problems.largest_number,
+        problems=subpath(input.dev, parent=True),
+        world=TRAINING_PROBLEMS,
         code=fingerprint("prerl.engines.local"),
     shell:
         "prerl train --scale {params.scale} --method {wildcards.method} --seed {wildcards.seed}"
-        " --model {params.model} --dev {input.dev} --out {params.out} 2> {log}"
+        " --model {params.model} --problems {params.problems} --out {params.out} 2> {log}"

@@ -1,0 +1,99 @@
+"""Where problems come from: all that the engines and the analysis ask of a world, whichever it is."""
+
+import random
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from transformers import PreTrainedTokenizerBase
+
+from prerl.config import CountdownProblems, PublicProblems
+from prerl.problems import countdown
+from prerl.problems.corpus import restatement
+from prerl.problems.sets import read_problems
+from prerl.records import read_jsonl
+from prerl.verify import is_correct
+
+RL_NUMBERS = 3  # RL trains on Countdown problems of three numbers; the base has also seen four
+
+
+class Problem(Protocol):
+    """A problem by its identity, and what is put to the model, as text."""
+
+    id: str
+    prompt: str
+
+
+class World(Protocol):
+    """A source of problems and the judge of responses."""
+
+    def draw(self, rng: random.Random, size: int) -> list[Problem]:
+        """Training problems."""
+
+    def dev(self) -> list[Problem]:
+        """The problems on which every choice is made."""
+
+    def score(self, response: str, problem: Problem) -> float:
+        """1 if the response is right, 0 if it is wrong."""
+
+    def restated(self, ids: list[int], tokenizer: PreTrainedTokenizerBase) -> int:
+        """The number of tokens with which a response restates its problem."""
+
+
+def world(settings: CountdownProblems | PublicProblems, directory: Path) -> World:
+    """The world of a scale whose problem sets were written to the directory."""
+    return CountdownWorld(settings, directory) if settings.world == "countdown" else PublicWorld(directory)
+
+
+class CountdownWorld:
+    """Countdown: training problems are drawn from the train split without end."""
+
+    def __init__(self, settings: CountdownProblems, directory: Path) -> None:
+        self.largest, self.directory = settings.largest_number, directory
+
+    def draw(self, rng: random.Random, size: int) -> list[countdown.Problem]:
+        return [countdown.draw(rng, RL_NUMBERS, self.largest, "train") for _ in range(size)]
+
+    def dev(self) -> list[countdown.Problem]:
+        return read_problems(self.directory / "dev.jsonl")
+
+    def score(self, response: str, problem: countdown.Problem) -> float:
+        return float(countdown.is_correct(response, problem))
+
+    def restated(self, ids: list[int], tokenizer: PreTrainedTokenizerBase) -> int:
+        return restatement(ids, tokenizer.convert_tokens_to_ids(":"))
+
+
+@dataclass(frozen=True)
+class PublicProblem:
+    """A row of a public problem set; the answer is the gold one, or a worked solution that ends with it."""
+
+    id: str
+    prompt: str
+    answer: str
+
+
+class PublicWorld:
+    """Public problem sets: training problems are a training set's, dev a part of it that is held out."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.train: list[PublicProblem] = []
+
+    def draw(self, rng: random.Random, size: int) -> list[PublicProblem]:
+        self.train = self.train or self._read("train")
+        return rng.sample(self.train, size)
+
+    def dev(self) -> list[PublicProblem]:
+        return self._read("dev")
+
+    def _read(self, name: str) -> list[PublicProblem]:
+        rows = read_jsonl(self.directory / f"{name}.jsonl")
+        return [PublicProblem(row["id"], row["prompt"], row["answer"]) for row in rows]
+
+    def score(self, response: str, problem: PublicProblem) -> float:
+        return float(is_correct(response, problem.answer))
+
+    def restated(self, ids: list[int], tokenizer: PreTrainedTokenizerBase) -> int:
+        """0: language models answer without repeating the question."""
+        return 0
