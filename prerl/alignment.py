@@ -87,6 +87,7 @@ class Comparison:
         self.tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(path, local_files_only=True)
         self.start = self.tokenizer.convert_tokens_to_ids(scale.start_token)
         self.groups = parameter_groups(self.model)
+        self.sketch = Sketch(sum(parameter.numel() for parameter in self.model.parameters()))
         rng = random.Random(stream("alignment"))
         self.world = world(scale.problems, problems)
         self.problems: list[Problem] = self.world.draw(rng, count)
@@ -110,8 +111,8 @@ class Comparison:
                         within = float(cosine(pair["post_train"], other[part]["post_train"]))
                         tables["noise"].append({**about, "part": part, "across": across, "within": within})
                     if noise:
-                        total = blocks.setdefault(part, torch.zeros(BLOCKS, len(SPACES), len(pair["post_train"])))
-                        total[place % BLOCKS] += torch.stack([pair[space] for space in SPACES])
+                        total = blocks.setdefault(part, torch.zeros(BLOCKS, len(SPACES), self.sketch.size))
+                        total[place % BLOCKS] += torch.stack([self.sketch(pair[space]) for space in SPACES])
                 if noise:
                     tables["positions"] += self.positions(about, logp, header)
             other = gradients  # of the last rollout of the problem before
@@ -146,10 +147,12 @@ class Comparison:
         logp, gradients = {}, defaultdict(dict)
         for space, asked in {"post_train": batch, "pre_train": forget_prompt(batch, self.start)}.items():
             values = response_logp(LeanModel(self.model), asked)[0]
-            parts = {"all": values.mean()} | ({"body": values[header:].mean()} if header < len(values) else {})
+            parts = {"all": values.mean()} | ({"body": values[header:].mean()} if 0 < header < len(values) else {})
             for part, value in parts.items():
                 grads = torch.autograd.grad(value, list(self.model.parameters()), retain_graph=True)
                 gradients[part][space] = torch.cat([grad.flatten() for grad in grads])
+            if header == 0:
+                gradients["body"] = gradients["all"]
             logp[space] = values.detach()
         return logp, gradients
 
@@ -162,6 +165,27 @@ class Comparison:
             {**where, "position": t, "body": t >= header, "logp_post_train": given, "logp_pre_train": alone}
             for t, (given, alone) in enumerate(pairs)
         ]
+
+
+class Sketch:
+    """Folds a long gradient to WIDTH numbers, with random signs: inner products keep their mean, and cosines of what is
+    folded err by about 1 / sqrt(WIDTH), a thousandth. So the sums of many gradients of a large model fit into memory.
+    A gradient of at most WIDTH numbers is left as it is.
+    """
+
+    WIDTH = 1 << 20
+
+    def __init__(self, length: int) -> None:
+        self.size = min(length, self.WIDTH)
+        generator = torch.Generator().manual_seed(stream("alignment", "sketch"))
+        rows = -(-length // self.WIDTH)
+        self.signs = torch.randint(0, 2, (length,), generator=generator, dtype=torch.int8) * 2 - 1 if rows > 1 else None
+        self.padding = rows * self.WIDTH - length
+
+    def __call__(self, gradient: Tensor) -> Tensor:
+        if self.signs is None:
+            return gradient
+        return torch.nn.functional.pad(gradient * self.signs, (0, self.padding)).view(-1, self.WIDTH).sum(0)
 
 
 def parameter_groups(model: PreTrainedModel) -> dict[str, Tensor]:

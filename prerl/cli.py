@@ -3,12 +3,15 @@
 import os
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from prerl.config import find_method, load_methods, load_scale
 from prerl.errors import UserError
+
+if TYPE_CHECKING:
+    from prerl.problems.public import PublicSet
 
 # Read when the heavy libraries are imported, which each stage does for itself.
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
@@ -26,44 +29,73 @@ Results = Annotated[Path, typer.Option("--results", help="The scale's results, e
 ProblemSets = Annotated[Path, typer.Option("--problems", help="Directory of the problem sets.")]
 Captions = Annotated[Path, typer.Option("--captions", help="Directory of the captions, NAME.rst.")]
 METHODS, LEXICON = Path("workflow/methods.yaml"), Path("workflow/lexicons/countdown.yaml")
-CAPTIONS = Path("workflow/report")
+DataDir = Annotated[Path, typer.Option(help="Where what was downloaded is kept.")]
+CatalogFile = Annotated[Path, typer.Option(help="The catalogue of public problem sets.")]
+CAPTIONS, CATALOG, DATA_DIR = Path("workflow/report"), Path("workflow/problems.yaml"), Path("results/data")
 
 
 @app.command()
-def problems(scale: ScaleFile, out: Out) -> None:
-    """Write the problem sets: dev and the benchmarks."""
-    from prerl.problems.sets import write_problem_sets
+def problems(
+    scale: ScaleFile,
+    out: Out,
+    model: Annotated[Path | None, typer.Option(help="Directory of the model; its chat template is used.")] = None,
+    data_dir: DataDir = DATA_DIR,
+    catalog: CatalogFile = CATALOG,
+) -> None:
+    """Write the problem sets: dev, the benchmarks, and the training set if problems are not drawn without end."""
+    from prerl.problems.sets import write_problem_sets, write_public_sets
 
+    settings = load_scale(scale).problems
     try:
-        write_problem_sets(load_scale(scale).problems, out)
+        if settings.world == "countdown":
+            write_problem_sets(settings, out)
+            return
     except ValueError as error:
         raise UserError(f"{scale}: problems: {error}") from error
+    from transformers import AutoTokenizer
+
+    if model is None:
+        raise UserError(f"{scale}: problems: prompts need a chat template; give --model")
+    tokenizer = AutoTokenizer.from_pretrained(model, local_files_only=True)
+    write_public_sets(settings, public_sets(scale, catalog), data_dir, tokenizer, out)
 
 
 @app.command()
 def fetch(
-    names: Annotated[list[str] | None, typer.Argument(help="Public problem sets; all if none is named.")] = None,
-    data_dir: Annotated[Path, typer.Option(help="Where they are kept.")] = Path("results/data"),
-    catalog: Annotated[Path, typer.Option(help="The catalogue of public problem sets.")] = Path(
-        "workflow/problems.yaml"
-    ),
+    names: Annotated[list[str] | None, typer.Argument(help="Public problem sets.")] = None,
+    scale: Annotated[Path | None, typer.Option(help="A scale file: all that it needs.")] = None,
+    data_dir: DataDir = DATA_DIR,
+    catalog: CatalogFile = CATALOG,
 ) -> None:
-    """Download public problem sets at pinned revisions, and check them; later stages need no network."""
+    """Download problem sets and models at pinned revisions, and check them; later stages need no network."""
+    from prerl.config import PublishedModel
     from prerl.problems.public import fetch as bring
     from prerl.problems.public import load_catalog
-    from prerl.study import known
 
-    sets = load_catalog(catalog)
-    for name in known(names or list(sets), sets, "problem set"):
-        print(bring(name, sets[name], data_dir))
+    for name, entry in find_sets(load_catalog(catalog), names or []).items():
+        print(bring(name, entry, data_dir))
+    if scale is None:
+        return
+    for name, entry in public_sets(scale, catalog).items():
+        print(bring(name, entry, data_dir))
+    if isinstance(found := load_scale(scale).model, PublishedModel):
+        from prerl.published import fetch_model
+
+        print(fetch_model(found, data_dir))
 
 
 @app.command()
-def base(scale: ScaleFile, out: Out) -> None:
-    """Pretrain the base model. Resumes after a kill."""
-    from prerl.base import pretrain
+def base(scale: ScaleFile, out: Out, data_dir: DataDir = DATA_DIR) -> None:
+    """Pretrain the base model (resumes after a kill), or take a published one."""
+    settings = load_scale(scale)
+    if settings.pretrain is None:
+        from prerl.published import import_model
 
-    pretrain(load_scale(scale), out)
+        import_model(settings.model, data_dir, out)
+    else:
+        from prerl.base import pretrain
+
+        pretrain(settings, out)
 
 
 @app.command()
@@ -211,6 +243,21 @@ def paper(
     from prerl.paper import compile_paper
 
     compile_paper(source, results, out)
+
+
+def public_sets(scale: Path, catalog: Path) -> dict[str, "PublicSet"]:
+    """The public problem sets of a scale, by name."""
+    from prerl.problems.public import load_catalog
+
+    settings = load_scale(scale).problems
+    names = [settings.train, *settings.benchmarks] if settings.world == "public" else []
+    return find_sets(load_catalog(catalog), names)
+
+
+def find_sets(sets: dict[str, "PublicSet"], names: list[str]) -> dict[str, "PublicSet"]:
+    from prerl.study import known
+
+    return {name: sets[name] for name in known(names, sets, "problem set")}
 
 
 def main() -> None:

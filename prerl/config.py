@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError, model_validator
 
 from prerl.errors import UserError
 
@@ -32,6 +32,15 @@ class Architecture(Strict):
     num_key_value_heads: Positive
     head_dim: Positive
     intermediate_size: Positive
+
+
+class PublishedModel(Strict):
+    """A base model that others have pretrained: a gguf file in a wheel on PyPI."""
+
+    wheel: Annotated[str, Field(pattern=r"^[\w.-]+==[\w.]+$")]
+    file: Annotated[str, Field(pattern=r"\.gguf$")]  # its path in the wheel
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+    end_token: str  # with which a response ends
 
 
 class CountdownProblems(Strict):
@@ -106,10 +115,13 @@ class Scale(Strict):
     """One size of the whole study."""
 
     description: str
-    model: Architecture
+    model: Annotated[
+        Annotated[Architecture, Tag("architecture")] | Annotated[PublishedModel, Tag("published")],
+        Discriminator(lambda model: "published" if "wheel" in (getattr(model, "__dict__", model)) else "architecture"),
+    ]
     start_token: str  # what stands in front of y in the pre-train space
     problems: Annotated[CountdownProblems | PublicProblems, Field(discriminator="world")]
-    pretrain: Pretrain
+    pretrain: Pretrain | None = None  # of an architecture; a published model comes pretrained
     rl: Reinforce
     evaluation: Evaluation
     analysis: Analysis
@@ -122,6 +134,14 @@ class Scale(Strict):
         for key, values in {"methods": [*self.methods, *self.ablations], "seeds": self.seeds}.items():
             if len(set(values)) < len(values):
                 raise ValueError(f"{key} must be distinct")
+        return self
+
+    @model_validator(mode="after")
+    def _pretrained_once(self) -> "Scale":
+        if isinstance(self.model, Architecture) != (self.pretrain is not None):
+            raise ValueError("pretrain: an architecture needs it, and a published model must be without")
+        if self.pretrain and not isinstance(self.problems, CountdownProblems):
+            raise ValueError("problems.world: a model that is pretrained here knows Countdown alone")
         return self
 
     @model_validator(mode="after")

@@ -9,7 +9,7 @@ import torch
 from prerl.config import Scale
 from prerl.errors import UserError
 from prerl.records import RunRecord, sha256, write_table
-from prerl.scoring import countdown_scores
+from prerl.scoring import SCORES
 
 
 def evaluate(scale: Scale, model: Path, problems: Path, tasks: Path, out: Path) -> None:
@@ -57,7 +57,8 @@ def _run(scale: Scale, model: Path, files: dict[str, Path], tasks: Path) -> tupl
     rows = []
     for (name, doc_id), responses in lm.generated.items():
         doc = docs[name, doc_id]
-        for index, scored in enumerate(countdown_scores(doc, [response["response"] for response in responses])):
+        texts = [response["response"] for response in responses]
+        for index, scored in enumerate(SCORES[scale.problems.world](doc, texts)):
             rows.append({"benchmark": name, "problem": doc["id"], "sample": index, **responses[index], **scored})
     samples = pd.DataFrame(rows)
     ours = samples.groupby("benchmark").score.mean()

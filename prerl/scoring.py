@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from prerl import verify
 from prerl.problems.countdown import Problem, answer, is_correct
 
 
@@ -9,6 +10,27 @@ def countdown_scores(doc: dict[str, Any], responses: list[str]) -> list[dict[str
     """What each response to a row of a problem file answers (None: nothing), and its score: 1 if right, 0 if wrong."""
     problem = Problem(tuple(doc["numbers"]), doc["target"])
     return [{"answer": answer(response), "score": float(is_correct(response, problem))} for response in responses]
+
+
+def public_scores(doc: dict[str, Any], responses: list[str]) -> list[dict[str, Any]]:
+    """The same for a problem of a public set. Answers that mean the same are written as the first of them."""
+    known: list[str] = []
+    rows = []
+    for response in responses:
+        found = verify.answer(response)
+        alike = next((other for other in known if found is not None and verify.equivalent(found, other)), found)
+        known += [found] if found is not None and alike is found else []
+        rows.append({"answer": alike, "score": float(verify.is_correct(response, doc["answer"]))})
+    return rows
+
+
+SCORES = {"countdown": countdown_scores, "public": public_scores}  # by world
+
+
+def public(doc: dict[str, Any], results: list[list[str]]) -> dict[str, float]:
+    """lm-eval's process_results with all responses to a problem: their mean score."""
+    scores = [scored["score"] for scored in public_scores(doc, results[0])]
+    return {"avg": sum(scores) / len(scores)}
 
 
 def countdown(doc: dict[str, Any], results: list[list[str]]) -> dict[str, float]:

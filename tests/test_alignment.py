@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 import torch
 
-from prerl.alignment import GROUP, Comparison, align_base, align_run, compare, halves, parameter_groups
+from prerl.alignment import GROUP, Comparison, Sketch, align_base, align_run, compare, halves, parameter_groups
 from prerl.alignment_summary import alignments, correlation, noises, positions
 from prerl.engines.local import train
 from prerl.errors import UserError
@@ -233,3 +233,17 @@ def test_noises_are_means_over_pairs_and_over_splits(base):
     chosen = splits[splits.part == "body"].within_pre_train
     assert (row.estimate, row.low, row.high) == pytest.approx((chosen.mean(), chosen.min(), chosen.max()))
     assert row["count"] == 35
+
+
+def test_a_folded_gradient_keeps_its_cosines_and_a_short_one_stays():
+    generator = torch.Generator().manual_seed(0)
+    first, noise = (torch.randn(3 * Sketch.WIDTH + 7, generator=generator) for _ in range(2))
+    second = 0.6 * first + 0.8 * noise
+    sketch = Sketch(len(first))
+    folded = sketch(first), sketch(second)
+    assert folded[0].shape == (Sketch.WIDTH,) == (sketch.size,)
+    expected = torch.cosine_similarity(first, second, 0)
+    assert torch.cosine_similarity(*folded, 0) == pytest.approx(float(expected), abs=0.005)
+    assert torch.allclose(sum(folded), sketch(first + second), atol=1e-4)
+    short = torch.randn(5)
+    assert Sketch(5)(short) is short and Sketch(5).size == 5

@@ -2,10 +2,15 @@
 
 import random
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from prerl.config import CountdownProblems
+from prerl.config import CountdownProblems, PublicProblems
 from prerl.problems.countdown import Problem, doubled, draw_distinct
+from prerl.problems.public import PublicSet, read_set
 from prerl.records import read_jsonl, stream, write_jsonl
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 HARD_SOLUTIONS = 8  # at most; problems with more fall to anyone who samples often enough
 
@@ -44,3 +49,35 @@ def write_problem_sets(settings: CountdownProblems, out: Path) -> None:
 
 def read_problems(path: Path) -> list[Problem]:
     return [Problem(tuple(row["numbers"]), row["target"]) for row in read_jsonl(path)]
+
+
+def write_public_sets(
+    settings: PublicProblems,
+    catalog: dict[str, PublicSet],
+    data_dir: Path,
+    tokenizer: "PreTrainedTokenizerBase",
+    out: Path,
+) -> None:
+    """Writes out/train.jsonl, dev.jsonl and NAME.jsonl for every benchmark: id, question, prompt, answer.
+
+    The prompt is the whole text in front of a response, by the tokenizer's chat template. Sets are shuffled the same
+    way on every machine, so that the first problems of a benchmark are no selection.
+    """
+
+    def shuffled(name: str) -> list[dict[str, str]]:
+        rows = read_set(name, catalog[name], data_dir)
+        random.Random(stream("problems", name)).shuffle(rows)
+        return [{**row, "prompt": prompt(row["question"])} for row in rows]
+
+    def prompt(question: str) -> str:
+        messages = [{"role": "system", "content": settings.system}, {"role": "user", "content": question}]
+        return tokenizer.apply_chat_template(
+            messages, tokenize=False, add_generation_prompt=True, **settings.template_options
+        )
+
+    training = shuffled(settings.train)
+    sets = {"dev": training[: settings.dev], "train": training[settings.dev :]}
+    for name, size in settings.benchmarks.items():
+        sets[name] = shuffled(name)[:size]
+    for name, rows in sets.items():
+        write_jsonl(out / f"{name}.jsonl", rows)

@@ -1,8 +1,10 @@
 rule problems:
+    input:
+        f"{RESULTS}/base/model/model.safetensors" if PUBLIC else [],  # its chat template makes the prompts
     output:
         expand(
             f"{RESULTS}/problems/{{name}}.jsonl",
-            name=["dev", *SCALE.problems.benchmarks],
+            name=["dev", *(["train"] if PUBLIC else []), *SCALE.problems.benchmarks],
         ),
     log:
         f"{LOGS}/problems.log",
@@ -12,26 +14,27 @@ rule problems:
         scale=SCALE_FILE,
         out=subpath(output[0], parent=True),
         settings=settings("problems"),
+        model=lambda w, input: f"--model {Path(input[0]).parent} --data-dir {DATA_DIR}" if PUBLIC else "",
         code=fingerprint("prerl.problems.sets"),
     shell:
-        "prerl problems --scale {params.scale} --out {params.out} 2> {log}"
+        "prerl problems --scale {params.scale} {params.model} --out {params.out} 2> {log}"
 
 
 rule base:
     output:
         model=f"{RESULTS}/base/model/model.safetensors",
         record=f"{RESULTS}/base/run.json",
-        log=f"{RESULTS}/base/log.parquet",
     log:
         f"{LOGS}/base.log",
     conda:
         "../envs/prerl.yaml"
-    threads: SCALE.pretrain.threads
+    threads: SCALE.pretrain.threads if SCALE.pretrain else 1
     params:
         scale=SCALE_FILE,
         out=subpath(output.record, parent=True),
         settings=settings("model", "pretrain"),
-        largest_number=SCALE.problems.largest_number,
-        code=fingerprint("prerl.base"),
+        documents=SCALE.problems.largest_number if SCALE.pretrain else None,
+        data_dir=DATA_DIR,
+        code=fingerprint("prerl.base" if SCALE.pretrain else "prerl.published"),
     shell:
-        "prerl base --scale {params.scale} --out {params.out} 2> {log}"
+        "prerl base --scale {params.scale} --data-dir {params.data_dir} --out {params.out} 2> {log}"

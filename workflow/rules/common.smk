@@ -62,6 +62,9 @@ def page_inputs(study):
     ]
 
 
+PUBLIC = SCALE.problems.world == "public"
+DATA_DIR = config.get("data_dir", "results/data")  # what was downloaded
+LEXICON = f"workflow/lexicons/{'natural' if PUBLIC else 'countdown'}.yaml"
 # What training problems are drawn from; other keys of the section say what they are tested on.
 TRAINING_PROBLEMS = SCALE.problems.model_dump(exclude={"dev", "benchmarks"})
 

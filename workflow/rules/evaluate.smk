@@ -28,6 +28,7 @@ rule evaluate:
 rule align_base:
     input:
         dev=rules.train.input.dev,
+        train=rules.train.input.train,
         model=rules.base.output.model,
     output:
         table=f"{RESULTS}/base/alignment.parquet",
@@ -55,6 +56,7 @@ rule align_base:
 rule align_run:
     input:
         dev=rules.train.input.dev,
+        train=rules.train.input.train,
         record=f"{RESULTS}/{{method}}/seed{{seed}}/run.json",
     output:
         table=f"{RESULTS}/{{method}}/seed{{seed}}/alignment.parquet",

@@ -46,7 +46,7 @@ rule summary:
             method=[name for name in STUDIES[w.study] if name in SCALE.analysis.alignment_methods],
             seed=SCALE.seeds,
         ),
-        lexicon="workflow/lexicons/countdown.yaml",
+        lexicon=LEXICON,
     output:
         expand(
             "{summary}/{name}",
@@ -214,7 +214,7 @@ rule page:
         rules.figures.output,
         page_inputs(""),
         PAGE,
-        lexicon="workflow/lexicons/countdown.yaml",
+        lexicon=LEXICON,
     output:
         f"{RESULTS}/index.html",
     log:
@@ -238,7 +238,7 @@ use rule page as ablation_page with:
         rules.ablation_figures.output,
         page_inputs("ablations/"),
         PAGE,
-        lexicon="workflow/lexicons/countdown.yaml",
+        lexicon=LEXICON,
     output:
         f"{RESULTS}/ablations/index.html",
     log:

@@ -2,6 +2,7 @@ rule train:
     input:
         model=rules.base.output.model,
         dev=f"{RESULTS}/problems/dev.jsonl",
+        train=f"{RESULTS}/problems/train.jsonl" if PUBLIC else [],
     output:
         model=f"{RESULTS}/{{method}}/seed{{seed}}/model/model.safetensors",
         record=f"{RESULTS}/{{method}}/seed{{seed}}/run.json",

