@@ -4,6 +4,7 @@ import subprocess
 import sys
 import tempfile
 import zipfile
+from importlib.util import find_spec
 from pathlib import Path
 
 import torch
@@ -47,6 +48,8 @@ def import_model(settings: PublishedModel, data_dir: Path, out: Path) -> None:
 
 def load_gguf(file: Path, end_token: str) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """The dequantised model and its tokenizer. Responses end with `end_token`: the file's own entry may be wrong."""
+    if missing := [name for name in ("accelerate", "gguf", "sentencepiece") if find_spec(name) is None]:
+        raise UserError(f"{file}: reading it needs the package {missing[0]}: pip install -e '.[smollm]'")
     tokenizer = AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name)
     tokenizer.eos_token = tokenizer.pad_token = end_token
     model = AutoModelForCausalLM.from_pretrained(file.parent, gguf_file=file.name, dtype=torch.float32)

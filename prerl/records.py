@@ -71,7 +71,7 @@ def write_jsonl(path: Path, rows: list[dict[str, Any]]) -> None:
 def read_jsonl(path: Path) -> list[dict[str, Any]]:
     """The rows of a JSON-lines file. Raises UserError if it is missing or damaged."""
     try:
-        return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        return [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line]
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror}); run the stage that makes it") from error
     except ValueError as error:

@@ -51,9 +51,8 @@ def smollm():
     settings = load_scale(SMOLLM).model
     file = ROOT / "results/data" / settings.file.split("/")[-1]
     if not file.is_file():
-        pytest.skip(
-            "needs results/data/SmolLM2-135M-Instruct.Q4_1.gguf: prerl fetch --scale workflow/scales/smollm.yaml"
-        )
+        pytest.skip(f"needs {file}: prerl fetch --scale workflow/scales/smollm.yaml")
+    pytest.importorskip("gguf", reason="needs the extra `smollm`")
     return load_gguf(file, settings.end_token)
 
 

@@ -98,3 +98,9 @@ def test_a_new_configuration_key_reruns_nothing_but_what_it_configures(tmp_path,
     before = fingerprint("prerl.train")
     (package / "config.py").write_text("a = 1\nb = 2")
     assert fingerprint("prerl.train") == before
+
+
+def test_a_row_may_hold_any_character_but_a_line_feed_unescaped(tmp_path):
+    rows = [{"text": "a\u2028b\x85c\x1cd"}, {"text": "e\nf"}]  # str.splitlines would cut the first in pieces
+    write_jsonl(tmp_path / "rows.jsonl", rows)
+    assert read_jsonl(tmp_path / "rows.jsonl") == rows
