@@ -4,7 +4,7 @@ import pytest
 
 from prerl.errors import UserError
 from prerl.fingerprint import fingerprint
-from prerl.records import RunRecord, read_json, read_jsonl, stream, write, write_text
+from prerl.records import RunRecord, read_json, read_jsonl, stream, write, write_jsonl, write_text
 
 
 def test_an_interrupted_write_leaves_the_old_file(tmp_path):
