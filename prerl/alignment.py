@@ -3,6 +3,7 @@
 Beside it what it must be compared with: the gradients of unrelated rollouts, and of two halves of the rollouts.
 """
 
+import math
 import random
 import sys
 from collections import defaultdict
@@ -188,25 +189,34 @@ class Sketch:
         return torch.nn.functional.pad(gradient * self.signs, (0, self.padding)).view(-1, self.WIDTH).sum(0)
 
 
-def parameter_groups(model: PreTrainedModel) -> dict[str, Tensor]:
-    """Where in the flat gradient each group of parameters lies: indices of embedding, attention, mlp and norm."""
-    places: dict[str, list[Tensor]] = defaultdict(list)
+def parameter_groups(model: PreTrainedModel) -> dict[str, list[slice]]:
+    """Where in the flat gradient each group of parameters lies: slices of embedding, attention, mlp and norm."""
+    places: dict[str, list[slice]] = defaultdict(list)
     start = 0
     for name, parameter in model.named_parameters():
         kinds = {"norm": "norm", "embed_tokens": "embedding", "lm_head": "embedding", "self_attn": "attention"}
         group = next((group for word, group in kinds.items() if word in name), "mlp")
-        places[group].append(torch.arange(start, start + parameter.numel()))
+        places[group].append(slice(start, start + parameter.numel()))
         start += parameter.numel()
-    return {group: torch.cat(parts) for group, parts in sorted(places.items())}
+    return dict(sorted(places.items()))
 
 
-def compare(pair: dict[str, Tensor], groups: dict[str, Tensor]) -> Rows:
+def compare(pair: dict[str, Tensor], groups: dict[str, list[slice]]) -> Rows:
     """Inner product, cosine (NaN if a gradient is zero) and norms of two gradients, whole and by parameter group."""
+    first, second = pair["post_train"], pair["pre_train"]
+    sums = {}  # a @ b, a @ a, b @ b: gradients of a large model are read once, in place
+    for group, places in groups.items():
+        products = [
+            [float(x[s] @ y[s]) for x, y in ((first, second), (first, first), (second, second))] for s in places
+        ]
+        sums[group] = [sum(column) for column in zip(*products, strict=True)]
+    whole = [sum(column) for column in zip(*sums.values(), strict=True)]
     rows = []
-    for group, index in {"whole": slice(None), **groups}.items():
-        a, b = pair["post_train"][index], pair["pre_train"][index]
-        norms = {"norm_post_train": float(a.norm()), "norm_pre_train": float(b.norm())}
-        rows.append({"group": group, "inner_product": float(a @ b), "cosine": float(cosine(a, b)), **norms})
+    for group, (product, *squares) in {"whole": whole, **sums}.items():
+        norms = [math.sqrt(square) for square in squares]
+        size = norms[0] * norms[1]
+        row = {"group": group, "inner_product": product, "cosine": product / size if size else math.nan}
+        rows.append(row | {"norm_post_train": norms[0], "norm_pre_train": norms[1]})
     return rows
 
 
