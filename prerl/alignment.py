@@ -17,13 +17,13 @@ from torch import Tensor
 from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from prerl.config import Scale
+from prerl.engines.rollout import sample_all
 from prerl.engines.update import make_batch
 from prerl.errors import UserError
 from prerl.model import LeanModel, load, response_logp
 from prerl.objective import Batch, forget_prompt
 from prerl.problems.world import Problem, world
 from prerl.records import RunRecord, sha256, stream, write_table
-from prerl.sampler import Sampling, sample
 
 GROUP = 4  # rollouts a problem
 BLOCKS = 8  # of problems, for the halves
@@ -42,7 +42,7 @@ def align_base(scale: Scale, model: Path, problems: Path, out: Path) -> None:
                            gradients within each space, and of the two spaces' mean gradients on one half
     out/alignment.json     the record
     """
-    torch.set_num_threads(1)
+    torch.set_num_threads(scale.threads)
     count = -(-scale.analysis.alignment_rollouts // GROUP)
     record = RunRecord("align", _config(scale, {"problems": count}))
     tables = Comparison(scale, model, problems, count, "alignment base").run(noise=True)
@@ -56,7 +56,7 @@ def align_run(scale: Scale, run: Path, problems: Path, out: Path) -> None:
     column step, and out/alignment.json. All runs meet the same problems. A run that stopped early keeps its last
     checkpoint. Raises UserError if there are none.
     """
-    torch.set_num_threads(1)
+    torch.set_num_threads(scale.threads)
     count = -(-scale.analysis.alignment_rollouts // (GROUP * len(scale.seeds)))
     record = RunRecord("align", _config(scale, {"problems": count, "steps": scale.analysis.alignment_steps}))
     saved = {int(path.name.removeprefix("step-")): path for path in (run / "checkpoints").glob("step-*")}
@@ -122,33 +122,33 @@ class Comparison:
             tables["halves"] = [row for part, sums in blocks.items() for row in halves(part, sums)]
         return tables
 
-    def rollouts(self) -> list[tuple[Problem, list[tuple[Batch, int, bool]]]]:
-        """Each problem with its rollouts: a batch of one, the tokens that restate the problem, whether it is right."""
+    def rollouts(self) -> list[tuple[Problem, list[tuple[Batch, int | None, bool]]]]:
+        """Each problem with its rollouts: a batch of one, the tokens that restate the problem (None: it is a world where
+        responses do not), whether it is right."""
         rl, tokenizer = self.scale.rl, self.tokenizer
-        with torch.inference_mode():
-            lean = LeanModel(self.model)
         prompts = tokenizer([problem.prompt for problem in self.problems])["input_ids"]
-        generator = torch.Generator().manual_seed(stream("alignment", "rollouts"))
-        sampling, pad = Sampling(rl.max_new_tokens, rl.temperature, rl.top_p), tokenizer.pad_token_id
-        responses = sample(lean, prompts, GROUP, sampling, {tokenizer.eos_token_id}, pad, generator)
+        responses = sample_all(self.model, tokenizer, prompts, GROUP, rl, stream("alignment", "rollouts"))
         found = []
         for place, (problem, prompt) in enumerate(zip(self.problems, prompts, strict=True)):
             rollouts = []
             for response in responses[place * GROUP : (place + 1) * GROUP]:
                 text = tokenizer.decode(response.ids, skip_special_tokens=True)
-                batch = make_batch([prompt], [response], [0.0], 1, pad)
+                batch = make_batch([prompt], [response], [0.0], 1, tokenizer.pad_token_id)
                 right = self.world.score(text, problem) == 1
                 rollouts.append((batch, self.world.restated(response.ids, tokenizer), right))
             found.append((problem, rollouts))
         return found
 
-    def gradients(self, batch: Batch, header: int) -> tuple[dict[str, Tensor], dict[str, dict[str, Tensor]]]:
+    def gradients(self, batch: Batch, header: int | None) -> tuple[dict[str, Tensor], dict[str, dict[str, Tensor]]]:
         """Token log-probabilities (T,) by space; and by part and space the gradient of their mean over all parameters,
-        flat. Parts: `all` tokens, and `body`: without the first `header` ones (missing if none are left)."""
+        flat. Parts: `all` tokens, and `body`: without the first `header` ones (missing if that is None, or none are
+        left)."""
         logp, gradients = {}, defaultdict(dict)
         for space, asked in {"post_train": batch, "pre_train": forget_prompt(batch, self.start)}.items():
             values = response_logp(LeanModel(self.model), asked)[0]
-            parts = {"all": values.mean()} | ({"body": values[header:].mean()} if 0 < header < len(values) else {})
+            parts = {"all": values.mean()} | (
+                {"body": values[header:].mean()} if header and header < len(values) else {}
+            )
             for part, value in parts.items():
                 grads = torch.autograd.grad(value, list(self.model.parameters()), retain_graph=True)
                 gradients[part][space] = torch.cat([grad.flatten() for grad in grads])
@@ -158,12 +158,18 @@ class Comparison:
         return logp, gradients
 
     @staticmethod
-    def positions(about: dict[str, Any], logp: dict[str, Tensor], header: int) -> Rows:
-        """A row a token."""
+    def positions(about: dict[str, Any], logp: dict[str, Tensor], header: int | None) -> Rows:
+        """A row a token; none is of the body where responses do not restate their problem."""
         pairs = zip(*(logp[space].tolist() for space in SPACES), strict=True)
         where = {"rollout": about["rollout"], "problem": about["problem"]}
         return [
-            {**where, "position": t, "body": t >= header, "logp_post_train": given, "logp_pre_train": alone}
+            {
+                **where,
+                "position": t,
+                "body": header is not None and t >= header,
+                "logp_post_train": given,
+                "logp_pre_train": alone,
+            }
             for t, (given, alone) in enumerate(pairs)
         ]
 

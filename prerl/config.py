@@ -89,6 +89,7 @@ class Reinforce(Strict):
     weight_decay: Annotated[float, Field(ge=0)]
     max_grad_norm: Rate
     micro_batch: Positive  # responses a forward pass; the gradient is the same for any value
+    sample_batch: Positive  # responses sampled at once; part of the result: the random stream runs along the batch
     checkpoint_every: Positive  # also the cadence of dev evaluations
     dev_samples: Positive  # responses a dev problem
     stop_after_skipped: Positive  # updates without a signal in a row, after which the run has collapsed and ends
@@ -122,6 +123,7 @@ class Scale(Strict):
     start_token: str  # what stands in front of y in the pre-train space
     problems: Annotated[CountdownProblems | PublicProblems, Field(discriminator="world")]
     pretrain: Pretrain | None = None  # of an architecture; a published model comes pretrained
+    threads: Positive  # of a job that runs the model, after pretraining; part of the result
     rl: Reinforce
     evaluation: Evaluation
     analysis: Analysis

@@ -19,7 +19,7 @@ def evaluate(scale: Scale, model: Path, problems: Path, tasks: Path, out: Path) 
     a response (benchmark, problem, sample, response, tokens, entropy in nats a token, finished, answer, score), and
     out/evaluate.json. Raises UserError for a missing model, benchmark or problem file.
     """
-    torch.set_num_threads(1)
+    torch.set_num_threads(scale.threads)
     settings = scale.evaluation
     files = {name: problems / f"{name}.jsonl" for name in settings.benchmarks}
     for file in (model / "model.safetensors", *files.values()):

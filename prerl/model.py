@@ -12,11 +12,13 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.utils.checkpoint import checkpoint
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 
 from prerl.objective import Batch
 
 ARCHITECTURES = {"qwen3", "qwen2", "llama"}
+LOGITS_AT_ONCE = 1 << 24  # 64 MB; more, as large vocabularies have, are computed in chunks, and again on the way back
 
 
 def load(path: Path) -> PreTrainedModel:
@@ -194,6 +196,17 @@ def response_hidden(model: LeanModel, batch: Batch) -> Tensor:
 def response_logp(model: LeanModel, batch: Batch, hidden: Tensor | None = None) -> Tensor:
     """Log-probabilities (B, T) of the response tokens, from their `response_hidden` if that is known already."""
     hidden = response_hidden(model, batch) if hidden is None else hidden
-    logits = model.logits(hidden)
-    loss = F.cross_entropy(logits.flatten(0, 1), batch.response_ids.flatten(), reduction="none")
-    return -loss.view(batch.response_ids.shape)
+    tokens, ids = hidden.flatten(0, 1), batch.response_ids.flatten()
+    size = max(1, LOGITS_AT_ONCE // model.unembedding.shape[0])
+    if len(ids) <= size:
+        return _token_logp(tokens, model.unembedding, ids).view(batch.response_ids.shape)
+    parts = [
+        checkpoint(_token_logp, part, model.unembedding, wanted, use_reentrant=False)
+        for part, wanted in zip(tokens.split(size), ids.split(size), strict=True)
+    ]
+    return torch.cat(parts).view(batch.response_ids.shape)
+
+
+def _token_logp(hidden: Tensor, unembedding: Tensor, ids: Tensor) -> Tensor:
+    """hidden (N, hidden size), ids (N,) -> (N,)"""
+    return -F.cross_entropy(F.linear(hidden, unembedding), ids, reduction="none")

@@ -15,13 +15,14 @@ from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 from prerl.checkpoint import Checkpoints
 from prerl.config import Method, Phase, Scale
 from prerl.engines.progress import Progress
+from prerl.engines.rollout import sample_all
 from prerl.engines.update import critic_for, learn, make_batch, phase_at
 from prerl.errors import UserError
 from prerl.fingerprint import fingerprint
-from prerl.model import LeanModel, load
+from prerl.model import load
 from prerl.problems.world import Problem, world
 from prerl.records import RunRecord, sha256, stream, write, write_table
-from prerl.sampler import Response, Sampling, sample
+from prerl.sampler import Response
 
 
 def train(scale: Scale, method_name: str, method: Method, seed: int, base: Path, problems: Path, out: Path) -> None:
@@ -29,12 +30,13 @@ def train(scale: Scale, method_name: str, method: Method, seed: int, base: Path,
     on dev), log.parquet (a row an update), dev.parquet (a row a dev response) and run.json. Can be killed: it goes on
     from its last checkpoint.
     """
-    torch.set_num_threads(1)
+    torch.set_num_threads(scale.threads)
     config = {
         "method": method_name,
         "seed": seed,
         "phases": [phase.model_dump() for phase in method.phases],
         "start_token": scale.start_token,
+        "threads": scale.threads,
         "rl": scale.rl.model_dump(),
         "problems": scale.problems.model_dump(exclude={"dev", "benchmarks"}),
     }
@@ -99,7 +101,6 @@ class Run:
         for token in {self.start, *(phase.start_token for phase in method.phases)} - {None}:
             if token not in vocabulary:
                 raise UserError(f"{base}: its tokenizer has no token {token!r}; name another as start_token")
-        self.sampling = Sampling(self.rl.max_new_tokens, self.rl.temperature, self.rl.top_p)
         self.critic = critic_for(self.model, method)
         parameters = [*self.model.parameters(), *(self.critic.parameters() if self.critic else ())]
         self.optimizer = torch.optim.AdamW(
@@ -121,7 +122,7 @@ class Run:
         rewards = [self.world.score(text, problem) for text, problem in zip(texts, each, strict=True)]
         batch = make_batch(prompts, responses, rewards, self.rl.group_size, self.tokenizer.pad_token_id)
         generated = time.monotonic()
-        restated = torch.tensor([self.world.restated(response.ids, self.tokenizer) for response in responses])
+        restated = torch.tensor([self.world.restated(response.ids, self.tokenizer) or 0 for response in responses])
         start_token_id = self.tokenizer.convert_tokens_to_ids(phase.start_token or self.start)
         learned = learn(self.model, self.optimizer, batch, phase, self.rl, start_token_id, restated, self.critic)
         updated = time.monotonic()
@@ -142,11 +143,7 @@ class Run:
     ) -> tuple[list[list[int]], list[Response], list[str]]:
         """Prompts as token ids, `repeats` responses to each (prompt-major), and the responses' texts."""
         prompts = self.tokenizer([problem.prompt for problem in problems])["input_ids"]
-        generator = torch.Generator().manual_seed(seed)
-        with torch.inference_mode():
-            lean = LeanModel(self.model)
-        end, pad = {self.tokenizer.eos_token_id}, self.tokenizer.pad_token_id
-        responses = sample(lean, prompts, repeats, self.sampling, end, pad, generator)
+        responses = sample_all(self.model, self.tokenizer, prompts, repeats, self.rl, seed)
         texts = self.tokenizer.batch_decode([response.ids for response in responses], skip_special_tokens=True)
         return prompts, responses, texts
 

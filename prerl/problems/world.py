@@ -36,8 +36,8 @@ class World(Protocol):
     def score(self, response: str, problem: Problem) -> float:
         """1 if the response is right, 0 if it is wrong."""
 
-    def restated(self, ids: list[int], tokenizer: PreTrainedTokenizerBase) -> int:
-        """The number of tokens with which a response restates its problem."""
+    def restated(self, ids: list[int], tokenizer: PreTrainedTokenizerBase) -> int | None:
+        """The number of tokens with which a response restates its problem; None in a world where they do not."""
 
 
 def world(settings: CountdownProblems | PublicProblems, directory: Path) -> World:
@@ -94,6 +94,5 @@ class PublicWorld:
     def score(self, response: str, problem: PublicProblem) -> float:
         return float(is_correct(response, problem.answer))
 
-    def restated(self, ids: list[int], tokenizer: PreTrainedTokenizerBase) -> int:
-        """0: language models answer without repeating the question."""
-        return 0
+    def restated(self, ids: list[int], tokenizer: PreTrainedTokenizerBase) -> None:
+        """Language models answer without repeating the question."""

@@ -13,12 +13,13 @@ rule evaluate:
         f"{LOGS}/evaluate/{{run}}.log",
     conda:
         "../envs/prerl.yaml"
+    threads: SCALE.threads
     params:
         scale=SCALE_FILE,
         model=subpath(input.model, parent=True),
         problems=lambda w, input: str(Path(input.problems[0]).parent),
         out=subpath(output.record, parent=True),
-        settings=settings("evaluation"),
+        settings=settings("threads", "evaluation"),
         code=fingerprint("prerl.evaluate"),
     shell:
         "prerl evaluate --scale {params.scale} --model {params.model} --problems {params.problems}"
@@ -40,11 +41,12 @@ rule align_base:
         f"{LOGS}/align/base.log",
     conda:
         "../envs/prerl.yaml"
+    threads: SCALE.threads
     params:
         scale=SCALE_FILE,
         model=subpath(input.model, parent=True),
         out=subpath(output.record, parent=True),
-        settings=settings("start_token", "rl"),
+        settings=settings("start_token", "threads", "rl"),
         rollouts=SCALE.analysis.alignment_rollouts,
         problems=subpath(input.dev, parent=True),
         world=TRAINING_PROBLEMS,
@@ -65,10 +67,11 @@ rule align_run:
         f"{LOGS}/align/{{method}}-seed{{seed}}.log",
     conda:
         "../envs/prerl.yaml"
+    threads: SCALE.threads
     params:
         scale=SCALE_FILE,
         run=subpath(input.record, parent=True),
-        settings=settings("start_token", "rl"),
+        settings=settings("start_token", "threads", "rl"),
         rollouts=SCALE.analysis.alignment_rollouts,
         steps=SCALE.analysis.alignment_steps,
         seeds=len(SCALE.seeds),

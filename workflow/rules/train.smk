@@ -12,12 +12,13 @@ rule train:
         f"{LOGS}/train/{{method}}-seed{{seed}}.log",
     conda:
         "../envs/prerl.yaml"
+    threads: SCALE.threads
     params:
         scale=SCALE_FILE,
         model=subpath(input.model, parent=True),
         out=subpath(output.record, parent=True),
         phases=lambda w: [phase.model_dump() for phase in METHODS[w.method].phases],
-        settings=settings("start_token", "rl"),
+        settings=settings("start_token", "threads", "rl"),
         problems=subpath(input.dev, parent=True),
         world=TRAINING_PROBLEMS,
         code=fingerprint("prerl.engines.local"),
