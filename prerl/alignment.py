@@ -123,7 +123,7 @@ class Comparison:
         return tables
 
     def rollouts(self) -> list[tuple[Problem, list[tuple[Batch, int | None, bool]]]]:
-        """Each problem with its rollouts: a batch of one, the tokens that restate the problem (None: it is a world where
+        """Each problem with its rollouts: a batch of one, the tokens that restate the problem (None in a world where
         responses do not), whether it is right."""
         rl, tokenizer = self.scale.rl, self.tokenizer
         prompts = tokenizer([problem.prompt for problem in self.problems])["input_ids"]
@@ -146,9 +146,9 @@ class Comparison:
         logp, gradients = {}, defaultdict(dict)
         for space, asked in {"post_train": batch, "pre_train": forget_prompt(batch, self.start)}.items():
             values = response_logp(LeanModel(self.model), asked)[0]
-            parts = {"all": values.mean()} | (
-                {"body": values[header:].mean()} if header and header < len(values) else {}
-            )
+            parts = {"all": values.mean()}
+            if header and header < len(values):
+                parts["body"] = values[header:].mean()
             for part, value in parts.items():
                 grads = torch.autograd.grad(value, list(self.model.parameters()), retain_graph=True)
                 gradients[part][space] = torch.cat([grad.flatten() for grad in grads])
@@ -161,15 +161,10 @@ class Comparison:
     def positions(about: dict[str, Any], logp: dict[str, Tensor], header: int | None) -> Rows:
         """A row a token; none is of the body where responses do not restate their problem."""
         pairs = zip(*(logp[space].tolist() for space in SPACES), strict=True)
+        first = math.inf if header is None else header
         where = {"rollout": about["rollout"], "problem": about["problem"]}
         return [
-            {
-                **where,
-                "position": t,
-                "body": header is not None and t >= header,
-                "logp_post_train": given,
-                "logp_pre_train": alone,
-            }
+            {**where, "position": t, "body": t >= first, "logp_post_train": given, "logp_pre_train": alone}
             for t, (given, alone) in enumerate(pairs)
         ]
 

@@ -1,5 +1,7 @@
 """The local sampler as an lm-eval model, registered as `prerl-local`."""
 
+import sys
+import time
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -44,12 +46,14 @@ class LocalLM(TemplateLM):
     def generate_until(self, requests: list[Instance], disable_tqdm: bool = False) -> list[str]:
         # The repeats of a problem follow each other; they share one reading of the prompt.
         problems = [list(same) for _, same in groupby(requests, key=lambda r: (r.task_name, r.doc_id, r.args[0]))]
-        texts = []
+        texts: list[str] = []
+        start = time.monotonic()
         for _, alike in groupby(problems, key=lambda same: (same[0].task_name, len(same), str(same[0].args[1]))):
             alike = list(alike)
             size = max(1, self.batch_size // len(alike[0]))
-            for start in range(0, len(alike), size):
-                texts += self._generate(alike[start : start + size])
+            for first in range(0, len(alike), size):
+                texts += self._generate(alike[first : first + size])
+                self._report(start, len(texts), len(requests))
         return texts
 
     def _generate(self, problems: list[list[Instance]]) -> list[str]:
@@ -75,6 +79,12 @@ class LocalLM(TemplateLM):
             kept = [_kept(text, response) for text, response in zip(texts[rows], responses[rows], strict=True)]
             self.generated[same[0].task_name, same[0].doc_id] = kept
         return texts
+
+    def _report(self, start: float, done: int, of: int) -> None:
+        elapsed = time.monotonic() - start
+        tokens = sum(response["tokens"] for responses in self.generated.values() for response in responses)
+        pace = f"{tokens / elapsed:,.0f} tokens/s  {elapsed / done * (of - done):.0f} s left"
+        print(f"evaluation  response {done}/{of}  {pace}", file=sys.stderr, flush=True)
 
     @torch.inference_mode()
     def _loglikelihood_tokens(
