@@ -87,6 +87,7 @@ class Comparison:
         self.model: PreTrainedModel = load(path)
         self.tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(path, local_files_only=True)
         self.start = self.tokenizer.convert_tokens_to_ids(scale.start_token)
+        self.lean = LeanModel(self.model)  # once: the parameters stay as they are
         self.groups = parameter_groups(self.model)
         self.sketch = Sketch(sum(parameter.numel() for parameter in self.model.parameters()))
         rng = random.Random(stream("alignment"))
@@ -145,7 +146,7 @@ class Comparison:
         left)."""
         logp, gradients = {}, defaultdict(dict)
         for space, asked in {"post_train": batch, "pre_train": forget_prompt(batch, self.start)}.items():
-            values = response_logp(LeanModel(self.model), asked)[0]
+            values = response_logp(self.lean, asked, temperature=self.scale.rl.temperature)[0]
             parts = {"all": values.mean()}
             if header and header < len(values):
                 parts["body"] = values[header:].mean()
@@ -180,14 +181,17 @@ class Sketch:
     def __init__(self, length: int) -> None:
         self.size = min(length, self.WIDTH)
         generator = torch.Generator().manual_seed(stream("alignment", "sketch"))
-        rows = -(-length // self.WIDTH)
-        self.signs = torch.randint(0, 2, (length,), generator=generator, dtype=torch.int8) * 2 - 1 if rows > 1 else None
-        self.padding = rows * self.WIDTH - length
+        long = length > self.WIDTH
+        self.signs = torch.randint(0, 2, (length,), generator=generator, dtype=torch.int8) * 2 - 1 if long else None
 
     def __call__(self, gradient: Tensor) -> Tensor:
         if self.signs is None:
             return gradient
-        return torch.nn.functional.pad(gradient * self.signs, (0, self.padding)).view(-1, self.WIDTH).sum(0)
+        folded = torch.zeros(self.WIDTH)
+        # A piece at a time stays in the cache.
+        for piece, signs in zip(gradient.split(self.WIDTH), self.signs.split(self.WIDTH), strict=True):
+            folded[: len(piece)] += piece * signs
+        return folded
 
 
 def parameter_groups(model: PreTrainedModel) -> dict[str, list[slice]]:

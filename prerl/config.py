@@ -52,6 +52,13 @@ class CountdownProblems(Strict):
     benchmarks: dict[Literal["countdown", "countdown-hard", "countdown-ood"], Positive]  # distinct problems of each
 
 
+class Example(Strict):
+    """A worked example in the prompt."""
+
+    question: str
+    response: str
+
+
 class PublicProblems(Strict):
     """Public problem sets by their names in the catalogue, and how a problem is put to the model."""
 
@@ -60,6 +67,7 @@ class PublicProblems(Strict):
     dev: Positive  # problems of the training set that are held out: every choice is made on them
     benchmarks: dict[Name, Positive | None]  # the number of problems, of a fixed random order; None: all
     system: str  # message
+    examples: list[Example]  # turns of the chat before the question, for models that need to be shown the form
     template_options: dict[str, bool]  # of the tokenizer's chat template, e.g. enable_thinking: false
 
 

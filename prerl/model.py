@@ -193,20 +193,26 @@ def response_hidden(model: LeanModel, batch: Batch) -> Tensor:
     return hidden.gather(1, before[..., None].expand(-1, -1, hidden.shape[-1]))
 
 
-def response_logp(model: LeanModel, batch: Batch, hidden: Tensor | None = None) -> Tensor:
-    """Log-probabilities (B, T) of the response tokens, from their `response_hidden` if that is known already."""
+def response_logp(model: LeanModel, batch: Batch, hidden: Tensor | None = None, temperature: float = 1.0) -> Tensor:
+    """Log-probabilities (B, T) of the response tokens, from their `response_hidden` if that is known already.
+
+    `temperature` is the one that they were sampled with: the policy is the softmax of logits / temperature.
+    """
     hidden = response_hidden(model, batch) if hidden is None else hidden
     tokens, ids = hidden.flatten(0, 1), batch.response_ids.flatten()
     size = max(1, LOGITS_AT_ONCE // model.unembedding.shape[0])
     if len(ids) <= size:
-        return _token_logp(tokens, model.unembedding, ids).view(batch.response_ids.shape)
+        return _token_logp(tokens, model.unembedding, ids, temperature).view(batch.response_ids.shape)
     parts = [
-        checkpoint(_token_logp, part, model.unembedding, wanted, use_reentrant=False)
+        checkpoint(_token_logp, part, model.unembedding, wanted, temperature, use_reentrant=False)
         for part, wanted in zip(tokens.split(size), ids.split(size), strict=True)
     ]
     return torch.cat(parts).view(batch.response_ids.shape)
 
 
-def _token_logp(hidden: Tensor, unembedding: Tensor, ids: Tensor) -> Tensor:
+def _token_logp(hidden: Tensor, unembedding: Tensor, ids: Tensor, temperature: float) -> Tensor:
     """hidden (N, hidden size), ids (N,) -> (N,)"""
-    return -F.cross_entropy(F.linear(hidden, unembedding), ids, reduction="none")
+    logits = F.linear(hidden, unembedding)
+    if temperature != 1:
+        logits = logits / temperature
+    return -F.cross_entropy(logits, ids, reduction="none")

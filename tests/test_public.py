@@ -125,7 +125,9 @@ def test_a_world_of_public_problems(tmp_path):
     rows = [{"id": f"a-{i}", "prompt": f"What is {i} + 1?", "answer": f"it is\n#### {i + 1}"} for i in range(6)]
     for name, part in {"train": rows[:5], "dev": rows[5:]}.items():
         (tmp_path / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in part))
-    settings = PublicProblems(world="public", train="a", dev=1, benchmarks={}, system="Think.", template_options={})
+    settings = PublicProblems(
+        world="public", train="a", dev=1, benchmarks={}, system="Think.", examples=[], template_options={}
+    )
     made = world(settings, tmp_path)
     drawn = made.draw(random.Random(0), 3)
     assert len({problem.id for problem in drawn}) == 3 and drawn == made.draw(random.Random(0), 3)

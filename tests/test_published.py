@@ -26,7 +26,13 @@ class Template:
 def test_the_problem_sets_of_a_public_world(made, tmp_path):  # noqa: F811
     entry, directory = made
     settings = PublicProblems(
-        world="public", train="mine", dev=1, benchmarks={"other": 1}, system="Think.", template_options={"loud": True}
+        world="public",
+        train="mine",
+        dev=1,
+        benchmarks={"other": 1},
+        system="Think.",
+        examples=[],
+        template_options={"loud": True},
     )
     write_public_sets(settings, {"mine": entry, "other": entry}, directory, Template(), tmp_path / "sets")
     sets = {path.stem: read_jsonl(path) for path in (tmp_path / "sets").iterdir()}

@@ -103,7 +103,7 @@ def learn(
         )
         lean = LeanModel(model)
         hidden = response_hidden(lean, part)
-        logp = response_logp(lean, part, hidden)
+        logp = response_logp(lean, part, hidden, rl.temperature)
         old_logp = logp.detach()
         loss = clipped_loss(
             logp, old_logp, part_advantages, part_mask, phase.clip_low, phase.clip_high, phase.dual_clip

@@ -69,8 +69,15 @@ def write_public_sets(
         random.Random(stream("problems", name)).shuffle(rows)
         return [{**row, "prompt": prompt(row["question"])} for row in rows]
 
+    shown = [{"role": "system", "content": settings.system}]
+    for example in settings.examples:
+        shown += [
+            {"role": "user", "content": example.question},
+            {"role": "assistant", "content": example.response},
+        ]
+
     def prompt(question: str) -> str:
-        messages = [{"role": "system", "content": settings.system}, {"role": "user", "content": question}]
+        messages = [*shown, {"role": "user", "content": question}]
         return tokenizer.apply_chat_template(
             messages, tokenize=False, add_generation_prompt=True, **settings.template_options
         )
