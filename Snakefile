@@ -3,6 +3,7 @@
 #   snakemake --cores all                           everything, in miniature
 #   snakemake --cores all --config scale=smoke      the same in two minutes, to see that it works
 #   snakemake --cores all ablations                 the ablations of DSRL, beside the rest
+#   snakemake --cores all base_study                what the base alone can tell: accuracy, gradients, behaviour
 #   snakemake --cores all results/tiny/dsrl/seed0/run.json     one run
 
 
@@ -23,6 +24,13 @@ rule all:
         rules.figures.output,
         rules.paper.output,
         rules.page.output,
+
+
+rule base_study:
+    input:
+        rules.base_tables.output,
+        rules.base_figures.output,
+        rules.base_page.output,
 
 
 rule ablations:

@@ -59,7 +59,7 @@ def _cells(values: pd.Series) -> Array:
 def positions(tokens: pd.DataFrame, estimate: Estimator) -> Iterator[dict[str, Any]]:
     """log P(y_t|x, y_<t) less log P(y_t|y_<t) in nats, and the correlation of the two over rollouts: by position (those
     that at least 30 rollouts reach), and over all tokens and those of the body (position -1)."""
-    groups = [("all", -1, tokens), ("body", -1, tokens[tokens.body])]
+    groups = [("all", -1, tokens)] + ([("body", -1, tokens[tokens.body])] if tokens.body.any() else [])
     groups += [("all", int(position), rows) for position, rows in tokens.groupby("position") if len(rows) >= REACHED]
     for part, position, rows in groups:
         where = {"part": part, "position": position, "tokens": len(rows), "rollouts": rows.rollout.nunique()}

@@ -27,7 +27,6 @@ from prerl.metrics import exact_interval
 from prerl.records import write_text
 from prerl.study import Study
 
-IN_DOMAIN, HARD, OTHER = "countdown", "countdown-hard", "countdown-ood"
 NOT_TESTED = "not tested at this scale"
 
 
@@ -154,6 +153,13 @@ def pick(table: pd.DataFrame, scale: float = 1.0, what: str = "", **where: Any) 
     return Effect(what, *(scale * float(row[name]) for name in ("estimate", "low", "high")), ", ".join(parts))
 
 
+def on(study: Study, role: str) -> str:
+    """The benchmark that has a role in the claims. Raises Missing if the scale has none."""
+    if study.scale["claims_on"][role] is None:
+        raise Missing(f"this scale has no {role.replace('_', '-')} benchmark")
+    return study.scale["claims_on"][role]
+
+
 def compared(study: Study, method: str, reference: str, benchmark: str, metric: str, what: str) -> Effect:
     """A paired difference in percentage points."""
     table = study.read("comparisons")
@@ -207,18 +213,21 @@ def nsr_prerl_too_long(study: Study) -> Effect:
 
 @claim("dsrl-beats-grpo", "points", "above", 0, lambda r: r["qwen3-4b"]["dsrl"] - r["qwen3-4b"]["grpo"])
 def dsrl_beats_grpo(study: Study) -> Effect:
-    return compared(study, "dsrl", "grpo", IN_DOMAIN, "avg", f"Accuracy of DSRL less GRPO's on {IN_DOMAIN}")
+    benchmark = on(study, "in_domain")
+    return compared(study, "dsrl", "grpo", benchmark, "avg", f"Accuracy of DSRL less GRPO's on {benchmark}")
 
 
 @claim("warmup-space-matters", "points", "below", 0, lambda r: r["nsr_rl_then_grpo"] - r["grpo"])
 def warmup_space_matters(study: Study) -> Effect:
-    what = f"Accuracy of NSR-RL, then GRPO, less GRPO's on {IN_DOMAIN}"
-    return compared(study, "nsr-rl-grpo", "grpo", IN_DOMAIN, "avg", what)
+    benchmark = on(study, "in_domain")
+    what = f"Accuracy of NSR-RL, then GRPO, less GRPO's on {benchmark}"
+    return compared(study, "nsr-rl-grpo", "grpo", benchmark, "avg", what)
 
 
 @claim("dsrl-pass-at-k", "points", "above", 0)
 def dsrl_pass_at_k(study: Study) -> Effect:
-    return compared(study, "dsrl", "grpo", HARD, "pass", f"pass@n of DSRL less GRPO's on {HARD}")
+    benchmark = on(study, "hard")
+    return compared(study, "dsrl", "grpo", benchmark, "pass", f"pass@n of DSRL less GRPO's on {benchmark}")
 
 
 @claim("dsrl-sample-efficiency", "ratio", "above", 1, lambda r: r["speedup_to_45"])
@@ -232,19 +241,21 @@ def dsrl_sample_efficiency(study: Study) -> Effect:
 
 @claim("dsrl-ood", "points", "above", 0, lambda r: r["gpqa_diamond"]["qwen3-4b"])
 def dsrl_ood(study: Study) -> Effect:
-    effect = compared(study, "dsrl", "base", OTHER, "avg", f"Accuracy of DSRL less the base's on {OTHER}")
+    benchmark = on(study, "out_of_domain")
+    effect = compared(study, "dsrl", "base", benchmark, "avg", f"Accuracy of DSRL less the base's on {benchmark}")
     table = study.read("comparisons")
-    table = table[(table.reference == "base") & (table.benchmark == OTHER) & (table.metric == "avg")]
+    table = table[(table.reference == "base") & (table.benchmark == benchmark) & (table.metric == "avg")]
     return replace(effect, beside=same_of_grpo(table, "points", 100))
 
 
 @claim("warmup-length", "points", "above", 0)
 def warmup_length(study: Study) -> Effect:
-    what = f"Accuracy on {IN_DOMAIN} with warm-ups of 10 to 25 updates less that with other lengths"
+    benchmark = on(study, "in_domain")
+    what = f"Accuracy on {benchmark} with warm-ups of 10 to 25 updates less that with other lengths"
     table = study.read("warm_ups")
     if "contrast" not in table or not table.contrast.any():
         raise Missing("it needs the ablations: `snakemake --cores all ablations`")
-    return pick(table, 100, what, benchmark=IN_DOMAIN, contrast=True)
+    return pick(table, 100, what, benchmark=benchmark, contrast=True)
 
 
 @claim("alignment-cosine", "cosine", "above", 0, lambda r: r["cosine_mean"])
@@ -259,8 +270,8 @@ def alignment_cosine(study: Study) -> Effect:
 def multiplied(study: Study, kind: str) -> Effect:
     """Thoughts of a kind a response, NSR-PreRL over base: the paper counts thoughts, and does not say per what."""
     table = study.read("behaviour")
-    table = table[(table.benchmark == IN_DOMAIN) & (table.behaviour == kind) & (table.per == "response")]
-    if table.few.fillna(False).any():
+    table = table[(table.benchmark == on(study, "in_domain")) & (table.behaviour == kind) & (table.per == "response")]
+    if "few" in table and table.few.fillna(False).any():
         raise Missing(f"the base has only {table.base_count.max()} {kind} thoughts")
     table = table.drop(columns=["estimate", "low", "high"])
     table = table.rename(columns={"ratio": "estimate", "ratio_low": "low", "ratio_high": "high"})

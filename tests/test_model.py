@@ -71,6 +71,20 @@ def test_cache_and_left_padding_change_nothing(pair):
         torch.testing.assert_close(logits[index], alone, atol=1e-5, rtol=1e-5)
 
 
+def test_logits_in_chunks_give_the_same_values_and_gradients(pair, monkeypatch):
+    batch = random_batch(torch.Generator().manual_seed(2), vocabulary=61)
+    found = []
+    for at_once in (1 << 24, 61 * 7, 1):
+        monkeypatch.setattr("prerl.model.LOGITS_AT_ONCE", at_once)
+        pair.zero_grad()
+        logp = response_logp(LeanModel(pair), batch, temperature=0.7)
+        (logp * batch.response_mask).sum().backward()
+        found.append((logp.detach(), torch.cat([p.grad.flatten() for p in pair.parameters()])))
+    for logp, gradient in found[1:]:
+        torch.testing.assert_close(logp, found[0][0], atol=1e-6, rtol=1e-5)
+        torch.testing.assert_close(gradient, found[0][1], atol=1e-5, rtol=1e-4)
+
+
 def test_response_logp_for_prompts_of_any_length(pair):
     batch = random_batch(torch.Generator().manual_seed(2), vocabulary=61)
     logp = response_logp(LeanModel(pair), batch)

@@ -33,7 +33,7 @@ def planned(output):
     return {rule: int(jobs) for rule, jobs in re.findall(r"^(\w+) +(\d+)$", output, re.MULTILINE)}
 
 
-@pytest.mark.parametrize("name", ["tiny", "smoke"])
+@pytest.mark.parametrize("name", ["tiny", "smoke", "smollm"])
 def test_the_plan_has_a_job_a_method_and_seed(checkout, name):
     result = snakemake(checkout, "--dry-run", "--quiet", "rules", "--config", f"scale={name}")
     assert result.returncode == 0, result.stderr
@@ -45,7 +45,14 @@ def test_the_plan_has_a_job_a_method_and_seed(checkout, name):
         ("all", "problems", "base", "align_base", "summary", "claims", "tables", "figures", "paper", "page"), 1
     )
     aligned = len(scale.analysis.alignment_methods) * len(scale.seeds)
-    assert jobs == {**once, "train": runs, "evaluate": runs + 1, "align_run": aligned}
+    each = {"train": runs, "evaluate": runs + 1, "align_run": aligned}
+    assert jobs == once | {rule: number for rule, number in each.items() if number}
+
+
+def test_the_study_of_the_base_trains_nothing(checkout):
+    result = snakemake(checkout, "base_study", "--dry-run", "--config", "scale=smollm", "--quiet", "rules")
+    assert result.returncode == 0, result.stderr
+    assert not {"train", "align_run"} & set(planned(result.stdout))
 
 
 def test_what_a_benchmark_includes_is_an_input_of_the_evaluation(checkout):
@@ -71,7 +78,9 @@ def test_the_ablations_add_their_runs_to_what_they_share_with_the_main_study(che
 
 def test_the_rules_make_every_table_and_figure(checkout):
     listed = snakemake(checkout, "all", "ablations", "--dry-run", "--quiet", "rules", "--summary").stdout
-    for kind, names in {"figures/{}.svg": FIGURES, "tables/{}.tex": TABLES}.items():
+    public = snakemake(checkout, "--dry-run", "--quiet", "rules", "--summary", "--config", "scale=smollm").stdout
+    assert "results/smollm/tables/overlap.tex" in public and "overlap" not in listed
+    for kind, names in {"figures/{}.svg": FIGURES, "tables/{}.tex": set(TABLES) - {"overlap"}}.items():
         for name in names:
             file = kind.format(name)
             assert f"results/tiny/{file}" in listed or f"results/tiny/ablations/{file}" in listed, file

@@ -1,6 +1,10 @@
 """Decontamination: which evaluation problems share long word sequences with training problems."""
 
 import re
+from pathlib import Path
+from typing import Any
+
+from prerl.records import read_jsonl
 
 SHORT, LONG = 8, 13  # words: 13 as in GPT-3's report (arXiv 2005.14165); math problems are short, so 8 too
 
@@ -30,6 +34,13 @@ def overlap(training: list[str], evaluation: list[str]) -> dict[str, int]:
         "half": sum(len(found & short) >= len(found) / 2 for found in parts),
         "shared": sum(not long.isdisjoint(ngrams(text, LONG)) for text in evaluation),
     }
+
+
+def overlaps(problems: Path, names: list[str]) -> list[dict[str, Any]]:
+    """A row a set of a directory of problem sets: `overlap` of its questions with those of train.jsonl."""
+    questions = {name: [row["question"] for row in read_jsonl(problems / f"{name}.jsonl")] for name in names}
+    training = [row["question"] for row in read_jsonl(problems / "train.jsonl")]
+    return [{"set": name, "training": len(training), **overlap(training, questions[name])} for name in names]
 
 
 def _words(text: str) -> tuple[str, ...]:

@@ -21,13 +21,14 @@ except UserError as error:
     sys.exit(f"prerl: {error}")
 
 
-# The main study, and the one of DSRL's ablations beside it, in a directory of its own.
+# The main study, and beside it, in directories of their own, one of DSRL's ablations and one of the base alone.
 STUDIES = {
     "": SCALE.methods,
     "ablations/": [
         *(name for name in ("grpo", "dsrl", "nsr-rl-grpo") if name in SCALE.methods),
         *SCALE.ablations,
     ],
+    "base-study/": [],
 }
 
 
@@ -43,7 +44,8 @@ def settings(*keys):
 def reported(study, kind, name, suffix):
     """A table or figure that stands, with its caption, in Snakemake's report."""
     labels = {"name": name.replace("_at_", "@").replace("_", " ")}
-    options = {"category": "Ablations" if study else "Main study", "subcategory": kind.capitalize(), "labels": labels}
+    categories = {"": "Main study", "ablations/": "Ablations", "base-study/": "Base"}
+    options = {"category": categories[study], "subcategory": kind.capitalize(), "labels": labels}
     return report(f"{RESULTS}/{study}{kind}/{name}.{suffix}", caption=f"../report/{kind}/{name}.rst", **options)
 
 
@@ -72,5 +74,5 @@ TRAINING_PROBLEMS = SCALE.problems.model_dump(exclude={"dev", "benchmarks"})
 wildcard_constraints:
     method="|".join(METHODS),
     seed=r"\d+",
-    study="|ablations/",
+    study="|ablations/|base-study/",
     run=rf"base|({'|'.join(METHODS)})/seed\d+",

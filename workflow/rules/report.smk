@@ -28,6 +28,21 @@ MAIN_FIGURES = [
     "sample_efficiency",
     "claims",
 ]
+if PUBLIC:
+    MAIN_TABLES += ["overlap"]
+BASE_TABLES = [
+    "accuracy",
+    "agreement",
+    "pass_at_k",
+    "behaviour",
+    "alignment",
+    "alignment_groups",
+    "alignment_noise",
+    "alignment_tokens",
+    *(["overlap"] if PUBLIC else []),
+    "claims",
+]
+BASE_FIGURES = ["pass_at_k", "alignment", "alignment_positions", "claims"]
 ABLATION_TABLES = ["methods", "warm_up", "accuracy", "comparison", "speed", "runs", "claims"]
 ABLATION_FIGURES = ["warm_up", "ablations"]
 
@@ -41,6 +56,7 @@ rule summary:
         ),
         lambda w: expand(f"{RESULTS}/{{run}}/dev.parquet", run=runs(w.study)),
         rules.align_base.output,
+        rules.problems.output if PUBLIC else [],
         lambda w: expand(
             rules.align_run.output.table,
             method=[name for name in STUDIES[w.study] if name in SCALE.analysis.alignment_methods],
@@ -67,6 +83,7 @@ rule summary:
                 "positions.parquet",
                 "noise.parquet",
                 "pairs.parquet",
+                *(["overlap.parquet"] if PUBLIC else []),
                 "scale.json",
                 "provenance.json",
             ],
@@ -247,4 +264,60 @@ use rule page as ablation_page with:
         results=subpath(output[0], ancestor=2),
         summary=subpath(input[0], parent=True),
         labels={name: METHODS[name].label for name in STUDIES["ablations/"]},
+        code=fingerprint("prerl.page"),
+
+
+use rule tables as base_tables with:
+    input:
+        expand(rules.summary.output, study="base-study/"),
+        expand(rules.claims.output, study="base-study/"),
+        expand("workflow/report/tables/{name}.rst", name=BASE_TABLES),
+    output:
+        printed("base-study/", "tables", BASE_TABLES, "csv", ["md", "tex", "json"]),
+        captions=f"{RESULTS}/base-study/tables/captions.json",
+    log:
+        f"{LOGS}/base-study/tables.log",
+    params:
+        names=BASE_TABLES,
+        summary=subpath(input[0], parent=True),
+        out=subpath(output[0], parent=True),
+        methods={name: METHODS[name].model_dump() for name in STUDIES["base-study/"]},
+        code=fingerprint("prerl.tables"),
+
+
+use rule figures as base_figures with:
+    input:
+        expand(rules.summary.output, study="base-study/"),
+        expand(rules.claims.output, study="base-study/"),
+        expand("workflow/report/figures/{name}.rst", name=BASE_FIGURES),
+    output:
+        printed("base-study/", "figures", BASE_FIGURES, "svg", ["pdf", "png"]),
+        captions=f"{RESULTS}/base-study/figures/captions.json",
+    log:
+        f"{LOGS}/base-study/figures.log",
+    params:
+        names=BASE_FIGURES,
+        summary=subpath(input[0], parent=True),
+        out=subpath(output[0], parent=True),
+        labels={name: METHODS[name].label for name in STUDIES["base-study/"]},
+        code=fingerprint("prerl.figures"),
+
+
+use rule page as base_page with:
+    input:
+        expand(rules.summary.output, study="base-study/"),
+        expand(rules.claims.output, study="base-study/"),
+        rules.base_tables.output,
+        rules.base_figures.output,
+        page_inputs("base-study/"),
+        PAGE,
+        lexicon=LEXICON,
+    output:
+        f"{RESULTS}/base-study/index.html",
+    log:
+        f"{LOGS}/base-study/page.log",
+    params:
+        results=subpath(output[0], ancestor=2),
+        summary=subpath(input[0], parent=True),
+        labels={name: METHODS[name].label for name in STUDIES["base-study/"]},
         code=fingerprint("prerl.page"),

@@ -1,0 +1,27 @@
+"""Responses to many prompts, a batch of limited size at a time."""
+
+import torch
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from prerl.config import Reinforce
+from prerl.model import LeanModel
+from prerl.sampler import Response, Sampling, sample
+
+
+@torch.inference_mode()
+def sample_all(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    prompts: list[list[int]],
+    repeats: int,
+    rl: Reinforce,
+    seed: int,
+) -> list[Response]:
+    """`repeats` responses to each prompt (token ids), prompt-major, at most rl.sample_batch at a time (but always all
+    of one prompt): what a large model keeps for them, its keys and values, has to fit into memory."""
+    lean, generator = LeanModel(model), torch.Generator().manual_seed(seed)
+    sampling = Sampling(rl.max_new_tokens, rl.temperature, rl.top_p)
+    end, pad = {tokenizer.eos_token_id}, tokenizer.pad_token_id
+    size = max(1, rl.sample_batch // repeats)
+    parts = [prompts[start : start + size] for start in range(0, len(prompts), size)]
+    return [response for part in parts for response in sample(lean, part, repeats, sampling, end, pad, generator)]
