@@ -82,6 +82,13 @@ def fetch(
         from prerl.published import fetch_model
 
         print(fetch_model(found, data_dir))
+    if load_scale(scale).evaluation.lm_eval:
+        os.environ["HF_HUB_OFFLINE"] = "0"  # before the hub's library is imported
+        from prerl.evaluate import own_tasks
+
+        for name in load_scale(scale).evaluation.lm_eval:
+            own_tasks(name)
+            print(f"lm-eval's {name}")
 
 
 @app.command()

@@ -107,6 +107,9 @@ class Evaluation(Strict):
     """Benchmarks by name, with the number of responses a problem."""
 
     benchmarks: dict[Name, Positive]
+    # lm-eval's own tasks and groups, with one response a problem by their own settings: name -> the metric and filter
+    # that count, e.g. exact_match,flexible-extract
+    lm_eval: dict[str, Annotated[str, Field(pattern=r"^[^,]+,[^,]+$")]] = {}
     temperature: Rate
     top_p: Share
     max_new_tokens: Positive
@@ -168,8 +171,8 @@ class Scale(Strict):
         if unknown := set(self.evaluation.benchmarks) - set(self.problems.benchmarks):
             raise ValueError(f"evaluation.benchmarks: {min(unknown)!r} is not among problems.benchmarks")
         for role, name in self.analysis.claims_on.model_dump(exclude_none=True).items():
-            if name not in self.evaluation.benchmarks:
-                raise ValueError(f"analysis.claims_on.{role}: {name!r} is not among evaluation.benchmarks")
+            if name not in {*self.evaluation.benchmarks, *self.evaluation.lm_eval}:
+                raise ValueError(f"analysis.claims_on.{role}: {name!r} is not among evaluation.benchmarks or lm_eval")
         return self
 
     @model_validator(mode="after")

@@ -1,7 +1,8 @@
 """Evaluation on lm-evaluation-harness: its task files, its loop, our sampler; every response is kept."""
 
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 import torch
@@ -10,6 +11,11 @@ from prerl.config import Scale
 from prerl.errors import UserError
 from prerl.records import RunRecord, sha256, write_table
 from prerl.scoring import SCORES
+
+if TYPE_CHECKING:
+    from lm_eval.tasks import TaskManager
+
+    from prerl.lm import LocalLM
 
 
 def evaluate(scale: Scale, model: Path, problems: Path, tasks: Path, out: Path) -> None:
@@ -26,32 +32,78 @@ def evaluate(scale: Scale, model: Path, problems: Path, tasks: Path, out: Path) 
         if not file.is_file():
             raise UserError(f"{file}: not found; run the stage that makes it")
     record = RunRecord("evaluate", settings.model_dump())
-    samples, averages = _run(scale, model, files, tasks)
+    from prerl.lm import LocalLM
+
+    lm = LocalLM(model, settings.batch_size)
+    samples, averages = _run(scale, lm, files, tasks)
+    for name, metric in settings.lm_eval.items():
+        more, averages[name] = run_own(lm, name, metric, settings.max_new_tokens)
+        samples = pd.concat([samples, more], ignore_index=True)
     inputs = {"model": sha256(model / "model.safetensors")} | {name: sha256(file) for name, file in files.items()}
     write_table(out / "samples.parquet", samples)
     record.write(out / "evaluate.json", inputs=inputs, averages=averages, tokens=int(samples.tokens.sum()))
 
 
-def _run(scale: Scale, model: Path, files: dict[str, Path], tasks: Path) -> tuple[pd.DataFrame, dict[str, float]]:
-    """All responses, a row each, and lm-eval's own average of each benchmark."""
-    from lm_eval.evaluator import simple_evaluate
+def run_own(lm: "LocalLM", name: str, metric: str, max_new_tokens: int) -> tuple[pd.DataFrame, float]:
+    """A row a problem of a task or group that lm-eval ships, and the mean score. `metric` is the one that counts, with
+    its filter. Raises UserError if there is no such task, its data are not there, or it has no such metric."""
+    limit, chat = {"max_gen_toks": max_new_tokens}, bool(lm.tokenizer.chat_template)
+    results = _simple_evaluate(lm, name, own_tasks(name), gen_kwargs=limit, apply_chat_template=chat)
+    key, chosen = metric.split(",")
+    rows = []
+    for task, entries in results["samples"].items():
+        for entry in entries:
+            if entry["filter"] == chosen and key in entry:
+                scored = {"answer": str(entry["filtered_resps"][0]), "score": float(entry[key])}
+                (response,) = lm.generated[task, entry["doc_id"]]
+                rows.append(
+                    {"benchmark": name, "problem": f"{task}-{entry['doc_id']}", "sample": 0, **response, **scored}
+                )
+    if not rows:
+        raise UserError(f"evaluation.lm_eval.{name}: lm-eval has no metric {metric!r} of this task")
+    samples = pd.DataFrame(rows)
+    return samples, float(samples.score.mean())
+
+
+@cache
+def _shipped() -> "TaskManager":
+    """The index of lm-eval's tasks, which takes seconds to make."""
     from lm_eval.tasks import TaskManager
 
-    from prerl.lm import LocalLM
+    return TaskManager()
 
-    settings = scale.evaluation
+
+def own_tasks(name: str) -> "TaskManager":
+    """lm-eval's tasks, after the named one was loaded with its data. Raises UserError if that cannot be done."""
+    manager = _shipped()
+    if name not in manager.task_index:
+        raise UserError(f"evaluation.lm_eval: lm-eval has no task or group {name!r}")
+    try:
+        manager.load([name])
+    except (OSError, ValueError) as error:  # also what datasets and the hub raise
+        raise UserError(
+            f"evaluation.lm_eval.{name}: its data cannot be loaded ({type(error).__name__}); with network, run "
+            "`prerl fetch --scale` first"
+        ) from error
+    return manager
+
+
+def _simple_evaluate(lm: "LocalLM", task: Any, manager: "TaskManager", **options: Any) -> dict[str, Any]:
+    from lm_eval.evaluator import simple_evaluate
+
+    fixed = {"log_samples": True, "bootstrap_iters": 0, "verbosity": "ERROR"}
+    return simple_evaluate(lm, tasks=[task], task_manager=manager, **fixed, **options)
+
+
+def _run(scale: Scale, lm: "LocalLM", files: dict[str, Path], tasks: Path) -> tuple[pd.DataFrame, dict[str, float]]:
+    """All responses to the scale's benchmarks, a row each, and lm-eval's own average of each benchmark."""
+    from lm_eval.tasks import TaskManager
+
     manager = TaskManager(include_path=str(tasks), include_defaults=False)
     if missing := set(files) - set(manager.all_tasks):
         raise UserError(f"{tasks}: no task file for benchmark {min(missing)!r}; there are {manager.all_tasks}")
-    lm = LocalLM(model, settings.batch_size)
-    results = simple_evaluate(
-        lm,
-        tasks=[{"group": "prerl", "task": [_task(scale, name, file) for name, file in files.items()]}],
-        task_manager=manager,
-        log_samples=True,
-        bootstrap_iters=0,
-        verbosity="ERROR",
-    )
+    group = {"group": "prerl", "task": [_task(scale, name, file) for name, file in files.items()]}
+    results = _simple_evaluate(lm, group, manager)
     averages = {name: results["results"][name]["avg,all"] for name in files}
     docs = {(name, entry["doc_id"]): entry["doc"] for name in files for entry in results["samples"][name]}
     rows = []

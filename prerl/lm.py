@@ -40,6 +40,14 @@ class LocalLM(TemplateLM):
     def prefix_token_id(self) -> int:
         return self.tokenizer.bos_token_id if self.tokenizer.bos_token_id is not None else self.eot_token_id
 
+    @property
+    def tokenizer_name(self) -> str:
+        return self.tokenizer.name_or_path
+
+    def apply_chat_template(self, chat_history: list[dict[str, str]], add_generation_prompt: bool = True) -> str:
+        options = {"add_generation_prompt": add_generation_prompt, "continue_final_message": not add_generation_prompt}
+        return self.tokenizer.apply_chat_template(chat_history, tokenize=False, **options)
+
     def tok_encode(self, string: str, add_special_tokens: bool | None = None, **kwargs: Any) -> list[int]:
         return self.tokenizer.encode(string, add_special_tokens=add_special_tokens is not False)
 

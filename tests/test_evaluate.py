@@ -1,5 +1,6 @@
 import json
 
+import datasets
 import pandas as pd
 import pytest
 import torch
@@ -7,7 +8,7 @@ from lm_eval.api.instance import Instance
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from prerl.errors import UserError
-from prerl.evaluate import evaluate
+from prerl.evaluate import evaluate, own_tasks, run_own
 from prerl.lm import LocalLM, _until
 from prerl.problems.countdown import is_correct
 from prerl.problems.sets import read_problems
@@ -81,3 +82,40 @@ def test_greedy_requests_and_stop_strings(trained):
     with pytest.raises(ValueError, match="top_k"):
         lm.generate_until([top_k])
     assert _until("a b c d", ["c", "b"]) == "a " and _until("a", []) == "a"
+
+
+GPQA = "gpqa_diamond_cot_zeroshot"
+
+
+def test_a_task_that_lm_eval_ships_gives_a_row_a_problem(trained, monkeypatch, tmp_path):
+    """GPQA-Diamond's own task file, prompt and filters; its rows are made up, for the real ones lie behind a gate."""
+    wrong = {f"Incorrect Answer {place}": f"{place}" for place in (1, 2, 3)}
+    rows = [{"Question": f"What is {n} + 5?", "Correct Answer": "nine", **wrong} for n in range(8)]
+    pd.DataFrame(rows).to_parquet(tmp_path / "rows.parquet")  # on disk, where the shuffle of the choices is kept
+    files = {"data_files": {"train": str(tmp_path / "rows.parquet")}, "cache_dir": str(tmp_path)}
+    made_up = datasets.load_dataset("parquet", **files)
+    monkeypatch.setattr(datasets, "load_dataset", lambda path, name, **options: made_up)
+    lm, prompts = LocalLM(trained / "model"), {}
+
+    def always_a(requests, **options):
+        for request in requests:
+            assert request.args[1]["max_gen_toks"] == 7
+            prompts[request.doc_id] = request.args[0]
+            row = {"response": "Perhaps (B), but no: (A)", "tokens": 9, "entropy": 1.0, "finished": True}
+            lm.generated[request.task_name, request.doc_id] = [row]
+        return ["Perhaps (B), but no: (A)"] * len(requests)
+
+    monkeypatch.setattr(lm, "generate_until", always_a)
+    samples, average = run_own(lm, GPQA, "exact_match,flexible-extract", 7)
+    assert samples.problem.tolist() == [f"{GPQA}-{n}" for n in range(8)] and set(samples.benchmark) == {GPQA}
+    assert set(samples.answer) == {"(A)"} and samples.score.mean() == average
+    assert samples.score.tolist() == [float("(A) nine" in prompts[n]) for n in range(8)] and 0 < average < 1
+    with pytest.raises(UserError, match=r"lm-eval has no metric 'exact_match,other'"):
+        run_own(lm, GPQA, "exact_match,other", 7)
+
+
+def test_an_own_task_without_data_or_of_no_such_name_is_one_line():
+    with pytest.raises(UserError, match=r"evaluation.lm_eval: lm-eval has no task or group 'nothing'"):
+        own_tasks("nothing")
+    with pytest.raises(UserError, match=r"gpqa_diamond_cot_zeroshot: its data cannot be loaded .*run `prerl fetch"):
+        own_tasks(GPQA)
