@@ -247,11 +247,12 @@ def paper(
     results: Results,
     out: Annotated[Path, typer.Option(help="The PDF to write.")],
     source: Annotated[Path, typer.Option(help="The paper's Typst file.")] = Path("paper/main.typ"),
+    baselines: Annotated[Path, typer.Option(help="Reference results of all scales.")] = Path("results/baselines"),
 ) -> None:
     """Compile the paper from the tables and figures of a scale."""
     from prerl.paper import compile_paper
 
-    compile_paper(source, results, out)
+    compile_paper(source, results, baselines, out)
 
 
 def public_sets(scale: Path, catalog: Path) -> dict[str, "PublicSet"]:

@@ -6,14 +6,17 @@ from prerl.errors import UserError
 from prerl.records import write
 
 
-def compile_paper(source: Path, results: Path, out: Path) -> None:
-    """Compiles a Typst file to a PDF, the same bytes for the same results. `source` and `results` lie below the working
-    directory. Raises UserError if something that it reads is missing or malformed.
+def compile_paper(source: Path, results: Path, baselines: Path, out: Path) -> None:
+    """Compiles a Typst file to a PDF, the same bytes for the same results. `source`, `results` and `baselines`, where
+    reference results of other scales lie, are below the working directory. Raises UserError if something that it reads
+    is missing or malformed.
     """
     import typst
 
     root = Path.cwd()
-    inputs = {"results": f"/{results.resolve().relative_to(root)}"}
+    found = sorted(path.parent.name for path in baselines.glob("*/alignment.json"))
+    others = [name for name in found if name != results.name]
+    inputs = {"results": f"/{results.resolve().relative_to(root)}", "references": ",".join(others)}
 
     def produce(path: Path) -> None:
         try:

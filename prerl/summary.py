@@ -92,6 +92,7 @@ def summarize(scale: Scale, methods: dict[str, Method], lexicon: Lexicon, result
         {
             "name": results.name,
             "description": scale.description,
+            "world": scale.problems.world,
             "seeds": scale.seeds,
             "methods": [*methods],
             "claims_on": scale.analysis.claims_on.model_dump(),

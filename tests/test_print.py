@@ -16,6 +16,7 @@ from tests.helpers import CAPTIONS, ROOT, changed
 from tests.study import read, write_study
 
 ABLATIONS = {"warm_up", "ablations"}  # tables and figures of the other study alone
+PAPER, BASELINES = Path("paper/main.typ"), Path("results/baselines")
 MAIN_TABLES, MAIN_FIGURES = [n for n in TABLES if n not in ABLATIONS], [n for n in FIGURES if n not in ABLATIONS]
 
 
@@ -109,12 +110,27 @@ def test_the_paper_compiles_from_what_the_stages_wrote_to_the_same_bytes(desk, t
     import typst
 
     for name in ("a.pdf", "b.pdf"):
-        compile_paper(Path("paper/main.typ"), desk, tmp_path / name)
+        compile_paper(PAPER, desk, BASELINES, tmp_path / name)
     pdf = (tmp_path / "a.pdf").read_bytes()
     assert pdf.startswith(b"%PDF") and pdf == (tmp_path / "b.pdf").read_bytes()
     found = typst.query("paper/main.typ", "figure", root=".", sys_inputs={"results": "/results/made-up"})
     captions = [figure["caption"] for figure in json.loads(found)]
     assert len(captions) >= 14 and all(captions)
+
+
+def test_the_paper_shows_the_alignment_of_other_scales_beside_its_own(desk, tmp_path):
+    compile_paper(PAPER, desk, BASELINES, tmp_path / "alone.pdf")
+    for scale in ("made-up", "other"):  # its own reference is not another scale's
+        (tmp_path / BASELINES / scale).mkdir(parents=True)
+        table = {"caption": "Some caption.", "columns": ["Tokens", "Cosine"], "rows": [["all", "0.5 [0.4, 0.6]"]]}
+        (tmp_path / BASELINES / scale / "alignment.json").write_text(json.dumps(table))
+    compile_paper(PAPER, desk, BASELINES, tmp_path / "both.pdf")
+    import typst
+
+    inputs = {"results": "/results/made-up", "references": "other"}
+    found = json.loads(typst.query("paper/main.typ", "<tab-alignment-other>", root=".", sys_inputs=inputs))
+    assert len(found) == 1 and "0.5 [0.4, 0.6]" in json.dumps(found[0])
+    assert (tmp_path / "both.pdf").read_bytes() != (tmp_path / "alone.pdf").read_bytes()
 
 
 @pytest.mark.parametrize(("method", "seeds"), [("prerl", 2), ("grpo", 1)])
@@ -125,16 +141,16 @@ def test_a_study_of_one_method_is_printed_too(methods, tmp_path, monkeypatch, me
     draw_figures(MAIN_FIGURES, results / "summary", methods, CAPTIONS / "figures", results / "figures")
     shutil.copytree(ROOT / "paper", tmp_path / "paper")
     monkeypatch.chdir(tmp_path)
-    compile_paper(Path("paper/main.typ"), results, results / "paper.pdf")
+    compile_paper(PAPER, results, BASELINES, results / "paper.pdf")
     assert (results / "paper.pdf").read_bytes().startswith(b"%PDF")
 
 
 def test_the_paper_reads_its_numbers_from_the_results(desk, tmp_path):
     """No number of results is typed: other results, other text."""
-    compile_paper(Path("paper/main.typ"), desk, tmp_path / "a.pdf")
+    compile_paper(PAPER, desk, BASELINES, tmp_path / "a.pdf")
     claims = pd.read_csv(desk / "claims.csv").assign(verdict="reproduced")
     claims.to_csv(desk / "claims.csv", index=False)
-    compile_paper(Path("paper/main.typ"), desk, tmp_path / "b.pdf")
+    compile_paper(PAPER, desk, BASELINES, tmp_path / "b.pdf")
     assert (tmp_path / "a.pdf").read_bytes() != (tmp_path / "b.pdf").read_bytes()
     source = (ROOT / "paper/main.typ").read_text()
     body = source[source.index("*Abstract.*") : source.index("= Provenance")]
@@ -147,5 +163,5 @@ def test_a_paper_without_its_tables_is_a_users_error_and_leaves_the_old_one(desk
     out.write_bytes(b"old")
     (desk / "tables/accuracy.json").unlink()
     with pytest.raises(UserError, match=r"accuracy\.json"):
-        compile_paper(Path("paper/main.typ"), desk, out)
+        compile_paper(PAPER, desk, BASELINES, out)
     assert out.read_bytes() == b"old"

@@ -210,6 +210,7 @@ rule paper:
         rules.figures.output,
         source="paper/main.typ",
         references="paper/references.bib",
+        baselines=sorted(map(str, Path("results/baselines").glob("*/alignment.json"))),
     output:
         report(f"{RESULTS}/paper.pdf", caption="../report/paper.rst", category="Paper", labels={"name": "paper"}),
     log:
