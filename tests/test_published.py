@@ -1,6 +1,7 @@
 """A published model. The real one is a download of 98 MB: tests on it need it in results/data."""
 
 import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -99,3 +100,32 @@ def test_the_token_sequence_in_both_spaces(smollm):
     batch = forget_prompt(make_batch([prompt], [response], [1.0], 1, tokenizer.pad_token_id), start)
     sequence = torch.cat([batch.prompt_ids, batch.response_ids], 1)[0].tolist()
     assert tokenizer.convert_ids_to_tokens(sequence) == ["<|im_start|>", "2", "<|im_end|>"]
+
+
+def test_the_prompt_of_qwen3s_template_without_thinking():
+    """The paper's models. TRL ships their template; start_token is what stands in front of y in the pre-train space."""
+    import trl
+    from transformers import PreTrainedTokenizerFast
+
+    from prerl.base import tokenizer
+
+    qwen3 = PreTrainedTokenizerFast(tokenizer_object=tokenizer().backend_tokenizer)
+    qwen3.chat_template = (Path(trl.__file__).parent / "chat_templates/qwen3.jinja").read_text()
+    messages = [{"role": "system", "content": "Box it."}, {"role": "user", "content": "1+1?"}]
+    text = qwen3.apply_chat_template(messages, tokenize=False, add_generation_prompt=True, enable_thinking=False)
+    assert text == (
+        "<|im_start|>system\nBox it.<|im_end|>\n<|im_start|>user\n1+1?<|im_end|>\n"
+        "<|im_start|>assistant\n<think>\n\n</think>\n\n"
+    )
+
+
+def test_worked_examples_are_turns_of_the_chat(made, tmp_path):  # noqa: F811
+    entry, directory = made
+    example = {"question": "2+2?", "response": r"\boxed{4}"}
+    settings = PublicProblems(
+        world="public", train="mine", dev=1, benchmarks={}, system="Think.", examples=[example], template_options={}
+    )
+    write_public_sets(settings, {"mine": entry}, directory, Template(), tmp_path / "sets")
+    (row,) = read_jsonl(tmp_path / "sets/train.jsonl")
+    shown = r"[system] Think. [user] 2+2? [assistant] \boxed{4} [user] "
+    assert row["prompt"] == f"{shown}{row['question']} {{}}"

@@ -1,3 +1,17 @@
+rule fetch:
+    log:
+        f"{LOGS}/fetch.log",
+    """All that the scale downloads, so that later jobs need no network."""
+    localrule: True
+    conda:
+        "../envs/prerl.yaml"
+    params:
+        scale=SCALE_FILE,
+        data_dir=DATA_DIR,
+    shell:
+        "prerl fetch --scale {params.scale} --data-dir {params.data_dir} 2> {log}"
+
+
 rule problems:
     input:
         f"{RESULTS}/base/model/model.safetensors" if PUBLIC else [],  # its chat template makes the prompts
