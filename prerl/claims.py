@@ -143,7 +143,7 @@ def pick(table: pd.DataFrame, scale: float = 1.0, what: str = "", **where: Any) 
     rows = table
     for column, value in where.items():
         if column not in rows:
-            raise Missing(f"no table of this study has a {column}")
+            raise Missing("this study has no runs that could tell")
         rows = rows[rows[column] == value]
     if len(rows) != 1 or not math.isfinite(rows.estimate.iloc[0]):
         raise Missing("no runs with " + ", ".join(f"{column} {value}" for column, value in where.items()))

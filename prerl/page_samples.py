@@ -33,7 +33,7 @@ def sample_data(results: Path, study: Study, lexicon: Lexicon, limit: int = LIMI
     seeds        as the scale lists them
     behaviours   names; kinds of thoughts whose words are marked come first, `marked` of them
     texts        [[response, tokens, finished, [start, end, kind, ...], [count a behaviour]]], each once
-    sets         [{name, steps, n, shown, problems: [[id, prompt]]}]; steps is empty for a test benchmark
+    sets         [{name, steps, n, shown, problems: [[id, question or prompt]]}]; steps is empty for a test benchmark
     runs         {"set/method/seed/step": {step, texts: [index], right: "0101", solved: [of n, a problem]}};
                  texts and right hold `shown` responses a problem
 
@@ -105,7 +105,7 @@ def _parts(run: Path) -> Iterator[tuple[str, int, pd.DataFrame]]:
 
 
 def _set(results: Path, name: str, rows: pd.DataFrame, shown: int, problems: int | None) -> dict[str, Any]:
-    prompts = {row["id"]: row["prompt"] for row in read_jsonl(results / "problems" / f"{name}.jsonl")}
+    prompts = {row["id"]: row.get("question", row["prompt"]) for row in read_jsonl(results / "problems" / f"{name}.jsonl")}
     n = int(rows["sample"].max()) + 1
     names = list(dict.fromkeys(rows.problem))
     return {

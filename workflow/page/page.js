@@ -107,6 +107,7 @@ function side(method, index) {
 
 function draw() {
   const set = setOf(), [left, right] = [runOf(state.left), runOf(state.right)];
+  const compared = [...new Set([state.left, state.right])]; // a method beside itself is shown once
   const solved = (run, index) => (run ? run.solved[index] : 0);
   visible = set.problems.map((_, index) => index);
   visible = visible.filter((index) => matching(left, index).length || matching(right, index).length);
@@ -117,7 +118,7 @@ function draw() {
   state.problem = current === undefined ? "" : set.problems[current][0];
 
   const entry = (index) => {
-    const counts = [left, right].map((run) => (run ? `${run.solved[index]}/${set.n}` : "–")).join(" · ");
+    const counts = compared.map(runOf).map((run) => (run ? `${run.solved[index]}/${set.n}` : "–")).join(" · ");
     const name = element("span", { class: "name" }, set.problems[index][0]);
     const made = element("button", { type: "button", role: "option", tabindex: -1, "aria-selected": index === current }, name, element("span", { class: "counts" }, counts));
     made.addEventListener("click", () => change({ problem: set.problems[index][0] }));
@@ -126,7 +127,7 @@ function draw() {
   list.replaceChildren(...(visible.length ? visible.map(entry) : [element("p", {}, "No sample passes the filters.")]));
   detail.replaceChildren();
   if (current !== undefined) {
-    const sides = element("div", { class: "sides" }, side(state.left, current), side(state.right, current));
+    const sides = element("div", { class: "sides" }, ...compared.map((method) => side(method, current)));
     detail.append(element("h3", {}, set.problems[current][1]), sides);
     const chosen = list.querySelector("[aria-selected=true]"); // scroll the list, not the page
     if (chosen.offsetTop < list.scrollTop + list.offsetTop || chosen.offsetTop + chosen.offsetHeight > list.scrollTop + list.offsetTop + list.clientHeight) {
