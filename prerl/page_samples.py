@@ -105,7 +105,8 @@ def _parts(run: Path) -> Iterator[tuple[str, int, pd.DataFrame]]:
 
 
 def _set(results: Path, name: str, rows: pd.DataFrame, shown: int, problems: int | None) -> dict[str, Any]:
-    prompts = {row["id"]: row.get("question", row["prompt"]) for row in read_jsonl(results / "problems" / f"{name}.jsonl")}
+    problem_rows = read_jsonl(results / "problems" / f"{name}.jsonl")
+    prompts = {row["id"]: row.get("question", row["prompt"]) for row in problem_rows}
     n = int(rows["sample"].max()) + 1
     names = list(dict.fromkeys(rows.problem))
     return {
