@@ -89,7 +89,8 @@ class Comparison:
         self.start = self.tokenizer.convert_tokens_to_ids(scale.start_token)
         self.lean = LeanModel(self.model)  # once: the parameters stay as they are
         self.groups = parameter_groups(self.model)
-        self.sketch = Sketch(sum(parameter.numel() for parameter in self.model.parameters()))
+        self.length = sum(parameter.numel() for parameter in self.model.parameters())
+        self.sketch = Sketch(self.length)
         rng = random.Random(stream("alignment"))
         self.world = world(scale.problems, problems)
         self.problems: list[Problem] = self.world.draw(rng, count)
@@ -151,12 +152,21 @@ class Comparison:
             if header and header < len(values):
                 parts["body"] = values[header:].mean()
             for part, value in parts.items():
-                grads = torch.autograd.grad(value, list(self.model.parameters()), retain_graph=True)
-                gradients[part][space] = torch.cat([grad.flatten() for grad in grads])
+                gradients[part][space] = self._gradient(value)
             if header == 0:
                 gradients["body"] = gradients["all"]
             logp[space] = values.detach()
         return logp, gradients
+
+    def _gradient(self, value: Tensor) -> Tensor:
+        """By all parameters, flat; each part is added at its place, for a large model has no memory for a copy."""
+        flat = torch.zeros(self.length)
+        parameters = list(self.model.parameters())
+        for parameter, place in zip(parameters, flat.split([p.numel() for p in parameters]), strict=True):
+            parameter.grad = place.view_as(parameter)
+        value.backward(retain_graph=True)
+        self.model.zero_grad(set_to_none=True)
+        return flat
 
     @staticmethod
     def positions(about: dict[str, Any], logp: dict[str, Tensor], header: int | None) -> Rows:

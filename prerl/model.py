@@ -44,21 +44,19 @@ class Layer:
 
 
 class Cache:
-    """Keys and values of all layers, (layers, rows, kv_heads, length, head_dim) each, filled from the left."""
+    """Keys and values, (rows, kv_heads, length, head_dim) a layer, filled from the left."""
 
     def __init__(self, layers: int, rows: int, kv_heads: int, length: int, head_dim: int) -> None:
-        self.keys = torch.empty(layers, rows, kv_heads, length, head_dim)
-        self.values = torch.empty_like(self.keys)
+        self.keys = [torch.empty(rows, kv_heads, length, head_dim) for _ in range(layers)]
+        self.values = [torch.empty_like(keys) for keys in self.keys]
         self.filled = 0
 
-    def rows(self, index: Tensor) -> "Cache":
-        """A cache that holds the given rows (repeats allowed); what lies beyond `filled` is not copied."""
-        layers, _, kv_heads, length, head_dim = self.keys.shape
-        other = Cache(layers, len(index), kv_heads, length, head_dim)
-        other.filled = self.filled
-        for mine, theirs in ((self.keys, other.keys), (self.values, other.values)):
-            theirs[..., : self.filled, :] = mine[:, index, :, : self.filled]
-        return other
+    def take(self, index: Tensor) -> None:
+        """Keeps the given rows (repeats allowed), layer by layer: a large model has no memory for two caches."""
+        for tensors in (self.keys, self.values):
+            for layer, old in enumerate(tensors):
+                tensors[layer] = old.new_empty(len(index), *old.shape[1:])
+                tensors[layer][:, :, : self.filled] = old[index, :, : self.filled]
 
 
 class LeanModel:
@@ -161,9 +159,9 @@ class LeanModel:
         q, k, v = q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2)  # (B, heads, T, head_dim)
         if cache:
             end = cache.filled + length
-            cache.keys[index, :, :, cache.filled : end] = k
-            cache.values[index, :, :, cache.filled : end] = v
-            k, v = cache.keys[index, :, :, :end], cache.values[index, :, :, :end]
+            cache.keys[index][:, :, cache.filled : end] = k
+            cache.values[index][:, :, cache.filled : end] = v
+            k, v = cache.keys[index][:, :, :end], cache.values[index][:, :, :end]
         if length == 1:
             # The queries that share a key-value head are laid out as if they were several positions of one head:
             # no copy of the keys for each query head, which is most of a decoding step's memory traffic.

@@ -50,7 +50,8 @@ def sample(
     cache = model.cache(len(prompts), width + sampling.max_new_tokens)
     hidden = model.hidden(ids, cache, pad)[:, -1]
     each = torch.arange(len(prompts)).repeat_interleave(repeats)
-    cache, hidden = cache.rows(each), hidden[each]
+    cache.take(each)
+    hidden = hidden[each]
     pad = pad[each] if pad is not None else None
     return _decode(model, cache, hidden, pad, sampling, torch.tensor(sorted(end_token_ids)), generator)
 
@@ -90,7 +91,8 @@ def _decode(
             break
         if live < SHRINK_BELOW * len(rows):
             kept = alive.nonzero()[:, 0]
-            rows, token, cache = rows[kept], token[kept], cache.rows(kept)
+            rows, token = rows[kept], token[kept]
+            cache.take(kept)
             pad = pad[kept] if pad is not None else None
         hidden = model.hidden(token[:, None], cache, pad)[:, 0]
     return [
