@@ -98,4 +98,5 @@ def legend_below(drawn: Figure, axes: list[Axes]) -> None:
     for panel in axes:
         for handle, label in zip(*panel.get_legend_handles_labels(), strict=True):
             entries.setdefault(label, handle)
-    drawn.legend(entries.values(), entries.keys(), loc="outside lower center", ncols=min(len(entries), 6))
+    fitting = int(drawn.get_figwidth() / 1.14)  # inches that the longer names take
+    drawn.legend(entries.values(), entries.keys(), loc="outside lower center", ncols=min(len(entries), fitting))
