@@ -1,7 +1,7 @@
+# All that the scale downloads, so that later jobs need no network.
 rule fetch:
     log:
         f"{LOGS}/fetch.log",
-    """All that the scale downloads, so that later jobs need no network."""
     localrule: True
     conda:
         "../envs/prerl.yaml"
