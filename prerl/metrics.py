@@ -248,8 +248,12 @@ def stretched_interval(estimate: float, resampled: Array, influence: Array, leve
     means = [influence.mean(axis) for axis in (0, 1) if influence.shape[1 - axis] > 1]  # a single seed has no spread
     parts = [(float(mean.var(ddof=1)) / mean.size, mean.size - 1) for mean in means]
     variance = sum(part for part, _ in parts)
-    freedom = variance**2 / sum(part**2 / df for part, df in parts)
     tail = (1 + level) / 2
-    stretch = float(special.stdtrit(freedom, tail) / special.ndtri(tail)) * math.sqrt(variance) / deviation
     low, high = np.quantile(resampled, [1 - tail, tail])
+    if (
+        variance == 0
+    ):  # seeds and problems differ only together, as in [[0, 1], [1, 0]]: nothing says how far to stretch
+        return float(low), float(high)
+    freedom = variance**2 / sum(part**2 / df for part, df in parts)
+    stretch = float(special.stdtrit(freedom, tail) / special.ndtri(tail)) * math.sqrt(variance) / deviation
     return estimate + (float(low) - estimate) * stretch, estimate + (float(high) - estimate) * stretch

@@ -262,3 +262,12 @@ def test_95_percent_intervals_of_each_source_of_spread_cover_90_to_100_percent_o
     assert all(count >= 90 for count in covered.values()), covered
     single = spread_interval(rng.binomial(16, share[:1]).astype(float), 16, 50, rng)
     assert all(map(math.isnan, single["seed"] + single["interaction"])) and single["problem"][0] < single["problem"][1]
+
+
+def test_seeds_and_problems_that_differ_only_together_have_an_interval():
+    """Their means are all alike, so the standard error by seed and problem is exactly 0; the bootstrap's spread is not."""
+    crossed, rng = np.array([[0.0, 1.0], [1.0, 0.0]]), np.random.default_rng(0)
+    low, high = ratio_interval(crossed, np.ones_like(crossed), 500, rng)
+    assert 0 <= low < 0.5 < high <= 1
+    low, high = improvement_interval(crossed, np.full((1, 2), 0.5), 500, rng)
+    assert 0 <= low < 0.5 < high <= 1
