@@ -250,9 +250,8 @@ def stretched_interval(estimate: float, resampled: Array, influence: Array, leve
     variance = sum(part for part, _ in parts)
     tail = (1 + level) / 2
     low, high = np.quantile(resampled, [1 - tail, tail])
-    if (
-        variance == 0
-    ):  # seeds and problems differ only together, as in [[0, 1], [1, 0]]: nothing says how far to stretch
+    if math.sqrt(variance) < 1e-9 * deviation:
+        # Seeds and problems differ only together, as in [[0, 1], [1, 0]]: nothing says how far to stretch.
         return float(low), float(high)
     freedom = variance**2 / sum(part**2 / df for part, df in parts)
     stretch = float(special.stdtrit(freedom, tail) / special.ndtri(tail)) * math.sqrt(variance) / deviation

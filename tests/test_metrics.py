@@ -265,7 +265,7 @@ def test_95_percent_intervals_of_each_source_of_spread_cover_90_to_100_percent_o
 
 
 def test_seeds_and_problems_that_differ_only_together_have_an_interval():
-    """Their means are all alike, so the standard error by seed and problem is exactly 0; the bootstrap's spread is not."""
+    """Their means are alike, so the standard error by seed and by problem is 0; the bootstrap's spread is not."""
     crossed, rng = np.array([[0.0, 1.0], [1.0, 0.0]]), np.random.default_rng(0)
     low, high = ratio_interval(crossed, np.ones_like(crossed), 500, rng)
     assert 0 <= low < 0.5 < high <= 1
