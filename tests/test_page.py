@@ -12,7 +12,7 @@ import pytest
 from prerl.behaviour import Lexicon, load_lexicon
 from prerl.errors import UserError
 from prerl.page import bar, write_page
-from prerl.page_samples import marks, pack, sample_data
+from prerl.page_samples import _set, marks, pack, sample_data
 from prerl.study import Study
 from tests.helpers import ROOT
 
@@ -168,6 +168,17 @@ def test_along_training_with_the_step_of_each_run(opened, printed):
     tab.keyboard.press("[")
     assert tab.locator("[name=step]").input_value() == "10" and "step=10" in tab.url
     assert tab.locator(".sides > div").nth(1).locator(".sample").count() == 4
+
+
+def test_a_method_beside_itself_is_shown_once_and_public_problems_by_their_question(opened, tmp_path):
+    tab = opened("#samples?left=dsrl&right=dsrl")
+    assert tab.locator(".sides > *").count() == 1 and "·" not in tab.locator("#list .counts").first.inner_text()
+    assert opened("#samples?left=dsrl&right=grpo").locator(".sides > *").count() == 2
+    (tmp_path / "problems").mkdir()
+    row = {"id": "p0", "question": "How many?", "prompt": "<|im_start|>user\nHow many?"}
+    (tmp_path / "problems/public.jsonl").write_text(json.dumps(row) + "\n")
+    rows = pd.DataFrame({"problem": ["p0"], "sample": [0]})
+    assert _set(tmp_path, "public", rows, 4, None)["problems"] == [["p0", "How many?"]]
 
 
 def test_a_deep_link_shows_what_was_seen(opened):
