@@ -20,9 +20,10 @@ from prerl.config import Scale
 from prerl.engines.rollout import sample_all
 from prerl.engines.update import make_batch
 from prerl.errors import UserError
-from prerl.model import LeanModel, load, response_logp
+from prerl.model import LeanModel, Prompts, load, response_hidden, response_logp
 from prerl.objective import Batch, forget_prompt
 from prerl.problems.world import Problem, world
+from prerl.processor import occupy
 from prerl.records import RunRecord, sha256, stream, write_table
 
 GROUP = 4  # rollouts a problem
@@ -42,7 +43,7 @@ def align_base(scale: Scale, model: Path, problems: Path, out: Path) -> None:
                            gradients within each space, and of the two spaces' mean gradients on one half
     out/alignment.json     the record
     """
-    torch.set_num_threads(scale.threads)
+    occupy(scale.threads)
     count = -(-scale.analysis.alignment_rollouts // GROUP)
     record = RunRecord("align", _config(scale, {"problems": count}))
     tables = Comparison(scale, model, problems, count, "alignment base").run(noise=True)
@@ -56,7 +57,7 @@ def align_run(scale: Scale, run: Path, problems: Path, out: Path) -> None:
     column step, and out/alignment.json. All runs meet the same problems. A run that stopped early keeps its last
     checkpoint. Raises UserError if there are none.
     """
-    torch.set_num_threads(scale.threads)
+    occupy(scale.threads)
     count = -(-scale.analysis.alignment_rollouts // (GROUP * len(scale.seeds)))
     record = RunRecord("align", _config(scale, {"problems": count, "steps": scale.analysis.alignment_steps}))
     saved = {int(path.name.removeprefix("step-")): path for path in (run / "checkpoints").glob("step-*")}
@@ -101,9 +102,11 @@ class Comparison:
         blocks: dict[str, Tensor] = {}
         other: dict[str, dict[str, Tensor]] = {}
         for place, (problem, rollouts) in enumerate(self.rollouts()):
+            first = rollouts[0][0]
+            prompt = Prompts(self.lean, first.prompt_ids, first.prompt_mask)  # once for all its rollouts
             for number, (batch, header, correct) in enumerate(rollouts):
                 about = {"rollout": place * GROUP + number, "problem": problem.id, "correct": correct}
-                logp, gradients = self.gradients(batch, header)
+                logp, gradients = self.gradients(batch, prompt, header)
                 for part, pair in gradients.items():
                     size = len(logp["post_train"]) - (header if part == "body" else 0)
                     tables["alignment"] += [
@@ -141,13 +144,17 @@ class Comparison:
             found.append((problem, rollouts))
         return found
 
-    def gradients(self, batch: Batch, header: int | None) -> tuple[dict[str, Tensor], dict[str, dict[str, Tensor]]]:
+    def gradients(
+        self, batch: Batch, prompt: Prompts, header: int | None
+    ) -> tuple[dict[str, Tensor], dict[str, dict[str, Tensor]]]:
         """Token log-probabilities (T,) by space; and by part and space the gradient of their mean over all parameters,
         flat. Parts: `all` tokens, and `body`: without the first `header` ones (missing if that is None, or none are
         left)."""
         logp, gradients = {}, defaultdict(dict)
-        for space, asked in {"post_train": batch, "pre_train": forget_prompt(batch, self.start)}.items():
-            values = response_logp(self.lean, asked, temperature=self.scale.rl.temperature)[0]
+        for space in SPACES:
+            asked = batch if space == "post_train" else forget_prompt(batch, self.start)
+            hidden = response_hidden(self.lean, asked, prompt if space == "post_train" else None)
+            values = response_logp(self.lean, asked, hidden, self.scale.rl.temperature)[0]
             parts = {"all": values.mean()}
             if header and header < len(values):
                 parts["body"] = values[header:].mean()

@@ -22,6 +22,7 @@ from prerl.config import Architecture, Pretrain, Scale
 from prerl.fingerprint import fingerprint
 from prerl.model import LeanModel
 from prerl.problems.corpus import VOCABULARY, Habits, document
+from prerl.processor import occupy
 from prerl.records import RunRecord, stream, write, write_table
 
 BATCHES_A_BLOCK = 16  # documents are sorted by length within a block of so many batches: little padding
@@ -89,7 +90,7 @@ def pretrain(scale: Scale, out: Path) -> None:
     Can be killed at any time: it goes on from the last checkpoint in out/checkpoints.
     """
     settings = scale.pretrain
-    torch.set_num_threads(settings.threads)
+    occupy(settings.threads)
     config = {**scale.model_dump(include={"model", "pretrain"}), "largest_number": scale.problems.largest_number}
     record = RunRecord("base", config)
     encode = tokenizer()

@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
-import torch
 
 from prerl.config import Scale
 from prerl.errors import UserError
+from prerl.processor import occupy
 from prerl.records import RunRecord, sha256, write_table
 from prerl.scoring import SCORES
 
@@ -25,7 +25,7 @@ def evaluate(scale: Scale, model: Path, problems: Path, tasks: Path, out: Path) 
     a response (benchmark, problem, sample, response, tokens, entropy in nats a token, finished, answer, score), and
     out/evaluate.json. Raises UserError for a missing model, benchmark or problem file.
     """
-    torch.set_num_threads(scale.threads)
+    occupy(scale.threads)
     settings = scale.evaluation
     files = {name: problems / f"{name}.jsonl" for name in settings.benchmarks}
     for file in (model / "model.safetensors", *files.values()):

@@ -6,6 +6,7 @@ equals transformers' to 1e-5. Gradients reach the transformers model, which also
 """
 
 from collections.abc import Iterator
+from copy import copy
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -58,6 +59,52 @@ class Cache:
                 tensors[layer] = old.new_empty(len(index), *old.shape[1:])
                 tensors[layer][:, :, : self.filled] = old[index, :, : self.filled]
 
+    def extend(self, layer: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+        """All keys and values of the layer, with those of more tokens, which stay in the cache."""
+        end = self.filled + keys.shape[2]
+        self.keys[layer][:, :, self.filled : end] = keys
+        self.values[layer][:, :, self.filled : end] = values
+        return self.keys[layer][:, :, :end], self.values[layer][:, :, :end]
+
+    def advance(self, count: int) -> None:
+        """After all layers were extended by `count` tokens."""
+        self.filled += count
+
+
+class Prompts:
+    """Prompts that were read once, for all their responses: keys and values with their graph, one row a prompt.
+
+    Unlike a Cache it is never written to, so gradients flow through it and it can be read after again and again.
+    """
+
+    def __init__(self, model: "LeanModel", ids: Tensor, mask: Tensor) -> None:
+        """ids, mask (B, P), padded on the left"""
+        self.keys: list[Tensor] = []
+        self.values: list[Tensor] = []
+        self.filled = 0
+        self.pad = ids.shape[1] - mask.sum(1) if bool((mask == 0).any()) else None
+        self.last = model.hidden(ids, self, self.pad)[:, -1:]  # (B, 1, hidden)
+
+    def take(self, index: Tensor) -> "Prompts":
+        """The given rows, repeats allowed."""
+        taken = copy(self)
+        taken.keys = [layer[index] for layer in self.keys]
+        taken.values = [layer[index] for layer in self.values]
+        taken.pad = self.pad[index] if self.pad is not None else None
+        taken.last = self.last[index]
+        return taken
+
+    def extend(self, layer: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+        """Those of the prompts, which are kept, or of prompts and responses, of which nothing is kept."""
+        if self.filled == 0:
+            self.keys.append(keys)
+            self.values.append(values)
+            return keys, values
+        return torch.cat([self.keys[layer], keys], 2), torch.cat([self.values[layer], values], 2)
+
+    def advance(self, count: int) -> None:
+        self.filled = self.filled or count
+
 
 class LeanModel:
     """The forward pass. Build one anew after every change of the parameters: the joined weights are copies.
@@ -103,8 +150,8 @@ class LeanModel:
     def cache(self, rows: int, length: int) -> Cache:
         return Cache(len(self.layers), rows, self.kv_heads, length, self.head_dim)
 
-    def hidden(self, ids: Tensor, cache: Cache | None = None, pad: Tensor | None = None) -> Tensor:
-        """Final hidden states of `ids`, after those already in the cache if one is given.
+    def hidden(self, ids: Tensor, cache: Cache | Prompts | None = None, pad: Tensor | None = None) -> Tensor:
+        """Final hidden states of `ids`, after what the cache holds if one is given.
 
         ids     (B, T) token ids
         pad     (B,) number of padding tokens on the left of each row, or None if there are none; positions start
@@ -113,10 +160,11 @@ class LeanModel:
         """
         start = cache.filled if cache else 0
         positions = torch.arange(start, start + ids.shape[1])
-        mask = None
+        columns, mask = torch.arange(start + ids.shape[1]), None
+        if pad is None and start and ids.shape[1] > 1:
+            mask = columns <= positions[:, None]  # (T, columns)
         if pad is not None:
             # A padding query attends to itself alone, so that its softmax is not empty.
-            columns = torch.arange(start + ids.shape[1])
             visible = (columns >= pad[:, None, None]) | (columns == positions[:, None])
             mask = (visible & (columns <= positions[:, None]))[:, None]  # (B, 1, T, columns)
             positions = (positions - pad[:, None]).clamp(min=0)  # (B, T)
@@ -129,7 +177,7 @@ class LeanModel:
             gate, up = F.linear(self._norm(x, layer.mlp_norm), layer.gate_up).chunk(2, -1)
             x = x + F.linear(F.silu(gate) * up, layer.down)
         if cache:
-            cache.filled += ids.shape[1]
+            cache.advance(ids.shape[1])
         return self._norm(x, self.final_norm)
 
     def logits(self, hidden: Tensor) -> Tensor:
@@ -145,7 +193,7 @@ class LeanModel:
         layer: Layer,
         rotation: tuple[Tensor, Tensor],
         index: int,
-        cache: Cache | None,
+        cache: Cache | Prompts | None,
         mask: Tensor | None,
     ) -> Tensor:
         rows, length, _ = x.shape
@@ -158,10 +206,7 @@ class LeanModel:
         q, k = qk.split([self.heads, self.kv_heads], dim=2)
         q, k, v = q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2)  # (B, heads, T, head_dim)
         if cache:
-            end = cache.filled + length
-            cache.keys[index][:, :, cache.filled : end] = k
-            cache.values[index][:, :, cache.filled : end] = v
-            k, v = cache.keys[index][:, :, :end], cache.values[index][:, :, :end]
+            k, v = cache.extend(index, k, v)
         if length == 1:
             # The queries that share a key-value head are laid out as if they were several positions of one head:
             # no copy of the keys for each query head, which is most of a decoding step's memory traffic.
@@ -175,12 +220,27 @@ class LeanModel:
         return F.linear(out, layer.out)
 
 
-def response_hidden(model: LeanModel, batch: Batch) -> Tensor:
-    """Final hidden states that predict the response tokens, given what stands in front of them.
+def response_hidden(model: LeanModel, batch: Batch, prompts: Prompts | None = None) -> Tensor:
+    """Final hidden states that predict the response tokens, given what stands in front of them: the batch's prompts,
+    or the same already read, one row a response. Long prompts that stand in several rows are read once for all.
 
-    Rows are moved to the left so that padding only follows: a plain causal pass is right for prompts of any length.
     Returns (B, T, hidden); the values at padding tokens mean nothing.
     """
+    if prompts is None:
+        width = batch.prompt_ids.shape[1]
+        rows, index = torch.cat([batch.prompt_ids, batch.prompt_mask], 1).unique(dim=0, return_inverse=True)
+        if (len(index) - len(rows)) * width <= batch.response_ids.numel():
+            return _joint_hidden(model, batch)  # two passes cost more than prompts this short
+        prompts = Prompts(model, *rows.split(width, 1)).take(index)
+    parts = [prompts.last]
+    if batch.response_ids.shape[1] > 1:
+        parts.append(model.hidden(batch.response_ids[:, :-1], prompts, prompts.pad))
+    return torch.cat(parts, 1)
+
+
+def _joint_hidden(model: LeanModel, batch: Batch) -> Tensor:
+    """The same in one pass. Rows are moved to the left so that padding only follows: a plain causal pass is right for
+    prompts of any length."""
     ids = torch.cat([batch.prompt_ids, batch.response_ids], 1)
     width, length = ids.shape[1], batch.response_ids.shape[1]
     prompt_lengths = batch.prompt_mask.sum(1)
@@ -191,7 +251,12 @@ def response_hidden(model: LeanModel, batch: Batch) -> Tensor:
     return hidden.gather(1, before[..., None].expand(-1, -1, hidden.shape[-1]))
 
 
-def response_logp(model: LeanModel, batch: Batch, hidden: Tensor | None = None, temperature: float = 1.0) -> Tensor:
+def response_logp(
+    model: LeanModel,
+    batch: Batch,
+    hidden: Tensor | None = None,
+    temperature: float = 1.0,
+) -> Tensor:
     """Log-probabilities (B, T) of the response tokens, from their `response_hidden` if that is known already.
 
     `temperature` is the one that they were sampled with: the policy is the softmax of logits / temperature.

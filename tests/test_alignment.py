@@ -10,6 +10,7 @@ from prerl.alignment import GROUP, Comparison, Sketch, align_base, align_run, co
 from prerl.alignment_summary import alignments, correlation, noises, positions
 from prerl.engines.local import train
 from prerl.errors import UserError
+from prerl.model import Prompts
 from prerl.objective import forget_prompt
 from prerl.scores import Estimator
 from tests.helpers import changed
@@ -34,6 +35,10 @@ def base(scale, trained, tmp_path_factory):
     return {name: pd.read_parquet(out / f"{name}.parquet") for name in ("alignment", "positions", "noise", "halves")}
 
 
+def prompt_of(comparison, batch):
+    return Prompts(comparison.lean, batch.prompt_ids, batch.prompt_mask)
+
+
 def by_hand(comparison, batch, header):
     """Token log-probabilities and gradients in both spaces by transformers' own forward."""
     model, logp, gradients = comparison.model, {}, {}
@@ -51,7 +56,7 @@ def by_hand(comparison, batch, header):
 def test_gradients_and_log_probabilities_are_transformers(comparison):
     batch, header, _ = comparison.rollouts()[1][1][2]
     assert header > 0
-    logp, gradients = comparison.gradients(batch, header)
+    logp, gradients = comparison.gradients(batch, prompt_of(comparison, batch), header)
     expected_logp, expected = by_hand(comparison, batch, header)
     for space in ("post_train", "pre_train"):
         torch.testing.assert_close(logp[space], expected_logp[space], atol=1e-5, rtol=1e-4)
@@ -61,7 +66,7 @@ def test_gradients_and_log_probabilities_are_transformers(comparison):
 
 def test_a_response_that_only_restates_the_problem_has_no_body(comparison):
     batch, _, _ = comparison.rollouts()[0][1][0]
-    _, gradients = comparison.gradients(batch, batch.response_ids.shape[1])
+    _, gradients = comparison.gradients(batch, prompt_of(comparison, batch), batch.response_ids.shape[1])
     assert set(gradients) == {"all"}
 
 

@@ -1,8 +1,10 @@
+from dataclasses import replace
+
 import pytest
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM, Qwen2Config, Qwen2ForCausalLM, Qwen3Config, Qwen3ForCausalLM
 
-from prerl.model import LeanModel, load, response_logp
+from prerl.model import LeanModel, Prompts, _joint_hidden, load, response_hidden, response_logp
 from tests.helpers import random_batch
 
 COMMON = {"vocab_size": 61, "hidden_size": 48, "num_hidden_layers": 3, "intermediate_size": 80}
@@ -94,6 +96,36 @@ def test_response_logp_for_prompts_of_any_length(pair):
         logits = pair(torch.cat([prompt, response])[None, :-1]).logits[0, len(prompt) - 1 :]
         expected = logits.log_softmax(-1).gather(1, response[:, None])[:, 0]
         torch.testing.assert_close(logp[row, : len(response)], expected, atol=1e-5, rtol=1e-5)
+
+
+def test_prompts_read_once_give_the_same_values_and_gradients(pair):
+    sizes = ((9, 4), (9, 2), (9, 3), (6, 4), (6, 1))
+    batch = random_batch(torch.Generator().manual_seed(2), 61, sizes)
+    first = torch.tensor([0, 0, 0, 3, 3])
+    batch = replace(batch, prompt_ids=batch.prompt_ids[first], prompt_mask=batch.prompt_mask[first])
+    lean = LeanModel(pair)
+    alone = Prompts(lean, batch.prompt_ids, batch.prompt_mask)
+    found = []
+    for hidden in (response_hidden(lean, batch), response_hidden(lean, batch, alone), _joint_hidden(lean, batch)):
+        pair.zero_grad()
+        logp = response_logp(lean, batch, hidden)
+        (logp * batch.response_mask).sum().backward(retain_graph=True)
+        found.append((logp.detach() * batch.response_mask, torch.cat([p.grad.flatten() for p in pair.parameters()])))
+    for logp, gradient in found[:2]:
+        torch.testing.assert_close(logp, found[2][0], atol=1e-5, rtol=1e-5)
+        torch.testing.assert_close(gradient, found[2][1], atol=1e-4, rtol=1e-4)
+
+
+def test_only_long_prompts_are_read_once(pair, monkeypatch):
+    read = []
+    monkeypatch.setattr(
+        "prerl.model.Prompts", lambda model, ids, mask: read.append(len(ids)) or Prompts(model, ids, mask)
+    )
+    for width in (12, 2):
+        batch = random_batch(torch.Generator().manual_seed(2), 61, ((width, 4),) * 4)
+        batch = replace(batch, prompt_ids=batch.prompt_ids[:1].expand(4, -1))
+        response_hidden(LeanModel(pair), batch)
+    assert read == [1]
 
 
 def test_load_refuses_other_architectures(tmp_path):

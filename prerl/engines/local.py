@@ -21,6 +21,7 @@ from prerl.errors import UserError
 from prerl.fingerprint import fingerprint
 from prerl.model import load
 from prerl.problems.world import Problem, world
+from prerl.processor import occupy
 from prerl.records import RunRecord, sha256, stream, write, write_table
 from prerl.sampler import Response
 
@@ -30,7 +31,7 @@ def train(scale: Scale, method_name: str, method: Method, seed: int, base: Path,
     on dev), log.parquet (a row an update), dev.parquet (a row a dev response) and run.json. Can be killed: it goes on
     from its last checkpoint.
     """
-    torch.set_num_threads(scale.threads)
+    occupy(scale.threads)
     config = {
         "method": method_name,
         "seed": seed,

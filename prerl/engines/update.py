@@ -93,8 +93,7 @@ def learn(
     total = mask.sum() if phase.denominator == "tokens" else len(mask) * rl.max_new_tokens
     gaps = []
     optimizer.zero_grad(set_to_none=True)
-    # Few rows of like length at a time: little padding, and what a pass keeps for the way back fits the cache.
-    for rows in useful[batch.response_mask[useful].sum(1).argsort(stable=True)].split(rl.micro_batch):
+    for rows in micro_batches(batch, useful, rl.micro_batch):
         part = batch.rows(rows).trimmed()
         length = part.response_ids.shape[1]
         part_mask, part_advantages = (
@@ -123,11 +122,24 @@ def learn(
     return result
 
 
+def micro_batches(batch: Batch, rows: Tensor, size: int) -> tuple[Tensor, ...]:
+    """The given rows, at most `size` at a time: what a pass keeps for the way back shall fit the processor's cache.
+
+    Rows of like length stand together, for little padding; and where prompts are longer than responses, those of one
+    prompt do, which is then read once.
+    """
+    lengths = batch.response_mask[rows].sum(1)
+    rows = rows[lengths.argsort(stable=True)]
+    if batch.prompt_ids.shape[1] > lengths.mean():
+        rows = rows[batch.group[rows].argsort(stable=True)]
+    return rows.split(size)
+
+
 @torch.no_grad()
 def _values(model: PreTrainedModel, critic: nn.Linear, batch: Batch, rl: Reinforce) -> Tensor:
     """The critic's value before each response token. (B, T), 0 at padding"""
     values, lean = torch.zeros_like(batch.response_mask), LeanModel(model)
-    for rows in batch.response_mask.sum(1).argsort(stable=True).split(rl.micro_batch):
+    for rows in micro_batches(batch, torch.arange(len(values)), rl.micro_batch):
         part = batch.rows(rows).trimmed()
         values[rows, : part.response_ids.shape[1]] = critic(response_hidden(lean, part))[..., 0] * part.response_mask
     return values
