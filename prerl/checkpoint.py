@@ -8,6 +8,7 @@ import pandas as pd
 import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
+from torch.distributed.tensor import DTensor, distribute_tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from prerl.records import read_json, write, write_json, write_table
@@ -37,15 +38,26 @@ class Checkpoints:
         log: list[dict[str, Any]],
         table: pd.DataFrame | None = None,
         critic: nn.Module | None = None,
+        writes: bool = True,
     ) -> None:
-        """Saves the state after update `step`, with a table of what was measured there."""
+        """Saves the state after update `step`, with a table of what was measured there.
+
+        Processes that share a model in pieces all call this, and one of them `writes`.
+        """
+
+        weights = _whole(dict(model.state_dict())) if _sharded(model) else None
+        if weights and model.config.tie_word_embeddings:
+            weights.pop("lm_head.weight")
+        state = _whole(_optimizer_tensors(_named(model, critic), optimizer))
+        if not writes:
+            return
 
         def produce(path: Path) -> None:
-            model.save_pretrained(path)
+            model.save_pretrained(path, state_dict=weights)
             tokenizer.save_pretrained(path)
             if critic is not None:
                 save_file(critic.state_dict(), path / "critic.safetensors")
-            save_file(_optimizer_tensors(_named(model, critic), optimizer), path / "optimizer.safetensors")
+            save_file(state, path / "optimizer.safetensors")
             write_json(path / "state.json", {"step": step, "config": self.config, "log": log})
             if table is not None:
                 write_table(path / "table.parquet", table)
@@ -56,9 +68,10 @@ class Checkpoints:
                 older.unlink()
 
     def resume(
-        self, model: PreTrainedModel, optimizer: torch.optim.Optimizer, critic: nn.Module | None = None
+        self, model: PreTrainedModel, optimizer: torch.optim.Optimizer | None = None, critic: nn.Module | None = None
     ) -> tuple[int, list[dict[str, Any]]]:
-        """Restores the newest checkpoint of this configuration. Returns its step and log; (0, []) if there is none."""
+        """Restores the newest checkpoint of this configuration; without optimiser, that is left to `resume_optimizer`.
+        Returns its step and log; (0, []) if there is none."""
         for path in sorted(self.root.glob("step-*"), reverse=True):
             if not (path / "optimizer.safetensors").exists():
                 continue
@@ -68,10 +81,17 @@ class Checkpoints:
                 model.load_state_dict(weights, strict=False)
                 if critic is not None:
                     critic.load_state_dict(load_file(path / "critic.safetensors"))
-                _restore_optimizer(_named(model, critic), optimizer, load_file(path / "optimizer.safetensors"))
+                if optimizer is not None:
+                    self.resume_optimizer(state["step"], model, optimizer, critic)
                 return state["step"], state["log"]
         self.clear()
         return 0, []
+
+    def resume_optimizer(
+        self, step: int, model: PreTrainedModel, optimizer: torch.optim.Optimizer, critic: nn.Module | None = None
+    ) -> None:
+        """Restores the optimiser of a checkpoint, after the model was perhaps split among processes."""
+        _restore_optimizer(_named(model, critic), optimizer, load_file(self.path(step) / "optimizer.safetensors"))
 
     def tables(self) -> pd.DataFrame:
         """The tables of all checkpoints, in the order of their steps."""
@@ -111,4 +131,16 @@ def _restore_optimizer(
 ) -> None:
     for name, value in tensors.items():
         parameter, key = name.split("|")
-        optimizer.state[parameters[parameter]][key] = value
+        weight = parameters[parameter]
+        if isinstance(weight, DTensor) and value.dim():
+            value = distribute_tensor(value, weight.device_mesh, weight.placements)
+        optimizer.state[weight][key] = value.to(weight.device)
+
+
+def _sharded(model: nn.Module) -> bool:
+    return any(isinstance(parameter, DTensor) for parameter in model.parameters())
+
+
+def _whole(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """The tensors put together from all processes' pieces, on the CPU."""
+    return {name: (t.full_tensor() if isinstance(t, DTensor) else t).cpu() for name, t in tensors.items()}

@@ -117,9 +117,14 @@ def train(
 ) -> None:
     """Train one method from one seed. Resumes after a kill."""
     found, settings = find_method(methods, method), load_scale(scale)
-    from prerl.engines.local import train as train_local
+    if settings.engine.name == "local":
+        from prerl.engines.local import train as run
+    else:
+        from prerl.engines.launch import launch
 
-    train_local(settings, method, found, seed, model, problems, out)
+        launch(settings.engine, scale)  # returns in each process that it starts
+        from prerl.engines.trl import train as run
+    run(settings, method, found, seed, model, problems, out)
 
 
 @app.command()
@@ -277,3 +282,7 @@ def main() -> None:
     except UserError as error:
         print(f"prerl: {error}", file=sys.stderr)
         sys.exit(2)
+
+
+if __name__ == "__main__":  # `python -m prerl.cli`, as launchers of several processes need it
+    main()

@@ -116,6 +116,37 @@ class Evaluation(Strict):
     batch_size: Positive  # part of the result: the random stream runs along the batch
 
 
+class LocalEngine(Strict):
+    """One process on the CPU."""
+
+    name: Literal["local"] = "local"
+
+
+class TrlEngine(Strict):
+    """TRL's trainer on Accelerate: several processes, on one machine or many."""
+
+    name: Literal["trl"]
+    processes: Positive  # of an update; each holds rl.micro_batch responses a forward pass
+    launch: str | None  # an Accelerate configuration beside the scales, e.g. ../accelerate/fsdp.yaml; None: CPU
+    precision: Literal["float32", "bfloat16"]  # of the forward pass; weights and optimiser are float32
+    gradient_checkpointing: bool
+    vllm: "Vllm | None"  # None: responses come from the sampler of the local engine
+
+    @model_validator(mode="after")
+    def _one_kind_of_machine(self) -> "TrlEngine":
+        if (self.launch is None) != (self.vllm is None):
+            raise ValueError("launch and vllm go together: GPUs need both, and a CPU neither")
+        return self
+
+
+class Vllm(Strict):
+    """vLLM beside the trainer, on the same GPUs."""
+
+    tensor_parallel: Positive
+    memory: Share  # of each GPU
+    max_length: Positive  # prompt and response
+
+
 class Roles(Strict):
     """The benchmarks on which the paper's claims are tested."""
 
@@ -144,6 +175,7 @@ class Scale(Strict):
     problems: Annotated[CountdownProblems | PublicProblems, Field(discriminator="world")]
     pretrain: Pretrain | None = None  # of an architecture; a published model comes pretrained
     threads: Positive  # of a job that runs the model, after pretraining; part of the result
+    engine: Annotated[LocalEngine | TrlEngine, Field(discriminator="name")] = LocalEngine()
     rl: Reinforce
     evaluation: Evaluation
     analysis: Analysis
@@ -273,7 +305,19 @@ def _key(location: tuple[str | int, ...], data: Any) -> str:
 
 
 def load_scale(path: Path) -> Scale:
-    return check(Scale, read_yaml(path), str(path))
+    """A scale; one that says `like: NAME` has all of that scale's keys which it does not give itself."""
+    data = read_yaml(path)
+    if "like" in data:
+        other = path.with_name(f"{data.pop('like')}.yaml")
+        data = _merged(read_yaml(other), data)
+    return check(Scale, data, str(path))
+
+
+def _merged(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
+    both = {
+        key: _merged(old[key], new[key]) for key in new if isinstance(old.get(key), dict) and isinstance(new[key], dict)
+    }
+    return {**old, **new, **both}
 
 
 def load_methods(path: Path) -> dict[str, Method]:

@@ -6,7 +6,8 @@ import torch
 from safetensors.torch import load_file
 
 from prerl.config import Phase
-from prerl.engines.local import Run, stopped, train
+from prerl.engines.local import Run, train
+from prerl.engines.session import stopped
 from prerl.engines.update import _values, critic_for, learn, make_batch, phase_at
 from prerl.errors import UserError
 from prerl.model import LeanModel, load, response_logp

@@ -12,17 +12,15 @@ import pandas as pd
 import torch
 from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
-from prerl.checkpoint import Checkpoints
 from prerl.config import Method, Phase, Scale
-from prerl.engines.progress import Progress
 from prerl.engines.rollout import sample_all
+from prerl.engines.session import Session
 from prerl.engines.update import critic_for, learn, make_batch, phase_at
 from prerl.errors import UserError
-from prerl.fingerprint import fingerprint
 from prerl.model import load
 from prerl.problems.world import Problem, world
 from prerl.processor import occupy
-from prerl.records import RunRecord, sha256, stream, write, write_table
+from prerl.records import stream
 from prerl.sampler import Response
 
 
@@ -32,60 +30,25 @@ def train(scale: Scale, method_name: str, method: Method, seed: int, base: Path,
     from its last checkpoint.
     """
     occupy(scale.threads)
-    config = {
-        "method": method_name,
-        "seed": seed,
-        "phases": [phase.model_dump() for phase in method.phases],
-        "start_token": scale.start_token,
-        "threads": scale.threads,
-        "rl": scale.rl.model_dump(),
-        "problems": scale.problems.model_dump(exclude={"dev", "benchmarks"}),
-    }
-    record = RunRecord("train", config)
+    session = Session(scale, method_name, method, seed, base, problems, out)
     run = Run(scale, method, seed, base, problems)
-    inputs = {name: sha256(path) for name in ("train", "dev") if (path := problems / f"{name}.jsonl").exists()}
-    inputs |= {"base": sha256(base / "model.safetensors"), "code": fingerprint(__name__)}
-    checkpoints = Checkpoints(out / "checkpoints", config | inputs)
-    done, log = checkpoints.resume(run.model, run.optimizer, run.critic)
-    progress = Progress(f"{method_name} seed {seed}", scale.rl.steps, done)
-    if not log:
-        scores = run.evaluate_dev(0)
-        progress.dev(0, scores)
-        checkpoints.save(0, run.model, run.tokenizer, run.optimizer, log, scores, run.critic)
-    for step in range(done + 1, scale.rl.steps + 1):
-        if stopped(log, scale.rl.stop_after_skipped):
+    session.begin(*session.checkpoints.resume(run.model, run.optimizer, run.critic))
+
+    def save(step: int) -> None:
+        scores = run.evaluate_dev(step)
+        session.progress.dev(step, scores)
+        session.checkpoints.save(step, run.model, run.tokenizer, run.optimizer, session.log, scores, run.critic)
+
+    if not session.log:
+        save(0)
+    for step in range(session.done + 1, scale.rl.steps + 1):
+        if session.collapsed:
             break
         index, phase = phase_at(method, step, scale.rl.steps)
-        row = run.update(step, phase)
-        log.append({"step": step, "phase": index, **row, **progress.pace(step, row)})
-        progress.step(log[-1])
-        last = step == scale.rl.steps or stopped(log, scale.rl.stop_after_skipped)
-        if step % scale.rl.checkpoint_every == 0 or last:
-            scores = run.evaluate_dev(step)
-            progress.dev(step, scores)
-            checkpoints.save(step, run.model, run.tokenizer, run.optimizer, log, scores, run.critic)
-    dev_table = checkpoints.tables()
-    accuracy = dev_table[dev_table.step > 0].groupby("step").score.mean()
-    best = int(accuracy.idxmax())  # the first of equals; the untrained step 0 is no candidate
-    write(out / "model", lambda path: checkpoints.export(best, path))
-    write_table(out / "log.parquet", pd.DataFrame(log))
-    write_table(out / "dev.parquet", dev_table)
-    record.write(
-        out / "run.json",
-        inputs=inputs,
-        selected_step=best,
-        updates=len(log),
-        skipped_updates=sum(row["skipped"] for row in log),
-        stopped_without_signal=stopped(log, scale.rl.stop_after_skipped),
-        tokens=int(sum(row["tokens"] for row in log)),
-    )
-    checkpoints.finish()
-
-
-def stopped(log: list[dict[str, Any]], patience: int) -> bool:
-    """Whether the last `patience` updates were all skipped for want of a signal: the policy has collapsed (or solves
-    everything) and will not move again."""
-    return len(log) >= patience and all(row["skipped"] for row in log[-patience:])
+        session.add(step, {"phase": index, **run.update(step, phase)})
+        if session.due(step):
+            save(step)
+    session.finish()
 
 
 class Run:
@@ -124,7 +87,7 @@ class Run:
         batch = make_batch(prompts, responses, rewards, self.rl.group_size, self.tokenizer.pad_token_id)
         generated = time.monotonic()
         restated = torch.tensor([self.world.restated(response.ids, self.tokenizer) or 0 for response in responses])
-        start_token_id = self.tokenizer.convert_tokens_to_ids(phase.start_token or self.start)
+        start_token_id = self.start_token_id(phase)
         learned = learn(self.model, self.optimizer, batch, phase, self.rl, start_token_id, restated, self.critic)
         updated = time.monotonic()
         tokens = sum(len(response.ids) for response in responses)
@@ -139,6 +102,10 @@ class Run:
             "update_seconds": updated - generated,
         }
 
+    def start_token_id(self, phase: Phase) -> int:
+        """Of the token that stands in front of y in the pre-train space."""
+        return self.tokenizer.convert_tokens_to_ids(phase.start_token or self.start)
+
     def rollout(
         self, problems: list[Problem], repeats: int, seed: int
     ) -> tuple[list[list[int]], list[Response], list[str]]:
@@ -150,8 +117,13 @@ class Run:
 
     def evaluate_dev(self, step: int) -> pd.DataFrame:
         """A row a dev response. The random stream is the same at every step and for every method and seed."""
+        _, responses, _ = self.rollout(self.dev, self.rl.dev_samples, stream("dev"))
+        return self.dev_table(step, responses)
+
+    def dev_table(self, step: int, responses: list[Response]) -> pd.DataFrame:
+        """The same of given responses, prompt-major."""
         repeats = self.rl.dev_samples
-        _, responses, texts = self.rollout(self.dev, repeats, stream("dev"))
+        texts = self.tokenizer.batch_decode([response.ids for response in responses], skip_special_tokens=True)
         return pd.DataFrame(
             {
                 "step": step,

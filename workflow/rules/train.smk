@@ -18,10 +18,10 @@ rule train:
         model=subpath(input.model, parent=True),
         out=subpath(output.record, parent=True),
         phases=lambda w: [phase.model_dump() for phase in METHODS[w.method].phases],
-        settings=settings("start_token", "threads", "rl"),
+        settings=settings("start_token", "threads", "engine", "rl"),
         problems=subpath(input.dev, parent=True),
         world=TRAINING_PROBLEMS,
-        code=fingerprint("prerl.engines.local"),
+        code=fingerprint(f"prerl.engines.{SCALE.engine.name}"),
     shell:
         "prerl train --scale {params.scale} --method {wildcards.method} --seed {wildcards.seed}"
         " --model {params.model} --problems {params.problems} --out {params.out} 2> {log}"

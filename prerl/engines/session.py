@@ -1,0 +1,83 @@
+"""What surrounds a training run, whichever engine makes its updates: configuration, checkpoints, log and record."""
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from prerl.checkpoint import Checkpoints
+from prerl.config import Method, Scale
+from prerl.engines.progress import Progress
+from prerl.fingerprint import fingerprint
+from prerl.records import RunRecord, sha256, write, write_table
+
+
+class Session:
+    """One run of one method from one seed. `log` holds a row an update, `done` the updates of an earlier process."""
+
+    def __init__(
+        self, scale: Scale, method_name: str, method: Method, seed: int, base: Path, problems: Path, out: Path
+    ) -> None:
+        self.rl, self.out = scale.rl, out
+        config = {
+            "method": method_name,
+            "seed": seed,
+            "phases": [phase.model_dump() for phase in method.phases],
+            "start_token": scale.start_token,
+            "threads": scale.threads,
+            "engine": scale.engine.model_dump(),
+            "rl": scale.rl.model_dump(),
+            "problems": scale.problems.model_dump(exclude={"dev", "benchmarks"}),
+        }
+        self.record = RunRecord("train", config)
+        self.inputs = {name: sha256(path) for name in ("train", "dev") if (path := problems / f"{name}.jsonl").exists()}
+        code = fingerprint(f"prerl.engines.{scale.engine.name}")
+        self.inputs |= {"base": sha256(base / "model.safetensors"), "code": code}
+        self.checkpoints = Checkpoints(out / "checkpoints", config | self.inputs)
+        self.log: list[dict[str, Any]] = []
+        self.name = f"{method_name} seed {seed}"
+        self.begin(0, [])
+
+    def begin(self, done: int, log: list[dict[str, Any]]) -> None:
+        """Goes on after `done` updates, with their rows of the log."""
+        self.done, self.log = done, log
+        self.progress = Progress(self.name, self.rl.steps, done)
+
+    def add(self, step: int, row: dict[str, Any], shown: bool = True) -> None:
+        """Logs an update, and shows it: of several processes, one does."""
+        self.log.append({"step": step, **row, **self.progress.pace(step, row)})
+        if shown:
+            self.progress.step(self.log[-1])
+
+    @property
+    def collapsed(self) -> bool:
+        """Whether the last updates were all skipped for want of a signal: the policy has collapsed (or solves
+        everything) and will not move again."""
+        return stopped(self.log, self.rl.stop_after_skipped)
+
+    def due(self, step: int) -> bool:
+        """Whether a dev evaluation and a checkpoint follow update `step`, just logged."""
+        return step % self.rl.checkpoint_every == 0 or step == self.rl.steps or self.collapsed
+
+    def finish(self) -> None:
+        """Writes model/ (the best checkpoint on dev), log.parquet, dev.parquet and run.json."""
+        dev = self.checkpoints.tables()
+        accuracy = dev[dev.step > 0].groupby("step").score.mean()
+        best = int(accuracy.idxmax())  # the first of equals; the untrained step 0 is no candidate
+        write(self.out / "model", lambda path: self.checkpoints.export(best, path))
+        write_table(self.out / "log.parquet", pd.DataFrame(self.log))
+        write_table(self.out / "dev.parquet", dev)
+        self.record.write(
+            self.out / "run.json",
+            inputs=self.inputs,
+            selected_step=best,
+            updates=len(self.log),
+            skipped_updates=sum(row["skipped"] for row in self.log),
+            stopped_without_signal=self.collapsed,
+            tokens=int(sum(row["tokens"] for row in self.log)),
+        )
+        self.checkpoints.finish()
+
+
+def stopped(log: list[dict[str, Any]], patience: int) -> bool:
+    return len(log) >= patience and all(row["skipped"] for row in log[-patience:])

@@ -1,0 +1,147 @@
+"""The TRL engine against the local one: same responses, same gradients, same weights, same files."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pandas as pd
+import pytest
+import torch
+import yaml
+from safetensors.torch import load_file
+
+from prerl.config import TrlEngine
+from prerl.engines import local
+from prerl.engines.session import Session
+from prerl.errors import UserError
+from tests.helpers import ROOT, changed
+
+pytest.importorskip("trl", reason="the TRL engine needs the extra `test` or `cluster`")
+from prerl.engines import trl
+
+ENGINE = TrlEngine(name="trl", processes=1, launch=None, precision="float32", gradient_checkpointing=False, vllm=None)
+PACE = ["generate_seconds", "update_seconds", "tokens_per_second", "seconds_left"]
+# Every kind of phase that the engine has: both spaces, all signs, all advantages, a budget, another start token, body.
+KINDS = [
+    "grpo",
+    "nsr-rl",
+    "psr-prerl",
+    "nsr-prerl",
+    "dr-grpo",
+    "reinforce-pp",
+    "w-reinforce",
+    "rloo",
+    "dsrl-start",
+    "dsrl-body",
+]
+
+
+@pytest.fixture(scope="module")
+def short(scale):
+    """Three updates, so few that rounding has no time to grow into other responses."""
+    return changed(
+        scale,
+        rl=changed(scale.rl, steps=3, checkpoint_every=3),
+        analysis=changed(scale.analysis, alignment_steps=[3]),
+    )
+
+
+def run(engine, scale, methods, trained, out, name):
+    """The log without what the clock says, the last weights, and the record."""
+    engine.train(scale, name, methods[name], 0, trained / "model", trained / "problems", out)
+    log = pd.read_parquet(out / "log.parquet").drop(columns=PACE)
+    last = max((out / "checkpoints").glob("step-*"))
+    return log, load_file(last / "model.safetensors"), json.loads((out / "run.json").read_text())
+
+
+def assert_same(first, second, tolerance=1e-5):
+    exact = ["step", "phase", "used_samples", "skipped", "tokens"]
+    assert set(first[0]) == set(second[0])
+    pd.testing.assert_frame_equal(first[0][exact], second[0][exact], check_dtype=False)
+    rest = first[0].columns.difference([*exact, "sampler_gap"])
+    pd.testing.assert_frame_equal(first[0][rest], second[0][rest], rtol=1e-4, atol=1e-5, check_dtype=False)
+    assert first[1].keys() == second[1].keys()
+    for name, value in first[1].items():
+        torch.testing.assert_close(
+            value, second[1][name], atol=tolerance, rtol=0, msg=lambda text, n=name: f"{n}: {text}"
+        )
+
+
+@pytest.fixture
+def gradients(monkeypatch):
+    """Those of every update since the last look, as the optimiser meets them: clipped."""
+    found, step = [], torch.optim.AdamW.step
+
+    def watched(self, closure=None):
+        found.append([parameter.grad.clone() for group in self.param_groups for parameter in group["params"]])
+        return step(self, closure)
+
+    monkeypatch.setattr(torch.optim.AdamW, "step", watched)
+    return lambda: [found.pop(0) for _ in range(len(found))]
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_three_updates_give_the_local_engines_gradients_and_weights(short, methods, trained, tmp_path, gradients, name):
+    expected, expected_gradients = run(local, short, methods, trained, tmp_path / "local", name), gradients()
+    found = run(trl, changed(short, engine=ENGINE), methods, trained, tmp_path / "trl", name)
+    assert_same(expected, found)
+    assert len(expected_gradients) == expected[0].used_samples.gt(0).sum() > 0
+    for first, second in zip(expected_gradients, gradients(), strict=True):
+        for one, other in zip(first, second, strict=True):
+            torch.testing.assert_close(one, other, atol=1e-5, rtol=1e-4)
+    dev = [pd.read_parquet(tmp_path / engine / "dev.parquet") for engine in ("local", "trl")]
+    assert dev[0].columns.equals(dev[1].columns) and len(dev[0]) == len(dev[1])
+
+
+def test_resume_continues_in_the_phase_it_was_in(scale, methods, trained, tmp_path, monkeypatch):
+    scale = changed(scale, engine=ENGINE)
+    method = methods["dsrl"]
+    methods = {"dsrl": changed(method, phases=[changed(method.phases[0], steps=4), method.phases[1]])}
+    whole = run(trl, scale, methods, trained, tmp_path / "whole", "dsrl")
+    assert whole[0].phase.tolist() == [0, 0, 0, 0, 1, 1]
+    add = Session.add
+
+    def killed(self, step, row, shown=True):
+        if step == 5:
+            raise KeyboardInterrupt
+        add(self, step, row, shown)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Session, "add", killed)
+        with pytest.raises(KeyboardInterrupt):
+            run(trl, scale, methods, trained, tmp_path / "killed", "dsrl")
+    resumed = run(trl, scale, methods, trained, tmp_path / "killed", "dsrl")
+    pd.testing.assert_frame_equal(resumed[0], whole[0])
+    assert all(torch.equal(value, resumed[1][name]) for name, value in whole[1].items())
+
+
+def test_two_processes_give_what_one_gives(short, methods, trained, tmp_path):
+    scale = changed(short, engine=changed(ENGINE, processes=2))
+    (tmp_path / "two.yaml").write_text(yaml.safe_dump(scale.model_dump()))
+    command = [sys.executable, "-m", "prerl.cli", "train", "--scale", tmp_path / "two.yaml", "--method", "dsrl"]
+    command += [
+        "--seed",
+        "0",
+        "--model",
+        trained / "model",
+        "--problems",
+        trained / "problems",
+        "--out",
+        tmp_path / "two",
+    ]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run([*map(str, command)], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert done.stderr.count("step 3/3") == 1  # one of them reports
+    one = run(trl, changed(short, engine=ENGINE), methods, trained, tmp_path / "one", "dsrl")
+    log = pd.read_parquet(tmp_path / "two/log.parquet").drop(columns=PACE)
+    assert_same(one, (log, load_file(tmp_path / "two/checkpoints/step-00003/model.safetensors")))
+
+
+def test_what_the_engine_cannot_do_is_one_line(short, methods, trained, tmp_path):
+    with pytest.raises(UserError, match=r"methods\.ppo: advantage: critic: only the local engine"):
+        run(trl, changed(short, engine=ENGINE), methods, trained, tmp_path, "ppo")
+    uneven = changed(short, engine=changed(ENGINE, processes=3))
+    with pytest.raises(UserError, match=r"rl\.micro_batch: 4 responses in each of 3 processes do not divide the 32"):
+        trl.settings(uneven, 0, 3, tmp_path)
