@@ -60,7 +60,8 @@ def align_run(scale: Scale, run: Path, problems: Path, out: Path) -> None:
     occupy(scale.threads)
     count = -(-scale.analysis.alignment_rollouts // (GROUP * len(scale.seeds)))
     record = RunRecord("align", _config(scale, {"problems": count, "steps": scale.analysis.alignment_steps}))
-    saved = {int(path.name.removeprefix("step-")): path for path in (run / "checkpoints").glob("step-*")}
+    models = sorted((run / "checkpoints").glob("step-*/model.safetensors"))
+    saved = {int(path.parent.name.removeprefix("step-")): path.parent for path in models}
     if not saved:
         raise UserError(f"{run}/checkpoints: no checkpoints; train the run again")
     rows: Rows = []

@@ -53,7 +53,7 @@ class Checkpoints:
             return
 
         def produce(path: Path) -> None:
-            model.save_pretrained(path, state_dict=weights)
+            model.save_pretrained(path, state_dict=weights, max_shard_size="1TB")  # one file
             tokenizer.save_pretrained(path)
             if critic is not None:
                 save_file(critic.state_dict(), path / "critic.safetensors")
@@ -101,6 +101,13 @@ class Checkpoints:
     def export(self, step: int, path: Path) -> None:
         """Copies the model directory of a checkpoint, without the state of its training."""
         shutil.copytree(self.path(step), path, ignore=shutil.ignore_patterns(*TRAINING_FILES))
+
+    def prune(self, kept: set[int]) -> None:
+        """Drops all models but the newest and those after the given updates; every table stays."""
+        newest = max(self.root.glob("step-*"))
+        for path in self.root.glob("step-*/model.safetensors"):
+            if path.parent != newest and path.parent not in {self.path(step) for step in kept}:
+                path.unlink()
 
     def finish(self) -> None:
         """Drops what only a resumed run needs; the models stay. A forced rerun then starts from the beginning."""

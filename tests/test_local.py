@@ -102,8 +102,18 @@ def test_the_selected_checkpoint_is_the_best_on_dev(scale, methods, trained, tmp
     assert record["selected_step"] == accuracy.idxmax()
     selected = tmp_path / f"checkpoints/step-{record['selected_step']:05d}/model.safetensors"
     assert selected.read_bytes() == weights
+    rest = {path.parent.name for path in (tmp_path / "checkpoints").glob("*/model.safetensors")}
+    assert rest == {selected.parent.name, "step-00003", "step-00006"}  # the best, the newest, those for the gradients
     assert sorted(dev.step.unique()) == [0, 3, 6]
     assert (dev.groupby(["step", "problem"]).size() == scale.rl.dev_samples).all()
+
+
+def test_models_that_nothing_asks_for_are_dropped(scale, methods, trained, tmp_path):
+    scale = changed(scale, rl=changed(scale.rl, checkpoint_every=1))
+    _, dev, _, record = run(scale, methods, trained, tmp_path, "nsr-prerl")  # whose gradients are not compared
+    rest = {path.parent.name for path in (tmp_path / "checkpoints").glob("*/model.safetensors")}
+    assert rest == {f"step-{record['selected_step']:05d}", "step-00006"}
+    assert sorted(dev.step.unique()) == list(range(7))  # the tables stay
 
 
 def test_a_warm_up_of_s_steps_makes_exactly_s_updates(scale, methods, trained, tmp_path):

@@ -38,6 +38,7 @@ def train(scale: Scale, method_name: str, method: Method, seed: int, base: Path,
         scores = run.evaluate_dev(step)
         session.progress.dev(step, scores)
         session.checkpoints.save(step, run.model, run.tokenizer, run.optimizer, session.log, scores, run.critic)
+        session.prune()
 
     if not session.log:
         save(0)

@@ -19,6 +19,8 @@ class Session:
         self, scale: Scale, method_name: str, method: Method, seed: int, base: Path, problems: Path, out: Path
     ) -> None:
         self.rl, self.out = scale.rl, out
+        aligned = method_name in scale.analysis.alignment_methods
+        self.kept = scale.analysis.alignment_steps if aligned else []  # steps whose models are asked for later
         config = {
             "method": method_name,
             "seed": seed,
@@ -59,11 +61,19 @@ class Session:
         """Whether a dev evaluation and a checkpoint follow update `step`, just logged."""
         return step % self.rl.checkpoint_every == 0 or step == self.rl.steps or self.collapsed
 
-    def finish(self) -> None:
-        """Writes model/ (the best checkpoint on dev), log.parquet, dev.parquet and run.json."""
+    def best(self) -> int | None:
+        """The update after which dev accuracy was highest; the first of equals. The untrained model is no candidate."""
         dev = self.checkpoints.tables()
         accuracy = dev[dev.step > 0].groupby("step").score.mean()
-        best = int(accuracy.idxmax())  # the first of equals; the untrained step 0 is no candidate
+        return int(accuracy.idxmax()) if len(accuracy) else None
+
+    def prune(self) -> None:
+        """After a checkpoint: models that nothing will ask for take room, at the paper's size hundreds of gigabytes."""
+        self.checkpoints.prune({self.best() or 0, *self.kept})
+
+    def finish(self) -> None:
+        """Writes model/ (the best checkpoint on dev), log.parquet, dev.parquet and run.json."""
+        dev, best = self.checkpoints.tables(), self.best()
         write(self.out / "model", lambda path: self.checkpoints.export(best, path))
         write_table(self.out / "log.parquet", pd.DataFrame(self.log))
         write_table(self.out / "dev.parquet", dev)

@@ -32,7 +32,7 @@ def train(scale: Scale, method_name: str, method: Method, seed: int, base: Path,
     """As the local engine's. Every process of a run calls it. Raises UserError for what TRL cannot do."""
     if any(phase.advantage == "critic" for phase in method.phases):
         raise UserError(f"methods.{method_name}: advantage: critic: only the local engine has a value head")
-    occupy(scale.threads)
+    occupy(max(1, scale.threads // scale.engine.processes))
     session = Session(scale, method_name, method, seed, base, problems, out)
     run = Run(scale, method, seed, base, problems)
     session.begin(*session.checkpoints.resume(run.model))
@@ -301,6 +301,8 @@ class PhaseTrainer(GRPOTrainer):
         model = self.accelerator.unwrap_model(self.model_wrapped)
         log, checkpoints = self.session.log, self.session.checkpoints
         checkpoints.save(self.at, model, self.run.tokenizer, self._optimizer(), log, scores, writes=main)
+        if main:
+            self.session.prune()
         self.accelerator.wait_for_everyone()
 
     def begin(self) -> None:

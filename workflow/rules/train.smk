@@ -19,6 +19,7 @@ rule train:
         out=subpath(output.record, parent=True),
         phases=lambda w: [phase.model_dump() for phase in METHODS[w.method].phases],
         settings=settings("start_token", "threads", "engine", "rl"),
+        kept=lambda w: SCALE.analysis.alignment_steps if w.method in SCALE.analysis.alignment_methods else [],
         problems=subpath(input.dev, parent=True),
         world=TRAINING_PROBLEMS,
         code=fingerprint(f"prerl.engines.{SCALE.engine.name}"),
