@@ -92,6 +92,20 @@ def fetch(
 
 
 @app.command()
+def plan(
+    scale: ScaleFile,
+    assume: Annotated[
+        list[str] | None, typer.Option(help="Another assumption, KEY=VALUE, e.g. gpu_hour_price=1.9; may be repeated.")
+    ] = None,
+    catalog: CatalogFile = CATALOG,
+) -> None:
+    """Reckon jobs, GPU-hours, memory, disk, tokens and cost of a scale; refuse what cannot fit. Starts nothing."""
+    from prerl.plan import show_plan
+
+    show_plan(scale, assume or [], public_sets(scale, catalog))
+
+
+@app.command()
 def base(scale: ScaleFile, out: Out, data_dir: DataDir = DATA_DIR) -> None:
     """Pretrain the base model (resumes after a kill), or take a published one."""
     settings = load_scale(scale)

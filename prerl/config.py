@@ -168,7 +168,7 @@ class Roles(Strict):
 
     in_domain: Name
     hard: Name  # where pass@k is compared
-    out_of_domain: Name | None
+    out_of_domain: str | None  # may be a task of lm-eval, named as it likes
 
 
 class Analysis(Strict):
@@ -177,6 +177,19 @@ class Analysis(Strict):
     alignment_methods: list[Name]
     alignment_steps: list[Positive]  # at which these keep a checkpoint
     bootstrap: Positive  # resamples of an interval
+
+
+class Plan(Strict):
+    """What the cost of a scale is reckoned with before anything is run: assumptions, not measurements."""
+
+    gpu_memory_gb: Rate
+    prompt_tokens: Positive  # mean
+    response_tokens: Positive  # mean over training, and of an evaluation
+    generate_tokens_per_second: Rate  # a GPU, or a process on the CPU
+    update_tokens_per_second: Rate
+    overhead: Annotated[float, Field(ge=1)]  # times those: what comes between
+    cpu_tflops: Rate  # of a job's threads, for the gradients
+    gpu_hour_price: Annotated[float, Field(ge=0)]
 
 
 class Scale(Strict):
@@ -200,6 +213,7 @@ class Scale(Strict):
     methods: Annotated[list[Name], Field(min_length=1)]
     ablations: list[Name]  # methods that only the target `ablations` trains, beside the others
     seeds: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)]
+    plan: Plan | None = None  # of a scale whose cost one wants to know beforehand
 
     @model_validator(mode="after")
     def _distinct(self) -> "Scale":

@@ -139,6 +139,24 @@ def test_two_processes_give_what_one_gives(short, methods, trained, tmp_path):
     assert_same(one, (log, load_file(tmp_path / "two/checkpoints/step-00003/model.safetensors")))
 
 
+def test_a_model_in_pieces_is_saved_whole_and_goes_on(trained, tmp_path):
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    command = [*launcher, "-m", "tests.sharded", str(trained / "model"), str(tmp_path)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr[-3000:]
+    whole, resumed = (
+        {file: load_file(tmp_path / name / f"step-00002/{file}.safetensors") for file in ("model", "optimizer")}
+        for name in ("whole", "resumed")
+    )
+    alone = load_file(tmp_path / "alone/model.safetensors")
+    assert whole["model"].keys() == alone.keys()
+    for name, value in alone.items():
+        torch.testing.assert_close(whole["model"][name], value, atol=1e-5, rtol=1e-4)
+    for file, tensors in whole.items():
+        assert all(torch.equal(value, resumed[file][name]) for name, value in tensors.items())
+
+
 def test_what_the_engine_cannot_do_is_one_line(short, methods, trained, tmp_path):
     with pytest.raises(UserError, match=r"methods\.ppo: advantage: critic: only the local engine"):
         run(trl, changed(short, engine=ENGINE), methods, trained, tmp_path, "ppo")

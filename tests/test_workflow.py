@@ -33,7 +33,7 @@ def planned(output):
     return {rule: int(jobs) for rule, jobs in re.findall(r"^(\w+) +(\d+)$", output, re.MULTILINE)}
 
 
-@pytest.mark.parametrize("name", ["tiny", "smoke", "smollm"])
+@pytest.mark.parametrize("name", ["tiny", "smoke", "smoke-trl", "smollm", "qwen3-4b", "qwen3-8b"])
 def test_the_plan_has_a_job_a_method_and_seed(checkout, name):
     result = snakemake(checkout, "--dry-run", "--quiet", "rules", "--config", f"scale={name}")
     assert result.returncode == 0, result.stderr

@@ -1,0 +1,153 @@
+"""What a scale will cost, before anything is submitted: arithmetic on its settings and on stated assumptions."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from prerl.config import HubModel, Plan, Scale, check, load_scale
+from prerl.errors import UserError
+from prerl.problems.public import PublicSet
+
+GB = 1e9
+RESERVE = 4 * GB  # of a GPU: libraries, kernels, fragments
+# A layer's own activations with flash attention, bytes a token and hidden unit (Korthikanti et al. 2022, arXiv
+# 2205.05198: 34 s b h without the attention matrix); a checkpointed layer keeps its input alone, in bfloat16.
+LAYER, CHECKPOINT = 34, 2
+# Responses of lm-eval's own tasks, one a problem; they are not in the catalogue.
+SHIPPED = {"gpqa_diamond_cot_zeroshot": 198, "mmlu_pro": 12032, "bbh_cot_zeroshot": 6511}
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Jobs of one kind. Memory is the peak in bytes: of each GPU, and of the machine where no GPU computes."""
+
+    name: str
+    jobs: int
+    gpus: int  # a job
+    hours: float  # a job
+    tokens: float  # sampled, a job
+    gpu_memory: dict[str, float]  # what takes it
+    memory: float
+
+    @property
+    def gpu_hours(self) -> float:
+        return self.jobs * self.gpus * self.hours
+
+
+def show_plan(path: Path, changes: list[str], sets: dict[str, PublicSet]) -> None:
+    """Prints the plan of a scale. Raises UserError if the scale states no assumptions, or cannot fit."""
+    scale = load_scale(path)
+    plan = assumptions(path, scale, changes)
+    stages = [train_stage(scale, plan), evaluate_stage(scale, plan, sets), align_stage(scale, plan)]
+    console = Console(width=110, highlight=False)
+    table = Table(title=f"{path.stem}: {scale.description}", title_justify="left", box=None, pad_edge=False)
+    for column in ("stage", "jobs", "GPUs a job", "hours a job", "GPU-hours", "tokens sampled", "peak GPU", "memory"):
+        table.add_column(column, justify="left" if column == "stage" else "right")
+    for stage in stages:
+        gpu = f"{sum(stage.gpu_memory.values()) / GB:.0f} GB" if stage.gpus else "-"
+        numbers = (stage.jobs, stage.gpus, f"{stage.hours:.1f}", f"{stage.gpu_hours:,.0f}")
+        tokens = f"{stage.jobs * stage.tokens / 1e6:,.0f}M"
+        table.add_row(stage.name, *map(str, numbers), tokens, gpu, f"{stage.memory / GB:.0f} GB")
+    console.print(table)
+    hours, during, after = sum(stage.gpu_hours for stage in stages), *disk(scale)
+    console.print(f"GPU-hours {hours:,.0f}; at {plan.gpu_hour_price:g} an hour {hours * plan.gpu_hour_price:,.0f}")
+    console.print(f"disk {after / GB:,.0f} GB at the end, {(during - after) / GB:,.0f} GB more for each run under way")
+    stated = "; ".join(f"{key} {value:g}" for key, value in plan.model_dump().items())
+    console.print(f"assumed, not measured (plan in {path}): {stated}")
+    for stage in stages:
+        fits(path, stage, plan)
+    console.print("It fits: " + "; ".join(f"{stage.name}: {shares(stage)}" for stage in stages if stage.gpus))
+
+
+def assumptions(path: Path, scale: Scale, changes: list[str]) -> Plan:
+    """Those of the scale, with the changes KEY=VALUE."""
+    if scale.plan is None or not isinstance(scale.model, HubModel) or scale.engine.name != "trl":
+        raise UserError(f"{path}: plan: this scale states no assumptions; it runs on the CPU of one machine")
+    if wrong := [change for change in changes if "=" not in change]:
+        raise UserError(f"--assume {wrong[0]}: expected KEY=VALUE")
+    return check(Plan, scale.plan.model_dump() | dict(change.split("=", 1) for change in changes), "--assume")
+
+
+def train_stage(scale: Scale, plan: Plan) -> Stage:
+    rl, engine, model = scale.rl, scale.engine, scale.model
+    rollouts, sequence = rl.prompts_per_step * rl.group_size, plan.prompt_tokens + plan.response_tokens
+    dev = scale.problems.dev * rl.dev_samples * (rl.steps // rl.checkpoint_every + 1)
+    tokens = (rl.steps * rollouts + dev) * plan.response_tokens
+    seconds = tokens / plan.generate_tokens_per_second + rl.steps * rollouts * sequence / plan.update_tokens_per_second
+    longest = plan.prompt_tokens + rl.max_new_tokens
+    kept = CHECKPOINT if engine.gradient_checkpointing else LAYER
+    working = rl.micro_batch * longest * model.hidden_size * (kept * model.layers + LAYER)
+    memory = {
+        "weights, gradients and Adam in float32, shared": 16 * model.parameters / engine.processes,
+        "two gathered layers in bfloat16": 4 * model.parameters / model.layers,
+        "reserve": RESERVE,
+    }
+    # vLLM sleeps while the model learns: what counts is the larger of the two.
+    share = engine.vllm.memory * plan.gpu_memory_gb * GB
+    memory |= {"activations": working} if working > share else {"vLLM": share}
+    hours = plan.overhead * seconds / engine.processes / 3600
+    jobs = len(scale.methods) * len(scale.seeds)
+    # Every process loads all weights, before they are shared; one puts a checkpoint together, weights and Adam.
+    machine = (4 * engine.processes + 12) * model.parameters
+    return Stage("train", jobs, engine.processes, hours, tokens, memory, machine)
+
+
+def evaluate_stage(scale: Scale, plan: Plan, sets: dict[str, PublicSet]) -> Stage:
+    model, vllm = scale.model, scale.engine.vllm
+    responses = sum(
+        repeats * (scale.problems.benchmarks[name] or sets[name].problems)
+        for name, repeats in scale.evaluation.benchmarks.items()
+    )
+    responses += sum(SHIPPED.get(name, 0) for name in scale.evaluation.lm_eval)
+    tokens = responses * plan.response_tokens
+    hours = plan.overhead * tokens / plan.generate_tokens_per_second / vllm.tensor_parallel / 3600
+    longest = (plan.prompt_tokens + scale.evaluation.max_new_tokens) * model.kv_bytes / vllm.tensor_parallel
+    memory = {"weights in bfloat16": 2 * model.parameters / vllm.tensor_parallel, "the longest response": longest}
+    jobs = len(scale.methods) * len(scale.seeds) + 1
+    return Stage("evaluate", jobs, vllm.tensor_parallel, hours, tokens, memory | {"reserve": RESERVE}, 4 * GB)
+
+
+def align_stage(scale: Scale, plan: Plan) -> Stage:
+    """On the CPU, in float32: weights, their joined copies and those copies' gradients, and four whole gradients; or,
+    while it samples, the keys and values of a batch."""
+    analysis, model = scale.analysis, scale.model
+    runs = len(analysis.alignment_methods) * len(scale.seeds)
+    rollouts = analysis.alignment_rollouts * (1 + len(analysis.alignment_methods) * len(analysis.alignment_steps))
+    work = 6 * model.parameters * (plan.prompt_tokens + 2 * plan.response_tokens) * rollouts / (1 + runs)
+    longest = plan.prompt_tokens + scale.rl.max_new_tokens
+    memory = model.parameters * 4 * 1.8 + max(
+        model.parameters * 4 * 4.8, scale.rl.sample_batch * longest * 2 * model.kv_bytes
+    )
+    hours = plan.overhead * work / plan.cpu_tflops / 1e12 / 3600
+    return Stage("align", 1 + runs, 0, hours, rollouts / (1 + runs) * plan.response_tokens, {}, memory)
+
+
+def disk(scale: Scale) -> tuple[float, float]:
+    """Bytes of all results while one run is under way, and at the end: the base; of a run its model, the best and the
+    newest checkpoint and those whose gradients are compared, in float32; under way two optimisers in its place."""
+    size = 4 * scale.model.parameters
+    runs = len(scale.methods) * len(scale.seeds)
+    aligned = len(scale.analysis.alignment_methods) * len(scale.seeds) * len(scale.analysis.alignment_steps)
+    after = 2 * scale.model.parameters + (3 * runs + aligned) * size
+    return after + 4 * size, after
+
+
+def fits(path: Path, stage: Stage, plan: Plan) -> None:
+    """Raises UserError, which names the largest part, if the stage's GPUs have not enough memory."""
+    if (need := sum(stage.gpu_memory.values())) > plan.gpu_memory_gb * GB:
+        largest = max(stage.gpu_memory, key=lambda part: stage.gpu_memory[part])
+        cure = {
+            "vLLM": "lower engine.vllm.memory",
+            "activations": "lower rl.micro_batch or rl.max_new_tokens, or set engine.gradient_checkpointing",
+            "weights in bfloat16": "raise engine.vllm.tensor_parallel",
+        }.get(largest, "use more GPUs (engine.processes)")
+        raise UserError(
+            f"{path}: {stage.name} needs {need / GB:.0f} GB a GPU of {plan.gpu_memory_gb:g}, most of it for "
+            f"{largest} ({stage.gpu_memory[largest] / GB:.0f} GB): {cure}"
+        )
+
+
+def shares(stage: Stage) -> str:
+    return ", ".join(f"{part} {size / GB:.0f} GB" for part, size in stage.gpu_memory.items())

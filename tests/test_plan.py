@@ -1,0 +1,76 @@
+"""The reckoning of cost and memory, against sums by hand."""
+
+import re
+
+import pytest
+
+from prerl.config import load_scale
+from prerl.errors import UserError
+from prerl.plan import GB, align_stage, assumptions, disk, evaluate_stage, show_plan, train_stage
+from prerl.problems.public import load_catalog
+from tests.helpers import ROOT, changed
+
+SCALES = ROOT / "workflow/scales"
+SETS = load_catalog(ROOT / "workflow/problems.yaml")
+
+
+@pytest.mark.parametrize("name", ["qwen3-4b", "qwen3-8b"])
+def test_the_papers_scales_fit_and_say_what_they_cost(name, capsys):
+    show_plan(SCALES / f"{name}.yaml", [], SETS)
+    shown = capsys.readouterr().out
+    assert "It fits" in shown and "assumed, not measured" in shown
+    hours = float(re.search(r"GPU-hours ([\d,]+);", shown)[1].replace(",", ""))
+    price = float(re.search(r"an hour ([\d,]+)", shown)[1].replace(",", ""))
+    assert price == pytest.approx(2.5 * hours, rel=0.01)
+
+
+def test_a_training_run_by_hand():
+    scale = load_scale(SCALES / "qwen3-4b.yaml")
+    plan = scale.plan
+    stage = train_stage(scale, plan)
+    assert (stage.jobs, stage.gpus) == (10, 8)
+    sampled = 348 * 1024 * 1500 + 30 * 60 * 4 * 1500  # training, and dev at 0, 12, ... 348
+    assert stage.tokens == sampled
+    seconds = sampled / 4000 + 348 * 1024 * 1650 / 5000
+    assert stage.hours == pytest.approx(1.2 * seconds / 8 / 3600)
+    assert stage.gpu_memory["weights, gradients and Adam in float32, shared"] == 2 * 4022468096
+    assert stage.gpu_memory["vLLM"] == 48 * GB and "activations" not in stage.gpu_memory
+    wide = train_stage(changed(scale, rl=changed(scale.rl, micro_batch=32)), plan)
+    assert wide.gpu_memory["activations"] == 32 * (150 + 8192) * 2560 * (2 * 36 + 34)
+
+
+def test_evaluation_alignment_and_disk_by_hand():
+    scale = load_scale(SCALES / "qwen3-4b.yaml")
+    stage = evaluate_stage(scale, scale.plan, SETS)
+    assert stage.jobs == 11
+    assert stage.tokens == (32 * (500 + 40 + 30 + 30 + 272 + 675) + 198 + 12032 + 6511) * 1500
+    aligned = align_stage(scale, scale.plan)
+    assert (aligned.jobs, aligned.gpus, aligned.gpu_hours) == (1, 0, 0)
+    assert aligned.memory > 16 * 4022468096  # four gradients in float32
+    during, after = disk(scale)
+    assert after == pytest.approx((2 + 10 * 12) * 4022468096) and during - after == 16 * 4022468096
+
+
+@pytest.mark.parametrize(
+    "changes, message",
+    [
+        (["gpu_memory_gb=40"], r"train needs \d+ GB a GPU of 40, most of it for vLLM .*lower engine.vllm.memory"),
+        (["gpu_memory=40"], r"--assume: gpu_memory: unknown key"),
+        (["price"], r"--assume price: expected KEY=VALUE"),
+    ],
+)
+def test_a_plan_that_cannot_fit_or_be_read_is_refused(changes, message):
+    with pytest.raises(UserError, match=message):
+        show_plan(SCALES / "qwen3-8b.yaml", changes, SETS)
+
+
+def test_a_scale_of_one_machine_has_no_plan():
+    path = SCALES / "tiny.yaml"
+    with pytest.raises(UserError, match=r"tiny\.yaml: plan: this scale states no assumptions"):
+        assumptions(path, load_scale(path), [])
+
+
+def test_a_scale_like_another_has_its_keys_but_those_it_gives():
+    first, second = (load_scale(SCALES / f"{name}.yaml") for name in ("qwen3-4b", "qwen3-8b"))
+    assert second.rl.micro_batch == 1 and changed(second.rl, micro_batch=2) == first.rl
+    assert second.model.hub == "Qwen/Qwen3-8B" and second.problems == first.problems
