@@ -25,6 +25,7 @@ from prerl.config import read_yaml
 from prerl.errors import UserError
 from prerl.metrics import exact_interval
 from prerl.records import write_text
+from prerl.scores import IN_DOMAIN
 from prerl.study import Study
 
 NOT_TESTED = "not tested at this scale"
@@ -154,10 +155,11 @@ def pick(table: pd.DataFrame, scale: float = 1.0, what: str = "", **where: Any) 
 
 
 def on(study: Study, role: str) -> str:
-    """The benchmark that has a role in the claims. Raises Missing if the scale has none."""
-    if study.scale["claims_on"][role] is None:
+    """The benchmark that has a role in the claims, or the mean over several. Raises Missing if the scale has none."""
+    found = study.scale["claims_on"][role]
+    if found is None:
         raise Missing(f"this scale has no {role.replace('_', '-')} benchmark")
-    return study.scale["claims_on"][role]
+    return found if isinstance(found, str) else found[0] if len(found) == 1 else IN_DOMAIN
 
 
 def compared(study: Study, method: str, reference: str, benchmark: str, metric: str, what: str) -> Effect:
@@ -270,7 +272,8 @@ def alignment_cosine(study: Study) -> Effect:
 def multiplied(study: Study, kind: str) -> Effect:
     """Thoughts of a kind a response, NSR-PreRL over base: the paper counts thoughts, and does not say per what."""
     table = study.read("behaviour")
-    table = table[(table.benchmark == on(study, "in_domain")) & (table.behaviour == kind) & (table.per == "response")]
+    benchmark = study.scale["claims_on"]["in_domain"][0]
+    table = table[(table.benchmark == benchmark) & (table.behaviour == kind) & (table.per == "response")]
     if "few" in table and table.few.fillna(False).any():
         raise Missing(f"the base has only {table.base_count.max()} {kind} thoughts")
     table = table.drop(columns=["estimate", "low", "high"])

@@ -166,7 +166,7 @@ class Vllm(Strict):
 class Roles(Strict):
     """The benchmarks on which the paper's claims are tested."""
 
-    in_domain: Name
+    in_domain: Annotated[list[Name], Field(min_length=1)]  # their mean, each with the same weight
     hard: Name  # where pass@k is compared
     out_of_domain: str | None  # may be a task of lm-eval, named as it likes
 
@@ -234,9 +234,10 @@ class Scale(Strict):
     def _benchmarks_exist(self) -> "Scale":
         if unknown := set(self.evaluation.benchmarks) - set(self.problems.benchmarks):
             raise ValueError(f"evaluation.benchmarks: {min(unknown)!r} is not among problems.benchmarks")
-        for role, name in self.analysis.claims_on.model_dump(exclude_none=True).items():
-            if name not in {*self.evaluation.benchmarks, *self.evaluation.lm_eval}:
-                raise ValueError(f"analysis.claims_on.{role}: {name!r} is not among evaluation.benchmarks or lm_eval")
+        for role, names in self.analysis.claims_on.model_dump(exclude_none=True).items():
+            for name in names if isinstance(names, list) else [names]:
+                if name not in {*self.evaluation.benchmarks, *self.evaluation.lm_eval}:
+                    raise ValueError(f"analysis.claims_on.{role}: {name!r} is not in evaluation.benchmarks or lm_eval")
         return self
 
     @model_validator(mode="after")

@@ -23,6 +23,7 @@ from prerl.metrics import (
 )
 
 BASE = "base"
+IN_DOMAIN = "in domain"  # the mean over a scale's in-domain benchmarks, each with the same weight, where it has several
 SPREAD_RESAMPLES = 400  # enough for the two digits that matter
 ENDS = ("low", "high")
 REFERENCES = (BASE, "grpo")  # what every method is compared with, where the scale has it
@@ -94,8 +95,21 @@ def _majority(runs: dict[int, pd.DataFrame], benchmark: str, n: int) -> Array:
     )
 
 
-def scores(samples: Samples, estimate: Estimator) -> Iterator[dict[str, Any]]:
+def _averaged(runs: dict[int, pd.DataFrame], names: list[str]) -> Iterator[tuple[Array, Array, int]]:
+    """avg@n of all problems of several benchmarks and their weights, (seeds, problems) each, in which every benchmark
+    has the same sum; and the smallest n. Nothing if there is but one benchmark."""
+    chosen = [(right / n, n) for benchmark, right, n in _benchmarks(runs) if benchmark in names]
+    if len(chosen) > 1:
+        weights = [np.full_like(share, 1 / share.shape[1]) for share, _ in chosen]
+        stacked = np.concatenate(weights, 1)
+        yield np.concatenate([share for share, _ in chosen], 1), stacked / stacked.mean(), min(n for _, n in chosen)
+
+
+def scores(samples: Samples, estimate: Estimator, in_domain: list[str]) -> Iterator[dict[str, Any]]:
     for method, runs in samples.items():
+        for share, weights, n in _averaged(runs, in_domain):
+            where = {"method": method, "benchmark": IN_DOMAIN, "n": n, "metric": "avg", "k": n}
+            yield where | estimate(share * weights, weights)
         for benchmark, right, n in _benchmarks(runs):
             where, ones = {"method": method, "benchmark": benchmark, "n": n}, np.ones_like(right)
             bayes_low, bayes_high = bayes_interval(right, n)
@@ -108,12 +122,16 @@ def scores(samples: Samples, estimate: Estimator) -> Iterator[dict[str, Any]]:
                 yield where | {"metric": "pass", "k": k} | estimate.share(_pass_at(k, right, n), ones, size)
 
 
-def comparisons(samples: Samples, estimate: Estimator) -> Iterator[dict[str, Any]]:
+def comparisons(samples: Samples, estimate: Estimator, in_domain: list[str]) -> Iterator[dict[str, Any]]:
     for reference in [name for name in REFERENCES if name in samples]:
         fixed = {benchmark: right for benchmark, right, _ in _benchmarks(samples[reference])}
         for method, runs in samples.items():
             if method in (BASE, reference):
                 continue
+            pairs = zip(_averaged(runs, in_domain), _averaged(samples[reference], in_domain), strict=True)
+            for (share, weights, n), (other, _, _) in pairs:
+                where = {"method": method, "reference": reference, "benchmark": IN_DOMAIN, "n": n}
+                yield where | {"metric": "avg", "k": n} | estimate.compare(share * weights, other * weights)
             for benchmark, right, n in _benchmarks(runs):
                 where = {"method": method, "reference": reference, "benchmark": benchmark, "n": n}
                 yield where | {"metric": "avg", "k": n} | estimate.compare(right / n, fixed[benchmark] / n)

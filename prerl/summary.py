@@ -56,9 +56,10 @@ def summarize(scale: Scale, methods: dict[str, Method], lexicon: Lexicon, result
         dev[method] = {seed: _counted(run / "dev.parquet", lexicon) for seed, run in runs.items()}
     rollouts = read_alignment(results, list(methods), scale.seeds)
     tokens, noise, halves = (pd.read_parquet(results / BASE / f"{n}.parquet") for n in ("positions", "noise", "halves"))
+    in_domain = scale.analysis.claims_on.in_domain
     tables = {
-        "scores": pd.DataFrame(scores(samples, estimate)),
-        "comparisons": pd.DataFrame(comparisons(samples, estimate)),
+        "scores": pd.DataFrame(scores(samples, estimate, in_domain)),
+        "comparisons": pd.DataFrame(comparisons(samples, estimate, in_domain)),
         "spread": pd.DataFrame(spreads(samples, estimate)),
         "behaviour": pd.DataFrame(behaviours(samples, lexicon, estimate)),
         "warm_ups": pd.DataFrame(warm_ups(samples, methods, estimate)),

@@ -10,17 +10,18 @@ from prerl.claims import CLAIMS
 from prerl.config import load_scale
 from prerl.curves import crossing
 from prerl.metrics import bayes_interval, improvement, maj_at_k, pass_at_k, spread
+from prerl.scores import IN_DOMAIN, Estimator, comparisons, scores
 from prerl.summary import summarize
 from tests.helpers import SMOKE_FILE
 from tests.study import LEXICON, read
 
 
 def test_scores_are_those_of_the_samples(study):
-    scores = read(study, "scores")
-    assert list(dict.fromkeys(scores.method)) == ["base", "grpo", "nsr-prerl", "dsrl"]
+    table = read(study, "scores")
+    assert list(dict.fromkeys(table.method)) == ["base", "grpo", "nsr-prerl", "dsrl"]
     rows = pd.concat(pd.read_parquet(study / f"grpo/seed{seed}/samples.parquet") for seed in (0, 1))
     rows = rows[rows.benchmark == "countdown-hard"]
-    row = scores[(scores.method == "grpo") & (scores.benchmark == "countdown-hard")].set_index(["metric", "k"])
+    row = table[(table.method == "grpo") & (table.benchmark == "countdown-hard")].set_index(["metric", "k"])
     average = row.loc[("avg", 8)]
     assert average.estimate == pytest.approx(rows.score.mean()) and (average.n, average.seeds) == (8, 2)
     assert average.low < average.estimate < average.high and average.problems == 20
@@ -214,3 +215,29 @@ def test_provenance_adds_up_the_cost_of_each_stage(study):
     training = stages["training"]
     assert (training["jobs"], training["wall_seconds"], training["tokens"]) == (6, 18.0, 600)
     assert stages["evaluation"]["jobs"] == 7 and stages["base model"]["peak_memory_bytes"] == 30
+
+
+def test_the_mean_over_benchmarks_gives_each_the_same_weight():
+    """Ten problems that are all solved and ninety of which a third are: the mean is 2/3, not that of all problems."""
+
+    def responses(solved, benchmark, problems, repeats=6):
+        rows = [
+            (benchmark, f"p{p}", s, float(s < solved * repeats), "x") for p in range(problems) for s in range(repeats)
+        ]
+        return pd.DataFrame(rows, columns=["benchmark", "problem", "sample", "score", "answer"])
+
+    def run(small, large):
+        return {seed: pd.concat([responses(small, "small", 10), responses(large, "large", 90)]) for seed in (0, 1)}
+
+    samples = {"base": {0: run(1 / 2, 0)[0]}, "grpo": run(1, 1 / 3), "dsrl": run(1, 2 / 3)}
+    estimate = Estimator(200, np.random.default_rng(0))
+    averages = pd.DataFrame(scores(samples, estimate, ["small", "large"])).query("benchmark == @IN_DOMAIN")
+    assert averages.set_index("method").estimate.to_dict() == pytest.approx(
+        {"base": 1 / 4, "grpo": 2 / 3, "dsrl": 5 / 6}
+    )
+    assert (averages.problems == 100).all()
+    compared = pd.DataFrame(comparisons(samples, estimate, ["small", "large"])).query("benchmark == @IN_DOMAIN")
+    found = compared.set_index(["method", "reference"]).estimate
+    assert found["dsrl", "grpo"] == pytest.approx(1 / 6) and found["grpo", "base"] == pytest.approx(5 / 12)
+    alone = pd.DataFrame(scores(samples, estimate, ["small"]))
+    assert IN_DOMAIN not in set(alone.benchmark)
