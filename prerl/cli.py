@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from prerl.config import find_method, load_methods, load_scale
+from prerl.config import check_methods, find_method, load_methods, load_scale
 from prerl.errors import UserError
 
 if TYPE_CHECKING:
@@ -131,6 +131,7 @@ def train(
 ) -> None:
     """Train one method from one seed. Resumes after a kill."""
     found, settings = find_method(methods, method), load_scale(scale)
+    check_methods(str(scale), settings.model_copy(update={"methods": [], "ablations": [method]}), {method: found})
     if settings.engine.name == "local":
         from prerl.engines.local import train as run
     else:

@@ -283,6 +283,10 @@ class Method(Strict):
     description: str
     phases: Annotated[list[Phase], Field(min_length=1)]
 
+    @property
+    def has_critic(self) -> bool:
+        return any(phase.advantage == "critic" for phase in self.phases)
+
     @model_validator(mode="after")
     def _one_open(self) -> "Method":
         if sum(phase.steps is None for phase in self.phases) != 1:
@@ -368,6 +372,15 @@ def load_methods(path: Path) -> dict[str, Method]:
             entry = {**entry, "phases": phases}
         loaded[name] = check(Method, entry, f"{path}: methods.{name}")
     return loaded
+
+
+def check_methods(path: str, scale: Scale, methods: dict[str, Method]) -> None:
+    """Raises UserError if a method of the scale does not exist, or its engine cannot train it."""
+    for name in (*scale.methods, *scale.ablations):
+        if name not in methods:
+            raise UserError(f"{path}: methods: no method {name!r} in workflow/methods.yaml")
+        if scale.engine.name == "trl" and methods[name].has_critic:
+            raise UserError(f"{path}: methods: {name!r} has a critic, which only the local engine can train")
 
 
 def find_method(path: Path, name: str) -> Method:

@@ -11,7 +11,7 @@ import torch
 import yaml
 from safetensors.torch import load_file
 
-from prerl.config import TrlEngine
+from prerl.config import TrlEngine, check_methods
 from prerl.engines import local
 from prerl.engines.session import Session
 from prerl.errors import UserError
@@ -157,9 +157,11 @@ def test_a_model_in_pieces_is_saved_whole_and_goes_on(trained, tmp_path):
         assert all(torch.equal(value, resumed[file][name]) for name, value in tensors.items())
 
 
-def test_what_the_engine_cannot_do_is_one_line(short, methods, trained, tmp_path):
-    with pytest.raises(UserError, match=r"methods\.ppo: advantage: critic: only the local engine"):
-        run(trl, changed(short, engine=ENGINE), methods, trained, tmp_path, "ppo")
+def test_what_the_engine_cannot_do_is_one_line(short, methods, tmp_path):
+    scale = changed(short, engine=ENGINE)
+    with pytest.raises(UserError, match=r"x\.yaml: methods: 'ppo' has a critic, which only the local engine can train"):
+        check_methods("x.yaml", scale, methods)
+    check_methods("x.yaml", short, methods)
     uneven = changed(short, engine=changed(ENGINE, processes=3))
     with pytest.raises(UserError, match=r"rl\.micro_batch: 4 responses in each of 3 processes do not divide the 32"):
         trl.settings(uneven, 0, 3, tmp_path)

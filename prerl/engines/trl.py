@@ -29,9 +29,7 @@ from prerl.sampler import Response
 
 
 def train(scale: Scale, method_name: str, method: Method, seed: int, base: Path, problems: Path, out: Path) -> None:
-    """As the local engine's. Every process of a run calls it. Raises UserError for what TRL cannot do."""
-    if any(phase.advantage == "critic" for phase in method.phases):
-        raise UserError(f"methods.{method_name}: advantage: critic: only the local engine has a value head")
+    """As the local engine's. Every process of a run calls it."""
     occupy(max(1, scale.threads // scale.engine.processes))
     session = Session(scale, method_name, method, seed, base, problems, out)
     run = Run(scale, method, seed, base, problems)

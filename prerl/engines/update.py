@@ -48,7 +48,7 @@ def phase_at(method: Method, step: int, steps: int) -> tuple[int, Phase]:
 
 def critic_for(model: PreTrainedModel, method: Method) -> nn.Linear | None:
     """A value head on the policy's last hidden state, 0 everywhere at first, for a method that needs one."""
-    if all(phase.advantage != "critic" for phase in method.phases):
+    if not method.has_critic:
         return None
     critic = nn.utils.skip_init(nn.Linear, model.config.hidden_size, 1)
     nn.init.zeros_(critic.weight)

@@ -2,7 +2,7 @@ import os
 import sys
 from pathlib import Path
 
-from prerl.config import load_methods, load_scale
+from prerl.config import check_methods, load_methods, load_scale
 from prerl.errors import UserError
 from prerl.fingerprint import fingerprint
 
@@ -15,8 +15,7 @@ LOGS = f"{RESULTS}/logs"
 
 try:
     SCALE, METHODS = load_scale(Path(SCALE_FILE)), load_methods(Path("workflow/methods.yaml"))
-    if unknown := {*SCALE.methods, *SCALE.ablations} - set(METHODS):
-        raise UserError(f"{SCALE_FILE}: methods: no method {min(unknown)!r} in workflow/methods.yaml")
+    check_methods(SCALE_FILE, SCALE, METHODS)
 except UserError as error:
     sys.exit(f"prerl: {error}")
 
