@@ -119,6 +119,20 @@ class Reinforce(Strict):
     stop_after_skipped: Positive  # updates without a signal in a row, after which the run has collapsed and ends
 
 
+class Vllm(Strict):
+    """How much of a machine an engine of vLLM takes."""
+
+    tensor_parallel: Positive
+    memory: Share  # of each GPU; where there is none, of the machine's memory
+    max_length: Positive  # prompt and response
+
+
+class VllmSampler(Vllm):
+    """vLLM as the sampler of an evaluation."""
+
+    precision: Literal["float32", "bfloat16"]  # of weights and cache; part of the result
+
+
 class Evaluation(Strict):
     """Benchmarks by name, with the number of responses a problem."""
 
@@ -129,7 +143,15 @@ class Evaluation(Strict):
     temperature: Rate
     top_p: Share
     max_new_tokens: Positive
-    batch_size: Positive  # part of the result: the random stream runs along the batch
+    # Responses at once. Of the local sampler part of the result: the random stream runs along the batch.
+    batch_size: Positive
+    sampler: VllmSampler | None = None  # None: the local sampler
+
+    @model_validator(mode="after")
+    def _fits(self) -> "Evaluation":
+        if self.sampler and self.sampler.max_length <= self.max_new_tokens:
+            raise ValueError("sampler.max_length must hold a prompt and max_new_tokens")
+        return self
 
 
 class LocalEngine(Strict):
@@ -146,21 +168,13 @@ class TrlEngine(Strict):
     launch: str | None  # an Accelerate configuration beside the scales, e.g. ../accelerate/fsdp.yaml; None: CPU
     precision: Literal["float32", "bfloat16"]  # of the forward pass; weights and optimiser are float32
     gradient_checkpointing: bool
-    vllm: "Vllm | None"  # None: responses come from the sampler of the local engine
+    vllm: Vllm | None  # on the trainer's GPUs; None: responses come from the sampler of the local engine
 
     @model_validator(mode="after")
     def _one_kind_of_machine(self) -> "TrlEngine":
         if (self.launch is None) != (self.vllm is None):
             raise ValueError("launch and vllm go together: GPUs need both, and a CPU neither")
         return self
-
-
-class Vllm(Strict):
-    """vLLM beside the trainer, on the same GPUs."""
-
-    tensor_parallel: Positive
-    memory: Share  # of each GPU
-    max_length: Positive  # prompt and response
 
 
 class Roles(Strict):

@@ -1,4 +1,4 @@
-"""Evaluation on lm-evaluation-harness: its task files, its loop, our sampler; every response is kept."""
+"""Evaluation on lm-evaluation-harness: its task files, its loop, our samplers; every response is kept."""
 
 from functools import cache
 from pathlib import Path
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from prerl.config import Scale
+from prerl.config import Evaluation, Scale
 from prerl.errors import UserError
 from prerl.processor import occupy
 from prerl.records import RunRecord, sha256, write_table
@@ -15,7 +15,7 @@ from prerl.scoring import SCORES
 if TYPE_CHECKING:
     from lm_eval.tasks import TaskManager
 
-    from prerl.lm import LocalLM
+    from prerl.lm import RecordingLM
 
 
 def evaluate(scale: Scale, model: Path, problems: Path, tasks: Path, out: Path) -> None:
@@ -32,9 +32,8 @@ def evaluate(scale: Scale, model: Path, problems: Path, tasks: Path, out: Path) 
         if not file.is_file():
             raise UserError(f"{file}: not found; run the stage that makes it")
     record = RunRecord("evaluate", settings.model_dump())
-    from prerl.lm import LocalLM
-
-    lm = LocalLM(model, settings.batch_size)
+    lm = sampler(settings, model)
+    record.data["versions"] |= lm.versions
     samples, averages = _run(scale, lm, files, tasks)
     for name, metric in settings.lm_eval.items():
         more, averages[name] = run_own(lm, name, metric, settings.max_new_tokens)
@@ -44,7 +43,18 @@ def evaluate(scale: Scale, model: Path, problems: Path, tasks: Path, out: Path) 
     record.write(out / "evaluate.json", inputs=inputs, averages=averages, tokens=int(samples.tokens.sum()))
 
 
-def run_own(lm: "LocalLM", name: str, metric: str, max_new_tokens: int) -> tuple[pd.DataFrame, float]:
+def sampler(settings: Evaluation, model: Path) -> "RecordingLM":
+    """The model in a directory as an lm-eval model. Raises UserError if its sampler is not installed."""
+    if settings.sampler is None:
+        from prerl.lm import LocalLM
+
+        return LocalLM(model, settings.batch_size)
+    from prerl.lm_vllm import VllmLM
+
+    return VllmLM(model, settings.batch_size, **settings.sampler.model_dump())
+
+
+def run_own(lm: "RecordingLM", name: str, metric: str, max_new_tokens: int) -> tuple[pd.DataFrame, float]:
     """A row a problem of a task or group that lm-eval ships, and the mean score. `metric` is the one that counts, with
     its filter. Raises UserError if there is no such task, its data are not there, or it has no such metric."""
     limit, chat = {"max_gen_toks": max_new_tokens}, bool(lm.tokenizer.chat_template)
@@ -88,14 +98,14 @@ def own_tasks(name: str) -> "TaskManager":
     return manager
 
 
-def _simple_evaluate(lm: "LocalLM", task: Any, manager: "TaskManager", **options: Any) -> dict[str, Any]:
+def _simple_evaluate(lm: "RecordingLM", task: Any, manager: "TaskManager", **options: Any) -> dict[str, Any]:
     from lm_eval.evaluator import simple_evaluate
 
     fixed = {"log_samples": True, "bootstrap_iters": 0, "verbosity": "ERROR"}
     return simple_evaluate(lm, tasks=[task], task_manager=manager, **fixed, **options)
 
 
-def _run(scale: Scale, lm: "LocalLM", files: dict[str, Path], tasks: Path) -> tuple[pd.DataFrame, dict[str, float]]:
+def _run(scale: Scale, lm: "RecordingLM", files: dict[str, Path], tasks: Path) -> tuple[pd.DataFrame, dict[str, float]]:
     """All responses to the scale's benchmarks, a row each, and lm-eval's own average of each benchmark."""
     from lm_eval.tasks import TaskManager
 

@@ -1,7 +1,8 @@
-"""The local sampler as an lm-eval model, registered as `prerl-local`."""
+"""The samplers as lm-eval models: what they share, and the local one, registered as `prerl-local`."""
 
 import sys
 import time
+from abc import abstractmethod
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -17,20 +18,22 @@ from prerl.records import stream
 from prerl.sampler import Response, Sampling, sample
 
 
-@register_model("prerl-local")
-class LocalLM(TemplateLM):
-    """Generates with `prerl.sampler` and keeps what it generated in `generated[task, doc_id]`, a list of dicts.
+class RecordingLM(TemplateLM):
+    """Generates and keeps what it generated in `generated[task, doc_id]`, a list of dicts."""
 
-    The same batch size gives the same responses; another gives others of the same distribution.
-    """
-
-    def __init__(self, pretrained: Path | str, batch_size: int | str = 1024, device: str | None = None) -> None:
+    def __init__(self, pretrained: Path | str, batch_size: int | str) -> None:
         super().__init__()
         self.tokenizer = AutoTokenizer.from_pretrained(pretrained, local_files_only=True)
-        with torch.inference_mode():
-            self.lean = LeanModel(load(Path(pretrained)))
         self.batch_size = int(batch_size)
         self.generated: dict[tuple[str, int], list[dict[str, Any]]] = {}
+        self.versions: dict[str, str] = {}  # of packages that this sampler alone needs
+
+    @abstractmethod
+    def _sample(
+        self, prompts: list[list[int]], repeats: int, sampling: Sampling, until: list[str], seeds: list[int]
+    ) -> list[Response]:
+        """`repeats` responses to each prompt, prompt-major; a seed a prompt. Texts are cut at the strings `until`
+        afterwards, so a response may end there already."""
 
     @property
     def eot_token_id(self) -> int:
@@ -67,21 +70,13 @@ class LocalLM(TemplateLM):
     def _generate(self, problems: list[list[Instance]]) -> list[str]:
         """Responses to problems that have the same task, number of repeats and generation settings."""
         first, repeats = problems[0][0], len(problems[0])
-        settings: dict[str, Any] = first.args[1]
-        greedy = not settings.get("do_sample", False) or settings.get("temperature", 1.0) == 0
-        sampling = Sampling(
-            settings.get("max_gen_toks", 256),
-            0.0 if greedy else settings.get("temperature", 1.0),
-            settings.get("top_p", 1.0),
-        )
-        if settings.get("top_k", 0) > 0:
-            raise ValueError(f"task {first.task_name}: top_k is not supported; set it to 0")
-        generator = torch.Generator().manual_seed(stream("evaluate", first.task_name, first.doc_id))
+        until = first.args[1].get("until") or []
+        until = [until] if isinstance(until, str) else until
         prompts = [self.tok_encode(same[0].args[0]) for same in problems]
-        pad = self.tokenizer.pad_token_id if self.tokenizer.pad_token_id is not None else self.eot_token_id
-        responses = sample(self.lean, prompts, repeats, sampling, {self.eot_token_id}, pad, generator)
+        seeds = [stream("evaluate", same[0].task_name, same[0].doc_id) for same in problems]
+        responses = self._sample(prompts, repeats, _sampling(first), until, seeds)
         texts = self.tokenizer.batch_decode([response.ids for response in responses], skip_special_tokens=True)
-        texts = [_until(text, settings.get("until") or []) for text in texts]
+        texts = [_until(text, until) for text in texts]
         for index, same in enumerate(problems):
             rows = slice(index * repeats, (index + 1) * repeats)
             kept = [_kept(text, response) for text, response in zip(texts[rows], responses[rows], strict=True)]
@@ -93,6 +88,33 @@ class LocalLM(TemplateLM):
         tokens = sum(response["tokens"] for responses in self.generated.values() for response in responses)
         pace = f"{tokens / elapsed:,.0f} tokens/s  {elapsed / done * (of - done):.0f} s left"
         print(f"evaluation  response {done}/{of}  {pace}", file=sys.stderr, flush=True)
+
+    def loglikelihood_rolling(self, requests: list[Instance], disable_tqdm: bool = False) -> list[float]:
+        texts = [request.args[0] for request in requests]
+        pairs = [
+            (("", text), [self.prefix_token_id], self.tok_encode(text, add_special_tokens=False)) for text in texts
+        ]
+        return [logp for logp, _ in self._loglikelihood_tokens(pairs)]
+
+
+@register_model("prerl-local")
+class LocalLM(RecordingLM):
+    """Generates with `prerl.sampler`.
+
+    The same batch size gives the same responses; another gives others of the same distribution.
+    """
+
+    def __init__(self, pretrained: Path | str, batch_size: int | str = 1024, device: str | None = None) -> None:
+        super().__init__(pretrained, batch_size)
+        with torch.inference_mode():
+            self.lean = LeanModel(load(Path(pretrained)))
+
+    def _sample(
+        self, prompts: list[list[int]], repeats: int, sampling: Sampling, until: list[str], seeds: list[int]
+    ) -> list[Response]:
+        generator = torch.Generator().manual_seed(seeds[0])  # one stream for the batch
+        pad = self.tokenizer.pad_token_id if self.tokenizer.pad_token_id is not None else self.eot_token_id
+        return sample(self.lean, prompts, repeats, sampling, {self.eot_token_id}, pad, generator)
 
     @torch.inference_mode()
     def _loglikelihood_tokens(
@@ -107,12 +129,14 @@ class LocalLM(TemplateLM):
             scored.append((float(logp.sum()), bool((logits.argmax(-1) == target[:, 0]).all())))
         return scored
 
-    def loglikelihood_rolling(self, requests: list[Instance], disable_tqdm: bool = False) -> list[float]:
-        texts = [request.args[0] for request in requests]
-        pairs = [
-            (("", text), [self.prefix_token_id], self.tok_encode(text, add_special_tokens=False)) for text in texts
-        ]
-        return [logp for logp, _ in self._loglikelihood_tokens(pairs)]
+
+def _sampling(request: Instance) -> Sampling:
+    """What lm-eval's generation settings mean. Raises ValueError for what the samplers do not do."""
+    settings: dict[str, Any] = request.args[1]
+    if settings.get("top_k", 0) > 0:
+        raise ValueError(f"task {request.task_name}: top_k is not supported; set it to 0")
+    temperature = settings.get("temperature", 1.0) if settings.get("do_sample", False) else 0.0
+    return Sampling(settings.get("max_gen_toks", 256), temperature, settings.get("top_p", 1.0))
 
 
 def _until(text: str, stops: list[str]) -> str:

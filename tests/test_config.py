@@ -79,6 +79,7 @@ def broken(tmp_path, change, source=SMOKE_FILE):
     return path
 
 
+VLLM = {"tensor_parallel": 1, "memory": 0.9, "max_length": 4096, "precision": "bfloat16"}
 BAD_SCALES = {
     "rl.stepz: unknown key": lambda data: data["rl"].update(stepz=1),
     "rl.steps: Input should be greater than 0": lambda data: data["rl"].update(steps=-1),
@@ -94,6 +95,10 @@ BAD_SCALES = {
     "alignment_methods: 'ppp' is not among methods": lambda data: data["analysis"].update(alignment_methods=["ppp"]),
     "alignment_steps: no checkpoint at 7": lambda data: data["analysis"].update(alignment_steps=[5, 7]),
     "alignment_steps: no checkpoint at 25": lambda data: data["analysis"].update(alignment_steps=[25]),
+    "evaluation.sampler.speed: unknown key": lambda data: data["evaluation"].update(sampler=VLLM | {"speed": 9}),
+    "evaluation: Value error, sampler.max_length must hold": lambda data: data["evaluation"].update(
+        sampler=VLLM | {"max_length": 96}
+    ),
     "model: Field required": lambda data: data.pop("model") and None,
     "expected keys and values": lambda data: "- 1\n- 2\n",
     "not valid YAML": lambda data: "rl: [1, 2\nseeds: 3",
