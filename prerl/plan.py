@@ -65,6 +65,8 @@ def assumptions(path: Path, scale: Scale, changes: list[str]) -> Plan:
     """Those of the scale, with the changes KEY=VALUE."""
     if scale.plan is None or not isinstance(scale.model, HubModel) or scale.engine.name != "trl":
         raise UserError(f"{path}: plan: this scale states no assumptions; it runs on the CPU of one machine")
+    if scale.evaluation.sampler is None:
+        raise UserError(f"{path}: evaluation.sampler: a model of this size needs vLLM")
     if wrong := [change for change in changes if "=" not in change]:
         raise UserError(f"--assume {wrong[0]}: expected KEY=VALUE")
     return check(Plan, scale.plan.model_dump() | dict(change.split("=", 1) for change in changes), "--assume")
@@ -95,7 +97,7 @@ def train_stage(scale: Scale, plan: Plan) -> Stage:
 
 
 def evaluate_stage(scale: Scale, plan: Plan, sets: dict[str, PublicSet]) -> Stage:
-    model, vllm = scale.model, scale.engine.vllm
+    model, vllm = scale.model, scale.evaluation.sampler
     responses = sum(
         repeats * (scale.problems.benchmarks[name] or sets[name].problems)
         for name, repeats in scale.evaluation.benchmarks.items()
@@ -103,8 +105,10 @@ def evaluate_stage(scale: Scale, plan: Plan, sets: dict[str, PublicSet]) -> Stag
     responses += sum(SHIPPED.get(name, 0) for name in scale.evaluation.lm_eval)
     tokens = responses * plan.response_tokens
     hours = plan.overhead * tokens / plan.generate_tokens_per_second / vllm.tensor_parallel / 3600
-    longest = (plan.prompt_tokens + scale.evaluation.max_new_tokens) * model.kv_bytes / vllm.tensor_parallel
-    memory = {"weights in bfloat16": 2 * model.parameters / vllm.tensor_parallel, "the longest response": longest}
+    weights = 2 * model.parameters / vllm.tensor_parallel
+    room = vllm.memory * plan.gpu_memory_gb * GB - weights
+    longest = vllm.max_length * model.kv_bytes / vllm.tensor_parallel
+    memory = {"weights in bfloat16": weights, "keys and values": max(room, longest)}
     jobs = len(scale.methods) * len(scale.seeds) + 1
     return Stage("evaluate", jobs, vllm.tensor_parallel, hours, tokens, memory | {"reserve": RESERVE}, 4 * GB)
 
@@ -140,8 +144,9 @@ def fits(path: Path, stage: Stage, plan: Plan) -> None:
         largest = max(stage.gpu_memory, key=lambda part: stage.gpu_memory[part])
         cure = {
             "vLLM": "lower engine.vllm.memory",
+            "keys and values": "lower evaluation.sampler.memory or max_length",
             "activations": "lower rl.micro_batch or rl.max_new_tokens, or set engine.gradient_checkpointing",
-            "weights in bfloat16": "raise engine.vllm.tensor_parallel",
+            "weights in bfloat16": "raise evaluation.sampler.tensor_parallel",
         }.get(largest, "use more GPUs (engine.processes)")
         raise UserError(
             f"{path}: {stage.name} needs {need / GB:.0f} GB a GPU of {plan.gpu_memory_gb:g}, most of it for "
