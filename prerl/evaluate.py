@@ -23,7 +23,8 @@ def evaluate(scale: Scale, model: Path, problems: Path, tasks: Path, out: Path) 
 
     `problems` holds NAME.jsonl for each benchmark, `tasks` the lm-eval task files. Writes out/samples.parquet, a row
     a response (benchmark, problem, sample, response, tokens, entropy in nats a token, finished, answer, score), and
-    out/evaluate.json. Raises UserError for a missing model, benchmark or problem file.
+    out/evaluate.json. The entropy is exact with the local sampler, estimated with vLLM. Raises UserError for a missing
+    model, benchmark or problem file.
     """
     occupy(scale.threads)
     settings = scale.evaluation

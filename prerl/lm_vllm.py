@@ -129,8 +129,9 @@ class VllmLM(RecordingLM):
 
 
 def _response(completion: Any, greedy: bool) -> Response:
-    """vLLM's as the local sampler's. For want of the whole distribution `entropy` is its unbiased estimate, the mean of
-    -log p over the sampled tokens; NaN for greedy ones, of which it is no estimate."""
+    """vLLM's as the local sampler's. For want of the whole distribution `entropy` is estimated, by the mean of -log p
+    over the sampled tokens: times tokens, an unbiased estimate of the sum over them. NaN for greedy responses, of which
+    it would say nothing."""
     ids = list(completion.token_ids)
     logp = [options[token].logprob for token, options in zip(ids, completion.logprobs, strict=True)]
     entropy = math.nan if greedy else -sum(logp) / len(logp)

@@ -12,12 +12,13 @@ import torch
 from lm_eval.api.instance import Instance
 
 os.environ.setdefault("VLLM_LOGGING_LEVEL", "WARNING")
+os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "1")  # GiB, instead of a share of whatever memory the machine has
 
 from prerl import base, lm_vllm
 from prerl.engines.local import train
 from prerl.engines.update import make_batch
 from prerl.errors import UserError
-from prerl.evaluate import evaluate, sampler
+from prerl.evaluate import _run, evaluate, sampler
 from prerl.lm import LocalLM
 from prerl.metrics import difference_interval, ratio_interval
 from prerl.model import LeanModel, load, response_logp
@@ -169,7 +170,7 @@ def test_stop_strings_end_a_response_and_long_prompts_are_refused(vllm):
 
 
 @needs_vllm
-def test_an_evaluation_agrees_with_the_local_samplers(wide, run, trained, tmp_path, capsys):
+def test_an_evaluation_agrees_with_the_local_samplers_and_repeats_itself(wide, run, trained, vllm, tmp_path, capsys):
     theirs = with_vllm(wide)
     ours = changed(theirs, evaluation=changed(theirs.evaluation, sampler=None))
     tables, shares = [], []
@@ -187,5 +188,11 @@ def test_an_evaluation_agrees_with_the_local_samplers(wide, run, trained, tmp_pa
     mine, its = tables
     assert (mine.dtypes == its.dtypes).all() and mine.columns.equals(its.columns)
     assert mine[["benchmark", "problem", "sample"]].equals(its[["benchmark", "problem", "sample"]])
+    vllm.engine.reset_prefix_cache()
+    files = {name: trained / f"problems/{name}.jsonl" for name in theirs.evaluation.benchmarks}
+    vllm.generated.clear()
+    vllm.batch_size = theirs.evaluation.batch_size
+    again, _ = _run(theirs, vllm, files, TASKS)  # the other engine, in a process of its own
+    pd.testing.assert_frame_equal(again, its)
     record = json.loads((tmp_path / "vllm/evaluate.json").read_text())
     assert record["config"]["sampler"] == SAMPLER and record["versions"]["vllm"] and record["config"]["top_p"] == 1
