@@ -25,7 +25,10 @@ def missing() -> str | None:
     return None
 
 
-@pytest.mark.skipif(missing() is not None, reason=f"no {missing()}")
+LACKS = missing()
+
+
+@pytest.mark.skipif(LACKS is not None, reason=f"no {LACKS}")
 def test_training_survives_preemption_and_a_kill():
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     command = [ROOT / ".ci/slurm", "results/smoke/grpo/seed0/run.json"]
