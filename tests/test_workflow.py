@@ -4,8 +4,10 @@ import re
 import shutil
 import subprocess
 import sys
+from importlib.util import find_spec
 
 import pytest
+import yaml
 
 from prerl.config import load_scale
 from prerl.figures import FIGURES
@@ -91,6 +93,33 @@ def test_a_bad_configuration_stops_before_any_job(checkout):
     broken = checkout / "workflow/scales/broken.yaml"
     broken.write_text((checkout / "workflow/scales/smoke.yaml").read_text().replace("grpo,", "grpoo,"))
     assert "no method 'grpoo'" in snakemake(checkout, "-n", "--config", "scale=broken").stderr
+
+
+def requests(plan, resource):
+    """Rule -> what its jobs ask for, from a dry run."""
+    found = re.findall(rf"^rule (\w+):(?:\n .+)*?\n +resources:.*\b{resource}=(\d+)", plan, re.MULTILINE)
+    return {rule: int(number) for rule, number in found}
+
+
+def test_training_on_gpus_asks_for_one_a_process(checkout):
+    (checkout / "workflow/scales/gpus.yaml").write_text(
+        "like: smoke\nengine: {name: trl, processes: 8, launch: ../accelerate/fsdp.yaml, precision: bfloat16,"
+        " gradient_checkpointing: true, vllm: {tensor_parallel: 1, memory: 0.3, max_length: 512}}\n"
+    )
+    for scale, number in {"gpus": 8, "smoke": 0}.items():
+        plan = snakemake(checkout, "--dry-run", "--config", f"scale={scale}").stdout
+        assert requests(plan, "gpu") == {"train": number, "evaluate": 0}
+
+
+@pytest.mark.skipif(not find_spec("snakemake_executor_plugin_slurm"), reason="no snakemake-executor-plugin-slurm")
+def test_the_slurm_profile_fits_the_rules(checkout):
+    profile = ("--profile", "workflow/profiles/slurm", "--config", "scale=smoke")
+    result = snakemake(checkout, *profile, "--dry-run", "--", "all", "ablations")
+    assert result.returncode == 0, result.stderr
+    named = yaml.safe_load((checkout / "workflow/profiles/slurm/config.yaml").read_text())["set-resources"]
+    assert set(named) <= set(planned(result.stdout))  # Snakemake does not mind a name that is no rule's
+    assert {"train": 1440, "evaluate": 480, "summary": 60}.items() <= requests(result.stdout, "runtime").items()
+    assert set(requests(result.stdout, "nodes").values()) == {1}
 
 
 def test_snakemake_lint_is_clean(checkout):

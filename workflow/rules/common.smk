@@ -40,6 +40,12 @@ def settings(*keys):
     return SCALE.model_dump(include=set(keys))
 
 
+def gpus(stage):
+    """GPUs of a stage's jobs. Only training on several processes takes them; those of one job share a machine."""
+    engine = SCALE.engine
+    return engine.processes if stage == "train" and engine.name == "trl" and engine.launch else 0
+
+
 def reported(study, kind, name, suffix):
     """A table or figure that stands, with its caption, in Snakemake's report."""
     labels = {"name": name.replace("_at_", "@").replace("_", " ")}

@@ -14,6 +14,8 @@ rule evaluate:
     conda:
         "../envs/prerl.yaml"
     threads: SCALE.threads
+    resources:
+        gpu=gpus("evaluate"),
     params:
         scale=SCALE_FILE,
         model=subpath(input.model, parent=True),

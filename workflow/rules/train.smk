@@ -13,6 +13,8 @@ rule train:
     conda:
         "../envs/prerl.yaml"
     threads: SCALE.threads
+    resources:
+        gpu=gpus("train"),
     params:
         scale=SCALE_FILE,
         model=subpath(input.model, parent=True),
