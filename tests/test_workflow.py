@@ -105,10 +105,11 @@ def test_training_on_gpus_asks_for_one_a_process(checkout):
     (checkout / "workflow/scales/gpus.yaml").write_text(
         "like: smoke\nengine: {name: trl, processes: 8, launch: ../accelerate/fsdp.yaml, precision: bfloat16,"
         " gradient_checkpointing: true, vllm: {tensor_parallel: 1, memory: 0.3, max_length: 512}}\n"
+        "evaluation: {sampler: {tensor_parallel: 2, memory: 0.9, max_length: 512, precision: bfloat16}}\n"
     )
-    for scale, number in {"gpus": 8, "smoke": 0}.items():
+    for scale, numbers in {"gpus": {"train": 8, "evaluate": 2}, "smoke": {"train": 0, "evaluate": 0}}.items():
         plan = snakemake(checkout, "--dry-run", "--config", f"scale={scale}").stdout
-        assert requests(plan, "gpu") == {"train": number, "evaluate": 0}
+        assert requests(plan, "gpu") == numbers
 
 
 @pytest.mark.skipif(not find_spec("snakemake_executor_plugin_slurm"), reason="no snakemake-executor-plugin-slurm")

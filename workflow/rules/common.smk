@@ -41,9 +41,11 @@ def settings(*keys):
 
 
 def gpus(stage):
-    """GPUs of a stage's jobs. Only training on several processes takes them; those of one job share a machine."""
-    engine = SCALE.engine
-    return engine.processes if stage == "train" and engine.name == "trl" and engine.launch else 0
+    """GPUs of a stage's jobs: of training on several processes, of an evaluation with vLLM. All are on one machine."""
+    engine, sampler = SCALE.engine, SCALE.evaluation.sampler
+    if stage == "evaluate":
+        return sampler.tensor_parallel if sampler else 0
+    return engine.processes if engine.name == "trl" and engine.launch else 0
 
 
 def reported(study, kind, name, suffix):
