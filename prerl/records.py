@@ -106,6 +106,9 @@ class RunRecord:
         """Writes the record. Wall time in seconds (of this process), peak memory in bytes."""
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
         cost = {"wall_seconds": round(time.monotonic() - self.start, 2), "peak_memory_bytes": peak}
+        if (torch := sys.modules.get("torch")) and torch.cuda.is_available():
+            self.data["hardware"]["gpu"] = torch.cuda.get_device_name()
+            cost["peak_gpu_memory_bytes"] = torch.cuda.max_memory_allocated()
         write_json(path, {**self.data, **cost, **results})
 
 

@@ -18,7 +18,7 @@ from prerl.errors import UserError
 from tests.helpers import ROOT, changed
 
 pytest.importorskip("trl", reason="the TRL engine needs the extra `test` or `cluster`")
-from prerl.engines import trl
+from prerl.engines import trl, trl_settings
 
 ENGINE = TrlEngine(name="trl", processes=1, launch=None, precision="float32", gradient_checkpointing=False, vllm=None)
 PACE = ["generate_seconds", "update_seconds", "tokens_per_second", "seconds_left"]
@@ -164,4 +164,4 @@ def test_what_the_engine_cannot_do_is_one_line(short, methods, tmp_path):
     check_methods("x.yaml", short, methods)
     uneven = changed(short, engine=changed(ENGINE, processes=3))
     with pytest.raises(UserError, match=r"rl\.micro_batch: 4 responses in each of 3 processes do not divide the 32"):
-        trl.settings(uneven, 0, 3, tmp_path)
+        trl_settings.settings(uneven, 0, 3, tmp_path)

@@ -103,7 +103,8 @@ def requests(plan, resource):
 
 def test_training_on_gpus_asks_for_one_a_process(checkout):
     (checkout / "workflow/scales/gpus.yaml").write_text(
-        "like: smoke\nmethods: [grpo, dsrl]\nengine: {name: trl, processes: 8, launch: ../accelerate/fsdp.yaml, precision: bfloat16,"
+        "like: smoke\nmethods: [grpo, dsrl]\n"
+        "engine: {name: trl, processes: 8, launch: ../accelerate/fsdp.yaml, precision: bfloat16,"
         " gradient_checkpointing: true, vllm: {tensor_parallel: 1, memory: 0.3, max_length: 512}}\n"
         "evaluation: {sampler: {tensor_parallel: 2, memory: 0.9, max_length: 512, precision: bfloat16}}\n"
     )

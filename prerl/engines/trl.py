@@ -6,6 +6,7 @@ the prompt forgotten. Run directory, log and checkpoints are as the local engine
 
 import random
 import time
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +16,13 @@ from accelerate.utils import gather_object
 from datasets import Dataset
 from torch import Tensor
 from transformers import PrinterCallback, TrainerCallback
-from trl import GRPOConfig, GRPOTrainer
+from trl import GRPOTrainer
 
 from prerl.config import Method, Scale
 from prerl.engines.local import Run
 from prerl.engines.session import Session
+from prerl.engines.trl_settings import settings
 from prerl.engines.update import phase_at
-from prerl.errors import UserError
 from prerl.objective import Batch, forget_prompt, group_advantages, keep
 from prerl.processor import occupy
 from prerl.records import stream
@@ -32,6 +33,8 @@ def train(scale: Scale, method_name: str, method: Method, seed: int, base: Path,
     """As the local engine's. Every process of a run calls it."""
     occupy(max(1, scale.threads // scale.engine.processes))
     session = Session(scale, method_name, method, seed, base, problems, out)
+    packages = ["trl", "accelerate", *(["vllm"] if scale.engine.vllm else [])]
+    session.record.data["versions"] |= {name: version(name) for name in packages}
     run = Run(scale, method, seed, base, problems)
     session.begin(*session.checkpoints.resume(run.model))
     if session.done < scale.rl.steps and not session.collapsed:
@@ -40,72 +43,6 @@ def train(scale: Scale, method_name: str, method: Method, seed: int, base: Path,
         if not trainer.accelerator.is_main_process:
             return
     session.finish()
-
-
-def settings(scale: Scale, seed: int, updates: int, out: Path) -> GRPOConfig:
-    """TRL's settings of a run. All that bear on the result stand here: defaults move between releases."""
-    rl, engine = scale.rl, scale.engine
-    rollouts = rl.prompts_per_step * rl.group_size
-    passes, rest = divmod(rollouts, rl.micro_batch * engine.processes)
-    if rest:
-        raise UserError(
-            f"rl.micro_batch: {rl.micro_batch} responses in each of {engine.processes} processes do not divide the "
-            f"{rollouts} of an update"
-        )
-    vllm = engine.vllm
-    return GRPOConfig(
-        output_dir=str(out / "trl"),
-        seed=stream(seed, "trl") % 2**31,
-        # the batch
-        max_steps=updates,
-        per_device_train_batch_size=rl.micro_batch,
-        gradient_accumulation_steps=passes,
-        steps_per_generation=passes,
-        num_iterations=1,
-        num_generations=rl.group_size,
-        shuffle_dataset=False,
-        remove_unused_columns=False,
-        # sampling
-        max_completion_length=rl.max_new_tokens,
-        temperature=rl.temperature,
-        top_p=rl.top_p,
-        top_k=0,
-        min_p=None,
-        repetition_penalty=1.0,
-        use_vllm=vllm is not None,
-        vllm_mode="colocate",
-        vllm_gpu_memory_utilization=vllm.memory if vllm else 0.3,
-        vllm_tensor_parallel_size=vllm.tensor_parallel if vllm else 1,
-        vllm_max_model_length=vllm.max_length if vllm else None,
-        vllm_enable_sleep_mode=vllm is not None,
-        vllm_importance_sampling_correction=False,  # as the authors; in the pre-train space it means nothing
-        # the loss: a token mean over the whole batch; clip range and dual clip (delta) are set with each phase
-        loss_type="dapo",
-        beta=0.0,
-        scale_rewards="none",  # TRL's own advantages are not used
-        importance_sampling_level="token",
-        mask_truncated_completions=False,
-        top_entropy_quantile=1.0,
-        entropy_coef=0.0,
-        disable_dropout=True,
-        # the optimiser
-        learning_rate=rl.learning_rate,
-        weight_decay=rl.weight_decay,
-        max_grad_norm=rl.max_grad_norm,
-        # the machine
-        use_cpu=engine.launch is None,
-        bf16=engine.precision == "bfloat16",
-        fp16=False,
-        gradient_checkpointing=engine.gradient_checkpointing,
-        ddp_find_unused_parameters=False,
-        dataloader_num_workers=0,
-        # the log and the checkpoints are ours
-        logging_steps=1,
-        save_strategy="no",
-        eval_strategy="no",
-        report_to=[],
-        disable_tqdm=True,
-    )
 
 
 class AdamW(torch.optim.AdamW):
@@ -231,20 +168,21 @@ class PhaseTrainer(GRPOTrainer):
         the mean of -log p over the sampled tokens; NaN without either."""
         lengths = batch.response_mask.sum(1)
         last = batch.response_ids.gather(1, lengths.long()[:, None] - 1)[:, 0]
+        finished = torch.isin(last, torch.tensor(self.eos_token_ids, device=last.device))
         if self.scale.engine.vllm is None:
             entropy = torch.tensor([response.entropy for response in self.responses], device=lengths.device) * lengths
         elif logp is not None:
             entropy = -(logp * batch.response_mask).sum(1)
         else:
             entropy = torch.full_like(lengths, torch.nan)
-        columns = torch.stack([batch.rewards, lengths, (last == self.run.tokenizer.eos_token_id).float(), entropy], 1)
-        reward, length, finished, surprise = self.accelerator.gather(columns).double().mean(0).tolist()
+        columns = torch.stack([batch.rewards, lengths, finished.float(), entropy], 1)
+        reward, length, share, surprise = self.accelerator.gather(columns).double().mean(0).tolist()
         tokens = round(length * self.scale.rl.prompts_per_step * self.scale.rl.group_size)
         return {
             "reward": reward,
             "response_tokens": length,
             "entropy": surprise / length,
-            "finished": finished,
+            "finished": share,
             "tokens": tokens,
         }
 
@@ -321,7 +259,7 @@ class PhaseTrainer(GRPOTrainer):
         start = self.accelerator.process_index * share
         mine = (prompts * 2)[start : start + share]  # the last share is filled with the first prompts
         found = list(zip(*self._generate_single_turn(mine, None, {}, 1), strict=True))
-        ends = {self.run.tokenizer.eos_token_id}
+        ends = set(self.eos_token_ids)
         responses = [Response(ids, logp, -sum(logp) / len(logp), ids[-1] in ends) for ids, logp in gather_object(found)]
         return self.run.dev_table(self.at, responses[: len(prompts)])
 

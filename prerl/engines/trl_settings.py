@@ -1,0 +1,75 @@
+"""TRL's settings of a run. All that bear on the result are explicit: defaults move between releases."""
+
+from pathlib import Path
+
+from trl import GRPOConfig
+
+from prerl.config import Scale
+from prerl.errors import UserError
+from prerl.records import stream
+
+
+def settings(scale: Scale, seed: int, updates: int, out: Path) -> GRPOConfig:
+    """Of a run of `updates` more updates. Raises UserError if the processes cannot share a batch evenly."""
+    rl, engine = scale.rl, scale.engine
+    rollouts = rl.prompts_per_step * rl.group_size
+    passes, rest = divmod(rollouts, rl.micro_batch * engine.processes)
+    if rest:
+        raise UserError(
+            f"rl.micro_batch: {rl.micro_batch} responses in each of {engine.processes} processes do not divide the "
+            f"{rollouts} of an update"
+        )
+    vllm = engine.vllm
+    return GRPOConfig(
+        output_dir=str(out / "trl"),
+        seed=stream(seed, "trl") % 2**31,
+        # the batch
+        max_steps=updates,
+        per_device_train_batch_size=rl.micro_batch,
+        gradient_accumulation_steps=passes,
+        steps_per_generation=passes,
+        num_iterations=1,
+        num_generations=rl.group_size,
+        shuffle_dataset=False,
+        remove_unused_columns=False,
+        # sampling
+        max_completion_length=rl.max_new_tokens,
+        temperature=rl.temperature,
+        top_p=rl.top_p,
+        top_k=0,
+        min_p=None,
+        repetition_penalty=1.0,
+        use_vllm=vllm is not None,
+        vllm_mode="colocate",
+        vllm_gpu_memory_utilization=vllm.memory if vllm else 0.3,
+        vllm_tensor_parallel_size=vllm.tensor_parallel if vllm else 1,
+        vllm_max_model_length=vllm.max_length if vllm else None,
+        vllm_enable_sleep_mode=vllm is not None,
+        vllm_importance_sampling_correction=False,  # as the authors; in the pre-train space it means nothing
+        # the loss: a token mean over the whole batch; clip range and dual clip (delta) are set with each phase
+        loss_type="dapo",
+        beta=0.0,
+        scale_rewards="none",  # TRL's own advantages are not used
+        importance_sampling_level="token",
+        mask_truncated_completions=False,
+        top_entropy_quantile=1.0,
+        entropy_coef=0.0,
+        disable_dropout=True,
+        # the optimiser
+        learning_rate=rl.learning_rate,
+        weight_decay=rl.weight_decay,
+        max_grad_norm=rl.max_grad_norm,
+        # the machine
+        use_cpu=engine.launch is None,
+        bf16=engine.precision == "bfloat16",
+        fp16=False,
+        gradient_checkpointing=engine.gradient_checkpointing,
+        ddp_find_unused_parameters=False,
+        dataloader_num_workers=0,
+        # the log and the checkpoints are ours
+        logging_steps=1,
+        save_strategy="no",
+        eval_strategy="no",
+        report_to=[],
+        disable_tqdm=True,
+    )
