@@ -1,15 +1,19 @@
 """A published model. The real one is a download of 98 MB: tests on it need it in results/data."""
 
+import shutil
 import subprocess
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+import torch
+from safetensors.torch import load_file
 
-from prerl.config import PublicProblems, PublishedModel, load_scale
+from prerl.config import HubModel, PublicProblems, PublishedModel, load_scale
 from prerl.errors import UserError
 from prerl.problems.sets import write_public_sets
-from prerl.published import fetch_model, load_gguf
-from prerl.records import read_jsonl, sha256
+from prerl.published import fetch_model, import_model, load_gguf
+from prerl.records import read_json, read_jsonl, sha256
 from tests.helpers import ROOT
 from tests.test_public import ROWS, made  # noqa: F401  (a fixture)
 
@@ -51,6 +55,55 @@ def test_a_model_that_cannot_be_had_is_one_line(tmp_path, monkeypatch):
     (tmp_path / "b.gguf").write_bytes(b"something")
     known = model.model_copy(update={"sha256": sha256(tmp_path / "b.gguf")})
     assert fetch_model(known, tmp_path) == tmp_path / "b.gguf"
+
+
+@pytest.fixture
+def hub(trained, monkeypatch):
+    """A hub that has the small trained model at one revision; its list of checksums can be changed."""
+    import huggingface_hub
+
+    sums = {"model.safetensors": sha256(trained / "model/model.safetensors")}
+
+    def download(name, revision, local_dir, allow_patterns):
+        assert (name, revision) == (QWEN.hub, QWEN.revision) and not any(
+            "bin" in p or "py" in p for p in allow_patterns
+        )
+        shutil.copytree(trained / "model", local_dir)
+
+    def info(self, name, revision, files_metadata):
+        files = [SimpleNamespace(rfilename=n, lfs=SimpleNamespace(sha256=value)) for n, value in sums.items()]
+        return SimpleNamespace(siblings=[*files, SimpleNamespace(rfilename="config.json", lfs=None)])
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", download)
+    monkeypatch.setattr(huggingface_hub.HfApi, "model_info", info)
+    return sums
+
+
+QWEN = HubModel(hub="a/b", revision="0" * 40, parameters=1, layers=1, hidden_size=1, kv_bytes=1)
+
+
+def test_a_model_of_the_hub_is_fetched_once_and_saved_in_one_file(hub, trained, tmp_path, monkeypatch):
+    directory = fetch_model(QWEN, tmp_path / "data")
+    assert directory == tmp_path / "data/a--b@000000000000"
+    monkeypatch.setattr("huggingface_hub.snapshot_download", lambda *_, **__: pytest.fail("fetched again"))
+    import_model(QWEN, tmp_path / "data", tmp_path / "base")
+    saved, original = (load_file(root / "model/model.safetensors") for root in (tmp_path / "base", trained))
+    assert saved.keys() == original.keys() and all(torch.equal(saved[name], original[name]) for name in saved)
+    assert read_json(tmp_path / "base/run.json")["inputs"] == hub
+
+
+def test_a_changed_or_missing_model_of_the_hub_is_one_line(hub, tmp_path, monkeypatch):
+    hub["model.safetensors"] = "f" * 64
+    with pytest.raises(UserError, match=r"a/b: model.safetensors has another checksum; nothing was kept"):
+        fetch_model(QWEN, tmp_path)
+    assert not (tmp_path / "a--b@000000000000").exists()
+
+    def offline(*_, **__):
+        raise ConnectionError
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", offline)
+    with pytest.raises(UserError, match=r"a/b: cannot be downloaded \(ConnectionError\); without network, put"):
+        fetch_model(QWEN, tmp_path)
 
 
 @pytest.fixture(scope="module")
