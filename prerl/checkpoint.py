@@ -45,10 +45,10 @@ class Checkpoints:
         Processes that share a model in pieces all call this, and one of them `writes`.
         """
 
-        weights = _whole(dict(model.state_dict())) if _sharded(model) else None
+        weights = _whole(dict(model.state_dict()), writes) if _sharded(model) else None
         if weights and model.config.tie_word_embeddings:
             weights.pop("lm_head.weight")
-        state = _whole(_optimizer_tensors(_named(model, critic), optimizer))
+        state = _whole(_optimizer_tensors(_named(model, critic), optimizer), writes)
         if not writes:
             return
 
@@ -148,6 +148,12 @@ def _sharded(model: nn.Module) -> bool:
     return any(isinstance(parameter, DTensor) for parameter in model.parameters())
 
 
-def _whole(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """The tensors put together from all processes' pieces, on the CPU."""
-    return {name: (t.full_tensor() if isinstance(t, DTensor) else t).cpu() for name, t in tensors.items()}
+def _whole(tensors: dict[str, torch.Tensor], kept: bool) -> dict[str, torch.Tensor]:
+    """The tensors put together from all processes' pieces, on the CPU. All have to take part; few have the memory, so
+    the others get nothing."""
+    found = {}
+    for name, tensor in tensors.items():
+        whole = tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
+        if kept:
+            found[name] = whole.cpu()
+    return found

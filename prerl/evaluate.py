@@ -34,6 +34,8 @@ def evaluate(scale: Scale, model: Path, problems: Path, tasks: Path, out: Path) 
             raise UserError(f"{file}: not found; run the stage that makes it")
     record = RunRecord("evaluate", settings.model_dump())
     lm = sampler(settings, model)
+    if scale.problems.world == "public":
+        lm.template_options = scale.problems.template_options
     record.data["versions"] |= lm.versions
     samples, averages = _run(scale, lm, files, tasks)
     for name, metric in settings.lm_eval.items():

@@ -26,6 +26,7 @@ class RecordingLM(TemplateLM):
         self.tokenizer = AutoTokenizer.from_pretrained(pretrained, local_files_only=True)
         self.batch_size = int(batch_size)
         self.generated: dict[tuple[str, int], list[dict[str, Any]]] = {}
+        self.template_options: dict[str, bool] = {}  # of the chat template, for lm-eval's own tasks
         self.versions: dict[str, str] = {}  # of packages that this sampler alone needs
 
     @abstractmethod
@@ -49,6 +50,7 @@ class RecordingLM(TemplateLM):
 
     def apply_chat_template(self, chat_history: list[dict[str, str]], add_generation_prompt: bool = True) -> str:
         options = {"add_generation_prompt": add_generation_prompt, "continue_final_message": not add_generation_prompt}
+        options |= self.template_options
         return self.tokenizer.apply_chat_template(chat_history, tokenize=False, **options)
 
     def tok_encode(self, string: str, add_special_tokens: bool | None = None, **kwargs: Any) -> list[int]:

@@ -119,3 +119,10 @@ def test_an_own_task_without_data_or_of_no_such_name_is_one_line():
         own_tasks("nothing")
     with pytest.raises(UserError, match=r"gpqa_diamond_cot_zeroshot: its data cannot be loaded .*run `prerl fetch"):
         own_tasks(GPQA)
+
+
+def test_lm_evals_own_tasks_meet_the_scales_chat_template(trained):
+    lm = LocalLM(trained / "model")
+    lm.tokenizer.chat_template = "{{ enable_thinking }} {{ messages[0].content }}"
+    lm.template_options = {"enable_thinking": False}
+    assert lm.apply_chat_template([{"role": "user", "content": "hi"}]) == "False hi"

@@ -43,6 +43,8 @@ rule base:
     conda:
         "../envs/prerl.yaml"
     threads: SCALE.pretrain.threads if SCALE.pretrain else 1
+    resources:
+        mem_mb=lambda w, attempt: attempt * (4000 + 4 * getattr(SCALE.model, "parameters", 0) // 10**6),
     params:
         scale=SCALE_FILE,
         out=subpath(output.record, parent=True),
