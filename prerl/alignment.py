@@ -5,8 +5,10 @@ Beside it what it must be compared with: the gradients of unrelated rollouts, an
 
 import math
 import random
+import shutil
 import sys
 from collections import defaultdict
+from collections.abc import Iterator
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -18,18 +20,19 @@ from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from prerl.config import Scale
 from prerl.engines.rollout import sample_all
-from prerl.engines.update import make_batch
 from prerl.errors import UserError
+from prerl.fingerprint import fingerprint
 from prerl.model import LeanModel, Prompts, load, response_hidden, response_logp
 from prerl.objective import Batch, forget_prompt
+from prerl.partial import Partial, Rows
 from prerl.problems.world import Problem, world
 from prerl.processor import occupy
 from prerl.records import RunRecord, sha256, stream, write_table
 
 GROUP = 4  # rollouts a problem
 BLOCKS = 8  # of problems, for the halves
+SAVE_EVERY = 10  # problems; a killed job goes on from there
 SPACES = ("post_train", "pre_train")
-Rows = list[dict[str, Any]]
 
 
 def align_base(scale: Scale, model: Path, problems: Path, out: Path) -> None:
@@ -46,10 +49,13 @@ def align_base(scale: Scale, model: Path, problems: Path, out: Path) -> None:
     occupy(scale.threads)
     count = -(-scale.analysis.alignment_rollouts // GROUP)
     record = RunRecord("align", _config(scale, {"problems": count}))
-    tables = Comparison(scale, model, problems, count, "alignment base").run(noise=True)
+    inputs = {"model": sha256(model / "model.safetensors")}
+    partial = Partial(out / "alignment-partial", record.data["config"] | inputs | {"code": fingerprint(__name__)})
+    tables = Comparison(scale, model, problems, count, "alignment base").run(partial, noise=True)
     for name, rows in tables.items():
         write_table(out / f"{name}.parquet", pd.DataFrame(rows))
-    record.write(out / "alignment.json", inputs={"model": sha256(model / "model.safetensors")})
+    record.write(out / "alignment.json", inputs=inputs)
+    partial.clear()
 
 
 def align_run(scale: Scale, run: Path, problems: Path, out: Path) -> None:
@@ -65,16 +71,17 @@ def align_run(scale: Scale, run: Path, problems: Path, out: Path) -> None:
     if not saved:
         raise UserError(f"{run}/checkpoints: no checkpoints; train the run again")
     rows: Rows = []
+    inputs = {path.name: sha256(path / "model.safetensors") for path in saved.values()}
+    key, partials = record.data["config"] | {"code": fingerprint(__name__)}, out / "alignment-partial"
     for step in scale.analysis.alignment_steps:
         path = saved[max(number for number in saved if number <= step)]
-        compared = Comparison(scale, path, problems, count, f"alignment {run.parent.name} {run.name} step {step}").run(
-            noise=False
-        )
+        partial = Partial(partials / path.name, key | {"model": inputs[path.name]})
+        name = f"alignment {run.parent.name} {run.name} step {step}"
+        compared = Comparison(scale, path, problems, count, name).run(partial, noise=False)
         rows += [{"step": step, **row} for row in compared["alignment"]]
     write_table(out / "alignment.parquet", pd.DataFrame(rows))
-    record.write(
-        out / "alignment.json", inputs={path.name: sha256(path / "model.safetensors") for path in saved.values()}
-    )
+    record.write(out / "alignment.json", inputs=inputs)
+    shutil.rmtree(partials)
 
 
 def _config(scale: Scale, more: dict[str, Any]) -> dict[str, Any]:
@@ -97,14 +104,23 @@ class Comparison:
         self.world = world(scale.problems, problems)
         self.problems: list[Problem] = self.world.draw(rng, count)
 
-    def run(self, noise: bool) -> dict[str, Rows]:
-        """Rows of each table by its name; with `noise` all tables, else `alignment` alone."""
-        tables: dict[str, Rows] = defaultdict(list)
-        blocks: dict[str, Tensor] = {}
+    def run(self, partial: Partial, noise: bool) -> dict[str, Rows]:
+        """Rows of each table by its name; with `noise` all tables, else `alignment` alone. Goes on from what an earlier
+        process left."""
+        done, tables, blocks = partial.load()
+        tables = defaultdict(list, tables)
+        if "responses" not in tables:
+            tables["responses"] = self.sample()
+            partial.save(0, tables, blocks)
         other: dict[str, dict[str, Tensor]] = {}
-        for place, (problem, rollouts) in enumerate(self.rollouts()):
+        for place, (problem, rollouts) in enumerate(self.rollouts(tables["responses"])):
+            if place < done - 1:
+                continue
             first = rollouts[0][0]
             prompt = Prompts(self.lean, first.prompt_ids, first.prompt_mask)  # once for all its rollouts
+            if place == done - 1:  # the next problem's are compared with these
+                other = self.gradients(rollouts[-1][0], prompt, rollouts[-1][1])[1]
+                continue
             for number, (batch, header, correct) in enumerate(rollouts):
                 about = {"rollout": place * GROUP + number, "problem": problem.id, "correct": correct}
                 logp, gradients = self.gradients(batch, prompt, header)
@@ -124,26 +140,39 @@ class Comparison:
                     tables["positions"] += self.positions(about, logp, header)
             other = gradients  # of the last rollout of the problem before
             print(f"{self.name}  problem {place + 1}/{len(self.problems)}", file=sys.stderr, flush=True)
+            if (place + 1) % SAVE_EVERY == 0 or place + 1 == len(self.problems):
+                partial.save(place + 1, tables, blocks)
         if noise:
             tables["halves"] = [row for part, sums in blocks.items() for row in halves(part, sums)]
-        return tables
+        return {name: rows for name, rows in tables.items() if name != "responses"}
 
-    def rollouts(self) -> list[tuple[Problem, list[tuple[Batch, int | None, bool]]]]:
+    def sample(self) -> Rows:
+        """The token ids of all rollouts, prompt-major."""
+        prompts = self.tokenizer([problem.prompt for problem in self.problems])["input_ids"]
+        seed = stream("alignment", "rollouts")
+        responses = sample_all(self.model, self.tokenizer, prompts, GROUP, self.scale.rl, seed, self.name)
+        return [{"ids": response.ids} for response in responses]
+
+    def rollouts(self, responses: Rows) -> Iterator[tuple[Problem, list[tuple[Batch, int | None, bool]]]]:
         """Each problem with its rollouts: a batch of one, the tokens that restate the problem (None in a world where
         responses do not), whether it is right."""
-        rl, tokenizer = self.scale.rl, self.tokenizer
+        tokenizer = self.tokenizer
         prompts = tokenizer([problem.prompt for problem in self.problems])["input_ids"]
-        responses = sample_all(self.model, tokenizer, prompts, GROUP, rl, stream("alignment", "rollouts"))
-        found = []
         for place, (problem, prompt) in enumerate(zip(self.problems, prompts, strict=True)):
             rollouts = []
-            for response in responses[place * GROUP : (place + 1) * GROUP]:
-                text = tokenizer.decode(response.ids, skip_special_tokens=True)
-                batch = make_batch([prompt], [response], [0.0], 1, tokenizer.pad_token_id)
-                right = self.world.score(text, problem) == 1
-                rollouts.append((batch, self.world.restated(response.ids, tokenizer), right))
-            found.append((problem, rollouts))
-        return found
+            for ids in (list(row["ids"]) for row in responses[place * GROUP : (place + 1) * GROUP]):
+                batch = Batch(
+                    prompt_ids=torch.tensor([prompt]),
+                    prompt_mask=torch.ones(1, len(prompt), dtype=torch.long),
+                    response_ids=torch.tensor([ids]),
+                    response_mask=torch.ones(1, len(ids)),
+                    rewards=torch.zeros(1),
+                    group=torch.zeros(1, dtype=torch.long),
+                    old_logp=None,
+                )
+                right = self.world.score(tokenizer.decode(ids, skip_special_tokens=True), problem) == 1
+                rollouts.append((batch, self.world.restated(ids, tokenizer), right))
+            yield problem, rollouts
 
     def gradients(
         self, batch: Batch, prompt: Prompts, header: int | None

@@ -35,6 +35,10 @@ def base(scale, trained, tmp_path_factory):
     return {name: pd.read_parquet(out / f"{name}.parquet") for name in ("alignment", "positions", "noise", "halves")}
 
 
+def drawn(comparison):
+    return list(comparison.rollouts(comparison.sample()))
+
+
 def prompt_of(comparison, batch):
     return Prompts(comparison.lean, batch.prompt_ids, batch.prompt_mask)
 
@@ -54,7 +58,7 @@ def by_hand(comparison, batch, header):
 
 
 def test_gradients_and_log_probabilities_are_transformers(comparison):
-    batch, header, _ = comparison.rollouts()[1][1][2]
+    batch, header, _ = drawn(comparison)[1][1][2]
     assert header > 0
     logp, gradients = comparison.gradients(batch, prompt_of(comparison, batch), header)
     expected_logp, expected = by_hand(comparison, batch, header)
@@ -65,7 +69,7 @@ def test_gradients_and_log_probabilities_are_transformers(comparison):
 
 
 def test_a_response_that_only_restates_the_problem_has_no_body(comparison):
-    batch, _, _ = comparison.rollouts()[0][1][0]
+    batch, _, _ = drawn(comparison)[0][1][0]
     _, gradients = comparison.gradients(batch, prompt_of(comparison, batch), batch.response_ids.shape[1])
     assert set(gradients) == {"all"}
 
@@ -137,6 +141,31 @@ def test_halves_are_all_equal_splits_and_their_cosines():
     assert rows.within_pre_train[0] == pytest.approx(float(torch.cosine_similarity(first[1], second[1], 0)), abs=1e-5)
     both = [torch.cosine_similarity(half[0], half[1], 0) for half in (first, second)]
     assert rows.across[0] == pytest.approx(float(sum(both)) / 2, abs=1e-5)
+
+
+def test_a_killed_comparison_goes_on_with_the_same_rows(scale, trained, tmp_path, monkeypatch):
+    scale = changed(scale, analysis=changed(scale.analysis, alignment_rollouts=20))  # five problems
+    monkeypatch.setattr("prerl.alignment.SAVE_EVERY", 2)
+    align_base(scale, trained / "model", trained / "problems", tmp_path / "whole")
+    gradients, calls = Comparison.gradients, []
+
+    def killed(self, *arguments):
+        calls.append(1)
+        if len(calls) == 3 * GROUP + 2:  # in the fourth problem; two are saved
+            raise KeyboardInterrupt
+        return gradients(self, *arguments)
+
+    monkeypatch.setattr(Comparison, "gradients", killed)
+    with pytest.raises(KeyboardInterrupt):
+        align_base(scale, trained / "model", trained / "problems", tmp_path / "killed")
+    monkeypatch.setattr(Comparison, "sample", lambda self: pytest.fail("sampled again"))
+    calls[:] = [1] * 100
+    align_base(scale, trained / "model", trained / "problems", tmp_path / "killed")
+    assert len(calls) == 100 + 3 * GROUP + 1  # the last of the second problem once more
+    for name in ("alignment", "positions", "noise", "halves"):
+        tables = [pd.read_parquet(tmp_path / which / f"{name}.parquet") for which in ("whole", "killed")]
+        pd.testing.assert_frame_equal(*tables)
+    assert not (tmp_path / "killed/alignment-partial").exists()
 
 
 def test_along_training_a_stopped_run_keeps_its_last_checkpoint(scale, methods, trained, tmp_path):

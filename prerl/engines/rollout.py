@@ -1,5 +1,7 @@
 """Responses to many prompts, a batch of limited size at a time."""
 
+import sys
+
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
@@ -16,12 +18,19 @@ def sample_all(
     repeats: int,
     rl: Reinforce,
     seed: int,
+    name: str | None = None,
 ) -> list[Response]:
     """`repeats` responses to each prompt (token ids), prompt-major, at most rl.sample_batch at a time (but always all
-    of one prompt): what a large model keeps for them, its keys and values, has to fit into memory."""
+    of one prompt): what a large model keeps for them, its keys and values, has to fit into memory. With a name it tells
+    how far it is."""
     lean, generator = LeanModel(model), torch.Generator().manual_seed(seed)
     sampling = Sampling(rl.max_new_tokens, rl.temperature, rl.top_p)
     end, pad = {tokenizer.eos_token_id}, tokenizer.pad_token_id
     size = max(1, rl.sample_batch // repeats)
     parts = [prompts[start : start + size] for start in range(0, len(prompts), size)]
-    return [response for part in parts for response in sample(lean, part, repeats, sampling, end, pad, generator)]
+    responses: list[Response] = []
+    for part in parts:
+        responses += sample(lean, part, repeats, sampling, end, pad, generator)
+        if name:
+            print(f"{name}  response {len(responses)}/{len(prompts) * repeats}", file=sys.stderr, flush=True)
+    return responses
