@@ -11,8 +11,9 @@ import torch
 import yaml
 from safetensors.torch import load_file
 
-from prerl.config import TrlEngine, check_methods
+from prerl.config import TrlEngine, check_methods, load_scale
 from prerl.engines import local
+from prerl.engines.launch import launch
 from prerl.engines.session import Session
 from prerl.errors import UserError
 from tests.helpers import ROOT, changed
@@ -155,6 +156,24 @@ def test_a_model_in_pieces_is_saved_whole_and_goes_on(trained, tmp_path):
         torch.testing.assert_close(whole["model"][name], value, atol=1e-5, rtol=1e-4)
     for file, tensors in whole.items():
         assert all(torch.equal(value, resumed[file][name]) for name, value in tensors.items())
+
+
+def test_on_gpus_accelerate_starts_the_same_command_with_a_configuration_that_it_reads(monkeypatch):
+    from accelerate.commands.launch import _validate_launch_command, launch_command_parser
+
+    path, started = ROOT / "workflow/scales/qwen3-4b.yaml", []
+    monkeypatch.setattr(os, "execv", lambda program, command: started.append(command))
+    monkeypatch.setattr(sys, "argv", ["prerl", "train", "--scale", "x.yaml"])
+    launch(load_scale(path).engine, path)
+    (command,) = started
+    assert command[1:3] == ["-m", "accelerate.commands.launch"]
+    arguments, _, _ = _validate_launch_command(launch_command_parser().parse_args(command[3:]))
+    assert (arguments.module, arguments.training_script) == (True, "prerl.cli")
+    assert arguments.training_script_args == ["train", "--scale", "x.yaml"]
+    assert (arguments.use_fsdp, arguments.fsdp_version, arguments.num_processes) == (True, 2, 8)
+    monkeypatch.setenv("RANK", "0")
+    launch(load_scale(path).engine, path)  # a process that was started goes on
+    assert len(started) == 1
 
 
 def test_what_the_engine_cannot_do_is_one_line(short, methods, tmp_path):
