@@ -13,8 +13,9 @@ from typing import Any, Literal
 import pandas as pd
 from pydantic import field_validator
 
-from prerl.config import Strict, check, read_yaml
+from prerl.config import Strict
 from prerl.metrics import Array, ratio, relative_interval
+from prerl.reading import check, read_yaml
 from prerl.scores import BASE, Estimator, Samples, grid
 
 FEW = 20  # occurrences in the base: below, their own noise is over a fifth, and a ratio to them is no number to print

@@ -21,9 +21,9 @@ from typing import Any
 
 import pandas as pd
 
-from prerl.config import read_yaml
 from prerl.errors import UserError
 from prerl.metrics import exact_interval
+from prerl.reading import read_yaml
 from prerl.records import write_text
 from prerl.scores import IN_DOMAIN
 from prerl.study import Study

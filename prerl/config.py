@@ -1,12 +1,12 @@
 """Configuration: scales and methods are YAML data, checked here once; the rest of the package trusts it."""
 
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
 
 from prerl.errors import UserError
+from prerl.reading import check, read_yaml
 
 Positive = Annotated[int, Field(gt=0)]
 Rate = Annotated[float, Field(gt=0)]
@@ -18,9 +18,6 @@ class Strict(BaseModel):
     """Immutable, and an unknown key is an error."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-Model = TypeVar("Model", bound=Strict)
 
 
 class Architecture(Strict):
@@ -306,53 +303,6 @@ class Method(Strict):
         if sum(phase.steps is None for phase in self.phases) != 1:
             raise ValueError("exactly one phase must be without steps: it takes what the others leave of the run")
         return self
-
-
-class UniqueKeyLoader(yaml.SafeLoader):
-    """YAML's safe loader, which alone would let a second key silently replace the first."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
-        for key, (mark, _) in zip(keys, node.value, strict=True):
-            if keys.count(key) > 1:
-                raise yaml.YAMLError(f"{key}: duplicate key (line {mark.start_mark.line + 1})")
-        return super().construct_mapping(node, deep)
-
-
-def read_yaml(path: Path) -> dict[str, Any]:
-    """The mapping in a YAML file. Raises UserError, in one line, if there is none."""
-    try:
-        data = yaml.load(path.read_text(encoding="utf-8"), UniqueKeyLoader)
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror})") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
-    if not isinstance(data, dict):
-        raise UserError(f"{path}: expected keys and values at the top level")
-    return data
-
-
-def check(model: type[Model], data: Any, where: str) -> Model:
-    """`data` as a `model`. Raises UserError that names the place and the first wrong key."""
-    try:
-        return model.model_validate(data)
-    except ValidationError as error:
-        first = error.errors()[0]
-        key = _key(first["loc"], data) or "(top level)"
-        more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
-        message = "unknown key" if first["type"] == "extra_forbidden" else first["msg"]
-        raise UserError(f"{where}: {key}: {message}{more}") from error
-
-
-def _key(location: tuple[str | int, ...], data: Any) -> str:
-    """The path of a key as the file has it: pydantic names the kind of a section between its keys."""
-    parts = []
-    for place, part in enumerate(location):
-        if isinstance(data, dict) and part not in data and place < len(location) - 1:
-            continue
-        parts.append(str(part))
-        data = data.get(part) if isinstance(data, dict) else data
-    return ".".join(parts)
 
 
 def load_scale(path: Path) -> Scale:

@@ -6,9 +6,10 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from prerl.config import HubModel, Plan, Scale, check, load_scale
+from prerl.config import HubModel, Plan, Scale, load_scale
 from prerl.errors import UserError
 from prerl.problems.public import PublicSet
+from prerl.reading import check
 
 GB = 1e9
 RESERVE = 4 * GB  # of a GPU: libraries, kernels, fragments

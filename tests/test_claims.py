@@ -3,8 +3,8 @@ import math
 import pytest
 
 from prerl.claims import CLAIMS, Claim, Effect, judge, verdict, write_claims
-from prerl.config import read_yaml
 from prerl.errors import UserError
+from prerl.reading import read_yaml
 from tests.helpers import ROOT
 
 REPORTED = ROOT / "paper/reported.yaml"

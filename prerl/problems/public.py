@@ -6,8 +6,9 @@ from typing import Annotated, Any
 import pandas as pd
 from pydantic import Field
 
-from prerl.config import Positive, Strict, check, read_yaml
+from prerl.config import Positive, Strict
 from prerl.errors import UserError
+from prerl.reading import check, read_yaml
 from prerl.records import sha256
 
 ADDRESS = "https://raw.githubusercontent.com/{repository}/{revision}/{path}"
