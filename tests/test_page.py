@@ -189,7 +189,7 @@ def test_a_deep_link_shows_what_was_seen(opened):
     tab.fill("[name=search]", "wait")
     tab.keyboard.press("Escape")
     tab.keyboard.press("j")
-    link, seen = tab.url, tab.locator("#browser").inner_text()
+    link, seen = tab.evaluate("location.href"), tab.locator("#browser").inner_text()  # tab.url may lag behind
     assert opened("#" + link.split("#")[1]).locator("#browser").inner_text() == seen
     tab.evaluate("location.hash = '#samples?set=countdown-hard&problem=p2'")
     tab.wait_for_function("document.querySelector('[name=set]').value === 'countdown-hard'")
