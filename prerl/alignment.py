@@ -18,11 +18,12 @@ import torch
 from torch import Tensor
 from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
+from prerl.cache import Prompts
 from prerl.config import Scale
 from prerl.engines.rollout import sample_all
 from prerl.errors import UserError
 from prerl.fingerprint import fingerprint
-from prerl.model import LeanModel, Prompts, load, response_hidden, response_logp
+from prerl.model import LeanModel, load, response_hidden, response_logp
 from prerl.objective import Batch, forget_prompt
 from prerl.partial import Partial, Rows
 from prerl.problems.world import Problem, world

@@ -6,7 +6,6 @@ equals transformers' to 1e-5. Gradients reach the transformers model, which also
 """
 
 from collections.abc import Iterator
-from copy import copy
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 
+from prerl.cache import Cache, Prompts, SharedCache
 from prerl.objective import Batch
 
 ARCHITECTURES = {"qwen3", "qwen2", "llama"}
@@ -42,68 +42,6 @@ class Layer:
     down: Tensor
     attention_norm: Tensor
     mlp_norm: Tensor
-
-
-class Cache:
-    """Keys and values, (rows, kv_heads, length, head_dim) a layer, filled from the left."""
-
-    def __init__(self, layers: int, rows: int, kv_heads: int, length: int, head_dim: int) -> None:
-        self.keys = [torch.empty(rows, kv_heads, length, head_dim) for _ in range(layers)]
-        self.values = [torch.empty_like(keys) for keys in self.keys]
-        self.filled = 0
-
-    def take(self, index: Tensor) -> None:
-        """Keeps the given rows (repeats allowed), layer by layer: a large model has no memory for two caches."""
-        for tensors in (self.keys, self.values):
-            for layer, old in enumerate(tensors):
-                tensors[layer] = old.new_empty(len(index), *old.shape[1:])
-                tensors[layer][:, :, : self.filled] = old[index, :, : self.filled]
-
-    def extend(self, layer: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
-        """All keys and values of the layer, with those of more tokens, which stay in the cache."""
-        end = self.filled + keys.shape[2]
-        self.keys[layer][:, :, self.filled : end] = keys
-        self.values[layer][:, :, self.filled : end] = values
-        return self.keys[layer][:, :, :end], self.values[layer][:, :, :end]
-
-    def advance(self, count: int) -> None:
-        """After all layers were extended by `count` tokens."""
-        self.filled += count
-
-
-class Prompts:
-    """Prompts that were read once, for all their responses: keys and values with their graph, one row a prompt.
-
-    Unlike a Cache it is never written to, so gradients flow through it and it can be read after again and again.
-    """
-
-    def __init__(self, model: "LeanModel", ids: Tensor, mask: Tensor) -> None:
-        """ids, mask (B, P), padded on the left"""
-        self.keys: list[Tensor] = []
-        self.values: list[Tensor] = []
-        self.filled = 0
-        self.pad = ids.shape[1] - mask.sum(1) if bool((mask == 0).any()) else None
-        self.last = model.hidden(ids, self, self.pad)[:, -1:]  # (B, 1, hidden)
-
-    def take(self, index: Tensor) -> "Prompts":
-        """The given rows, repeats allowed."""
-        taken = copy(self)
-        taken.keys = [layer[index] for layer in self.keys]
-        taken.values = [layer[index] for layer in self.values]
-        taken.pad = self.pad[index] if self.pad is not None else None
-        taken.last = self.last[index]
-        return taken
-
-    def extend(self, layer: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
-        """Those of the prompts, which are kept, or of prompts and responses, of which nothing is kept."""
-        if self.filled == 0:
-            self.keys.append(keys)
-            self.values.append(values)
-            return keys, values
-        return torch.cat([self.keys[layer], keys], 2), torch.cat([self.values[layer], values], 2)
-
-    def advance(self, count: int) -> None:
-        self.filled = self.filled or count
 
 
 class LeanModel:
@@ -158,12 +96,15 @@ class LeanModel:
                 after the padding, and nothing attends to it
         returns (B, T, hidden)
         """
-        start = cache.filled if cache else 0
+        start = cache.start if cache else 0
         positions = torch.arange(start, start + ids.shape[1])
         columns, mask = torch.arange(start + ids.shape[1]), None
         if pad is None and start and ids.shape[1] > 1:
             mask = columns <= positions[:, None]  # (T, columns)
-        if pad is not None:
+        if isinstance(cache, SharedCache):
+            pad = cache.pad  # its attention leaves the padding out by itself
+            positions = positions - pad[:, None] if pad is not None else positions
+        elif pad is not None:
             # A padding query attends to itself alone, so that its softmax is not empty.
             visible = (columns >= pad[:, None, None]) | (columns == positions[:, None])
             mask = (visible & (columns <= positions[:, None]))[:, None]  # (B, 1, T, columns)
@@ -205,6 +146,9 @@ class LeanModel:
         qk = qk * rotation[0] + torch.cat([-second, first], -1) * rotation[1]
         q, k = qk.split([self.heads, self.kv_heads], dim=2)
         q, k, v = q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2)  # (B, heads, T, head_dim)
+        if isinstance(cache, SharedCache):
+            out = cache.attend(index, q.reshape(rows, self.kv_heads, -1, self.head_dim), k, v).reshape(rows, 1, -1)
+            return F.linear(out, layer.out)
         if cache:
             k, v = cache.extend(index, k, v)
         if length == 1:

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from prerl.model import Cache, LeanModel
+from prerl.cache import SharedCache
+from prerl.model import LeanModel
 
 SHRINK_BELOW = 0.8  # copy the live rows to a smaller cache once fewer than this share of the rows is alive
 
@@ -47,20 +48,17 @@ def sample(
     pad = torch.tensor([width - len(prompt) for prompt in prompts])
     ids = torch.tensor([[pad_token_id] * (width - len(prompt)) + prompt for prompt in prompts])
     pad = pad if bool(pad.any()) else None
-    cache = model.cache(len(prompts), width + sampling.max_new_tokens)
-    hidden = model.hidden(ids, cache, pad)[:, -1]
+    read = model.cache(len(prompts), width)
+    hidden = model.hidden(ids, read, pad)[:, -1]
     each = torch.arange(len(prompts)).repeat_interleave(repeats)
-    cache.take(each)
-    hidden = hidden[each]
-    pad = pad[each] if pad is not None else None
-    return _decode(model, cache, hidden, pad, sampling, torch.tensor(sorted(end_token_ids)), generator)
+    cache = SharedCache(read, pad, each, sampling.max_new_tokens)
+    return _decode(model, cache, hidden[each], sampling, torch.tensor(sorted(end_token_ids)), generator)
 
 
 def _decode(
     model: LeanModel,
-    cache: Cache,
+    cache: SharedCache,
     hidden: Tensor,
-    pad: Tensor | None,
     sampling: Sampling,
     end: Tensor,
     generator: torch.Generator,
@@ -75,10 +73,7 @@ def _decode(
     for t in range(limit):
         log_probs = distribution(model.logits(hidden), sampling)
         probs = log_probs.exp()
-        if sampling.temperature == 0:
-            token = log_probs.argmax(-1)
-        else:
-            token = torch.multinomial(probs, 1, generator=generator)[:, 0]
+        token = log_probs.argmax(-1) if sampling.temperature == 0 else pick(probs, generator)
         tokens[rows, t] = token
         logp[rows, t] = log_probs.gather(1, token[:, None])[:, 0]
         entropy[rows, t] = -torch.xlogy(probs, probs).sum(-1)
@@ -93,14 +88,25 @@ def _decode(
             kept = alive.nonzero()[:, 0]
             rows, token = rows[kept], token[kept]
             cache.take(kept)
-            pad = pad[kept] if pad is not None else None
-        hidden = model.hidden(token[:, None], cache, pad)[:, 0]
+        hidden = model.hidden(token[:, None], cache)[:, 0]
     return [
         Response(row[:n], row_logp[:n], sum(row_entropy[:n]) / n, finished)
         for row, row_logp, row_entropy, n, finished in zip(
             tokens.tolist(), logp.tolist(), entropy.tolist(), lengths.tolist(), ended.tolist(), strict=True
         )
     ]
+
+
+def pick(probs: Tensor, generator: torch.Generator) -> Tensor:
+    """A token (B,) a row of probabilities (B, vocabulary), with one random number each.
+
+    torch.multinomial draws one for each word of the vocabulary, which takes as long as the model itself where that is
+    large. Sums of many small probabilities need double precision.
+    """
+    sums = probs.cumsum(-1, dtype=torch.float64)
+    at = torch.rand(len(probs), 1, dtype=torch.float64, generator=generator) * sums[:, -1:]
+    # The first word whose sum exceeds the number: one with probability 0 never does first.
+    return torch.searchsorted(sums, at, right=True)[:, 0].clamp(max=probs.shape[1] - 1)
 
 
 def distribution(logits: Tensor, sampling: Sampling) -> Tensor:

@@ -4,7 +4,8 @@ import pytest
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM, Qwen2Config, Qwen2ForCausalLM, Qwen3Config, Qwen3ForCausalLM
 
-from prerl.model import LeanModel, Prompts, _joint_hidden, load, response_hidden, response_logp
+from prerl.cache import Prompts
+from prerl.model import LeanModel, _joint_hidden, load, response_hidden, response_logp
 from tests.helpers import random_batch
 
 COMMON = {"vocab_size": 61, "hidden_size": 48, "num_hidden_layers": 3, "intermediate_size": 80}

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from prerl.model import LeanModel
-from prerl.sampler import Sampling, distribution, sample
+from prerl.sampler import Sampling, distribution, pick, sample
 
 PROMPTS = [[1, 20, 30], [1, 40, 50, 60, 21], [1, 33]]
 
@@ -58,6 +58,17 @@ def test_frequencies_follow_the_distribution(model, lean):
         expected = model(torch.tensor([PROMPTS[0]])).logits[0, -1].softmax(-1) * 20_000
     chi_square = float(((counts - expected) ** 2 / expected).sum())
     assert chi_square < 125 + 5 * (2 * 125) ** 0.5  # mean and five deviations at 125 degrees of freedom
+
+
+def test_words_without_probability_are_never_picked_and_rare_ones_are_in_a_large_vocabulary():
+    probs = torch.zeros(50_000)
+    probs[1:40_001] = 1e-9  # in single precision their sums would not grow once they are near 1
+    probs[0], probs[45_000] = 0.5, 0.5 - 40_000 * 1e-9
+    tokens = torch.cat([pick(probs.expand(100, -1), torch.Generator().manual_seed(seed)) for seed in range(100)])
+    assert bool((probs[tokens] > 0).all()) and int((tokens == 0).sum()) == pytest.approx(5000, abs=250)
+    rare = torch.tensor([0.0, 1 - 1e-3, 0.0, 1e-3, 0.0]).expand(200_000, -1)
+    counts = pick(rare, torch.Generator().manual_seed(0)).bincount(minlength=5).tolist()
+    assert counts[0] == counts[2] == counts[4] == 0 and counts[3] == pytest.approx(200, abs=5 * 200**0.5)
 
 
 def test_top_p_keeps_the_smallest_set_that_reaches_the_mass():
