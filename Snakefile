@@ -4,6 +4,8 @@
 #   snakemake --cores all --config scale=smoke      the same in two minutes, to see that it works
 #   snakemake --cores all ablations                 the ablations of DSRL, beside the rest
 #   snakemake --cores all base_study                what the base alone can tell: accuracy, gradients, behaviour
+#   snakemake --cores all compare --config method=FILE.yaml    a new method against the fixed baselines
+#   snakemake --cores all baselines                 the fixed baselines anew
 #   snakemake --cores all results/tiny/dsrl/seed0/run.json     one run
 
 
@@ -15,6 +17,7 @@ include: "workflow/rules/base.smk"
 include: "workflow/rules/train.smk"
 include: "workflow/rules/evaluate.smk"
 include: "workflow/rules/report.smk"
+include: "workflow/rules/compare.smk"
 
 
 rule all:

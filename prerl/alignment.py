@@ -28,7 +28,8 @@ from prerl.objective import Batch, forget_prompt
 from prerl.partial import Partial, Rows
 from prerl.problems.world import Problem, world
 from prerl.processor import occupy
-from prerl.records import RunRecord, sha256, stream, write_table
+from prerl.reading import sha256
+from prerl.records import RunRecord, stream, write_table
 
 GROUP = 4  # rollouts a problem
 BLOCKS = 8  # of problems, for the halves

@@ -29,6 +29,7 @@ Results = Annotated[Path, typer.Option("--results", help="The scale's results, e
 ProblemSets = Annotated[Path, typer.Option("--problems", help="Directory of the problem sets.")]
 Captions = Annotated[Path, typer.Option("--captions", help="Directory of the captions, NAME.rst.")]
 METHODS, LEXICON = Path("workflow/methods.yaml"), Path("workflow/lexicons/countdown.yaml")
+BaselinesDir = Annotated[Path, typer.Option("--baselines", help="E.g. results/baselines/tiny.")]
 DataDir = Annotated[Path, typer.Option(help="Where what was downloaded is kept.")]
 CatalogFile = Annotated[Path, typer.Option(help="The catalogue of public problem sets.")]
 CAPTIONS, CATALOG, DATA_DIR = Path("workflow/report"), Path("workflow/problems.yaml"), Path("results/data")
@@ -106,10 +107,21 @@ def plan(
 
 
 @app.command()
-def base(scale: ScaleFile, out: Out, data_dir: DataDir = DATA_DIR) -> None:
-    """Pretrain the base model (resumes after a kill), or take a published one."""
+def base(
+    scale: ScaleFile,
+    out: Out,
+    data_dir: DataDir = DATA_DIR,
+    baselines: Annotated[Path | None, typer.Option(help="Take the base model of these baselines.")] = None,
+) -> None:
+    """Pretrain the base model (resumes after a kill), or take a published one, or that of baselines."""
     settings = load_scale(scale)
-    if settings.pretrain is None:
+    if baselines:
+        from prerl.baselines import Baselines
+
+        found = Baselines(baselines)
+        found.check_fit(settings)
+        found.take_base(out)
+    elif settings.pretrain is None:
         from prerl.published import import_model
 
         import_model(settings.model, data_dir, out)
@@ -273,6 +285,70 @@ def paper(
     from prerl.paper import compile_paper
 
     compile_paper(source, results, baselines, out)
+
+
+@app.command()
+def baselines(
+    scale: ScaleFile,
+    results: Results,
+    out: Out,
+    methods: MethodsFile = METHODS,
+    lexicon: LexiconFile = LEXICON,
+) -> None:
+    """Reduce the scale's runs to fixed baselines, with which new methods are compared."""
+    from prerl.baselines import write_baselines
+    from prerl.behaviour import load_lexicon
+
+    settings = load_scale(scale)
+    chosen = {name: find_method(methods, name) for name in settings.methods}
+    write_baselines(settings, chosen, load_lexicon(lexicon), results, out)
+
+
+@app.command()
+def compare(
+    scale: ScaleFile,
+    method: Annotated[Path, typer.Option(help="The new method's file.")],
+    results: Annotated[Path, typer.Option(help="Where its runs are, e.g. results/tiny/compare.")],
+    out: Out,
+    baselines: BaselinesDir,
+    lexicon: LexiconFile = LEXICON,
+    captions: Captions = CAPTIONS,
+    template: Annotated[Path, typer.Option(help="The page's template.")] = Path("workflow/page/compare.html"),
+) -> None:
+    """Compare a new method's runs with the baselines: summaries, tables, figures, a page, and a conclusion."""
+    from prerl.baselines import Baselines
+    from prerl.behaviour import load_lexicon
+    from prerl.compare import FIGURES, TABLES
+    from prerl.compare import compare as run
+    from prerl.figures import draw_figures
+    from prerl.page import write_comparison
+    from prerl.tables import write_tables
+
+    [(name, found)] = load_methods(method).items()
+    fixed, summary = Baselines(baselines), out / "summary"
+    print(run(load_scale(scale), fixed, name, found, load_lexicon(lexicon), results, summary))
+    methods = fixed.methods() | {name: found}
+    write_tables([*TABLES], summary, methods, captions / "tables", out / "tables")
+    draw_figures([*FIGURES], summary, methods, captions / "figures", out / "figures")
+    write_comparison(summary, methods, template, out / "index.html")
+
+
+@app.command()
+def check_baselines(
+    scale: ScaleFile = Path("workflow/scales/tiny.yaml"),
+    baselines: Annotated[Path | None, typer.Option(help="By default those of the scale.")] = None,
+    method: Annotated[str, typer.Option(help="A baseline.")] = "grpo",
+    seed: Annotated[int, typer.Option(min=0)] = 0,
+    tasks: Annotated[Path, typer.Option(help="Directory of the lm-eval task files.")] = Path("workflow/benchmarks"),
+) -> None:
+    """Run one baseline again, and say whether this machine reproduces it."""
+    from prerl.baselines import Baselines
+    from prerl.reproduce import reproduce
+
+    found = Baselines(baselines or Path("results/baselines") / scale.stem)
+    same, text = reproduce(load_scale(scale), found, method, seed, tasks)
+    print(text)
+    raise typer.Exit(0 if same else 1)
 
 
 def public_sets(scale: Path, catalog: Path) -> dict[str, "PublicSet"]:

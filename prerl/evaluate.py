@@ -9,7 +9,8 @@ import pandas as pd
 from prerl.config import Evaluation, Scale
 from prerl.errors import UserError
 from prerl.processor import occupy
-from prerl.records import RunRecord, sha256, write_table
+from prerl.reading import sha256
+from prerl.records import RunRecord, write_table
 from prerl.scoring import SCORES
 
 if TYPE_CHECKING:

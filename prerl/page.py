@@ -25,7 +25,36 @@ def write_page(
     """Writes the page of the study whose summaries lie in `summary`, beside its tables, figures and claims; `results`
     holds the runs. Raises UserError if one of them is missing or the template is malformed.
     """
-    study, directory = Study(summary, methods), summary.parent
+    study = Study(summary, methods)
+    claims = study.claims.to_dict("records")
+    render(
+        study,
+        template,
+        out,
+        verdicts={name: sum(row["verdict"] == name for row in claims) for name in VERDICTS},
+        claims=[row | {"bar": bar(row)} for row in claims],
+        samples=pack(sample_data(results, study, lexicon)),
+    )
+
+
+def write_comparison(summary: Path, methods: dict[str, Method], template: Path, out: Path) -> None:
+    """Writes the page of a comparison with the baselines. Raises UserError as `write_page` does."""
+    study = Study(summary, methods)
+    new = methods[study.scale["new"]]
+    render(
+        study,
+        template,
+        out,
+        conclusion=read_json(summary / "conclusion.json"),
+        label=new.label,
+        description=new.description,
+        phases=[phase.model_dump() for phase in new.phases],
+    )
+
+
+def render(study: Study, template: Path, out: Path, **content: Any) -> None:
+    """Fills the template with a study's tables and figures, where it was made, and other content."""
+    directory = study.summary.parent
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(template.parent),
         autoescape=jinja2.select_autoescape(),
@@ -33,19 +62,16 @@ def write_page(
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    claims = study.claims.to_dict("records")
     tables = read_json(directory / "tables" / "captions.json")
     figures = read_json(directory / "figures" / "captions.json")
     try:
         page = environment.get_template(template.name).render(
             scale=study.scale,
-            made=read_json(summary / "provenance.json"),
-            verdicts={name: sum(row["verdict"] == name for row in claims) for name in VERDICTS},
-            claims=[row | {"bar": bar(row)} for row in claims],
+            made=read_json(study.summary / "provenance.json"),
             figures=[(name, text, drawing(directory / f"figures/{name}.svg", name)) for name, text in figures.items()],
             tables=[(name, read_json(directory / f"tables/{name}.json")) for name in tables],
             title=title,
-            samples=pack(sample_data(results, study, lexicon)),
+            **content,
         )
     except jinja2.TemplateError as error:
         raise UserError(f"{template}: {error}") from error

@@ -12,7 +12,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, P
 
 from prerl.config import HubModel, PublishedModel
 from prerl.errors import UserError
-from prerl.records import RunRecord, sha256, write
+from prerl.reading import sha256
+from prerl.records import RunRecord, write
 
 MODEL_FILES = [
     "*.safetensors",

@@ -1,5 +1,6 @@
 """YAML files, checked: what is wrong with one is said in a line that names the file and the key."""
 
+import hashlib
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -9,6 +10,11 @@ from pydantic import BaseModel, ValidationError
 from prerl.errors import UserError
 
 Model = TypeVar("Model", bound=BaseModel)
+
+
+def sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 class UniqueKeyLoader(yaml.SafeLoader):

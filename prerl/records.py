@@ -30,11 +30,6 @@ def stream(*names: object) -> int:
     return int.from_bytes(hashlib.sha256(repr(names).encode()).digest()[:6])
 
 
-def sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def write(path: Path, produce: Callable[[Path], None]) -> None:
     """Calls `produce` with a temporary path (a file's or a directory's) and renames what it made to `path`."""
     path.parent.mkdir(parents=True, exist_ok=True)

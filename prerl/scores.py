@@ -74,14 +74,14 @@ def grid(runs: dict[int, pd.DataFrame], column: pd.Series | str, how: str = "sum
     return np.array([row.to_numpy(dtype=float) for row in rows])
 
 
-def _benchmarks(runs: dict[int, pd.DataFrame]) -> Iterator[tuple[str, Array, int]]:
+def by_benchmark(runs: dict[int, pd.DataFrame]) -> Iterator[tuple[str, Array, int]]:
     """Each benchmark's name, right responses (seeds, problems) and number of responses a problem."""
     for benchmark in next(iter(runs.values())).benchmark.unique():
         chosen = {seed: run[run.benchmark == benchmark] for seed, run in runs.items()}
         yield benchmark, grid(chosen, "score"), int(grid(chosen, "score", "size").max())
 
 
-def _pass_at(k: int, right: Array, n: int) -> Array:
+def pass_at(k: int, right: Array, n: int) -> Array:
     return np.vectorize(lambda c: pass_at_k(n, int(c), k), otypes=[float])(right)
 
 
@@ -95,53 +95,56 @@ def _majority(runs: dict[int, pd.DataFrame], benchmark: str, n: int) -> Array:
     )
 
 
-def _averaged(runs: dict[int, pd.DataFrame], names: list[str]) -> Iterator[tuple[Array, Array, int]]:
-    """avg@n of all problems of several benchmarks and their weights, (seeds, problems) each, in which every benchmark
-    has the same sum; and the smallest n. Nothing if there is but one benchmark."""
-    chosen = [(right / n, n) for benchmark, right, n in _benchmarks(runs) if benchmark in names]
-    if len(chosen) > 1:
-        weights = [np.full_like(share, 1 / share.shape[1]) for share, _ in chosen]
-        stacked = np.concatenate(weights, 1)
-        yield np.concatenate([share for share, _ in chosen], 1), stacked / stacked.mean(), min(n for _, n in chosen)
+def averaged(runs: dict[int, pd.DataFrame], names: list[str]) -> tuple[Array, Array, int]:
+    """avg@n of all problems of the named benchmarks and their weights, (seeds, problems) each, in which every benchmark
+    has the same sum; and the smallest n."""
+    chosen = [(right / n, n) for benchmark, right, n in by_benchmark(runs) if benchmark in names]
+    weights = np.concatenate([np.full_like(share, 1 / share.shape[1]) for share, _ in chosen], 1)
+    return np.concatenate([share for share, _ in chosen], 1), weights / weights.mean(), min(n for _, n in chosen)
 
 
-def scores(samples: Samples, estimate: Estimator, in_domain: list[str]) -> Iterator[dict[str, Any]]:
+def scores(
+    samples: Samples, estimate: Estimator, together: list[str], name: str = IN_DOMAIN
+) -> Iterator[dict[str, Any]]:
+    """Also, under a name, of several benchmarks together."""
     for method, runs in samples.items():
-        for share, weights, n in _averaged(runs, in_domain):
-            where = {"method": method, "benchmark": IN_DOMAIN, "n": n, "metric": "avg", "k": n}
+        if len(together) > 1:
+            share, weights, n = averaged(runs, together)
+            where = {"method": method, "benchmark": name, "n": n, "metric": "avg", "k": n}
             yield where | estimate(share * weights, weights)
-        for benchmark, right, n in _benchmarks(runs):
+        for benchmark, right, n in by_benchmark(runs):
             where, ones = {"method": method, "benchmark": benchmark, "n": n}, np.ones_like(right)
             bayes_low, bayes_high = bayes_interval(right, n)
             average = estimate(right / n, ones)
             yield where | {"metric": "avg", "k": n} | average | {"bayes_low": bayes_low, "bayes_high": bayes_high}
             size = right.shape[1]
-            yield where | {"metric": "maj", "k": n} | estimate.share(_majority(runs, benchmark, n), ones, size)
+            if "answer" in next(iter(runs.values())):
+                yield where | {"metric": "maj", "k": n} | estimate.share(_majority(runs, benchmark, n), ones, size)
             yield where | {"metric": "solved", "k": n} | estimate.share((right == n).astype(float), ones, size)
             for k in [2**power for power in range(n.bit_length()) if 2**power <= n]:
-                yield where | {"metric": "pass", "k": k} | estimate.share(_pass_at(k, right, n), ones, size)
+                yield where | {"metric": "pass", "k": k} | estimate.share(pass_at(k, right, n), ones, size)
 
 
 def comparisons(samples: Samples, estimate: Estimator, in_domain: list[str]) -> Iterator[dict[str, Any]]:
     for reference in [name for name in REFERENCES if name in samples]:
-        fixed = {benchmark: right for benchmark, right, _ in _benchmarks(samples[reference])}
+        fixed = {benchmark: right for benchmark, right, _ in by_benchmark(samples[reference])}
         for method, runs in samples.items():
             if method in (BASE, reference):
                 continue
-            pairs = zip(_averaged(runs, in_domain), _averaged(samples[reference], in_domain), strict=True)
-            for (share, weights, n), (other, _, _) in pairs:
+            if len(in_domain) > 1:
+                (share, weights, n), (other, _, _) = (averaged(one, in_domain) for one in (runs, samples[reference]))
                 where = {"method": method, "reference": reference, "benchmark": IN_DOMAIN, "n": n}
                 yield where | {"metric": "avg", "k": n} | estimate.compare(share * weights, other * weights)
-            for benchmark, right, n in _benchmarks(runs):
+            for benchmark, right, n in by_benchmark(runs):
                 where = {"method": method, "reference": reference, "benchmark": benchmark, "n": n}
                 yield where | {"metric": "avg", "k": n} | estimate.compare(right / n, fixed[benchmark] / n)
-                solved = [_pass_at(n, cells, n) for cells in (right, fixed[benchmark])]
+                solved = [pass_at(n, cells, n) for cells in (right, fixed[benchmark])]
                 yield where | {"metric": "pass", "k": n} | estimate.compare(*solved)
 
 
 def spreads(samples: Samples, estimate: Estimator) -> Iterator[dict[str, Any]]:
     for method, runs in samples.items():
-        for benchmark, right, n in _benchmarks(runs):
+        for benchmark, right, n in by_benchmark(runs):
             sizes = {"n": n, "seeds": right.shape[0], "problems": right.shape[1]}
             ends = spread_interval(right, n, SPREAD_RESAMPLES, estimate.rng)
             bounds = {
@@ -167,7 +170,7 @@ def warm_ups(samples: Samples, methods: dict[str, Method], estimate: Estimator) 
     """avg@n by length of the warm-up, and the paired difference of lengths from 10 to 25 to all others."""
     lengths = {name: length for name, length in warm_up_lengths(methods).items() if name in samples}
     long = {name for name, length in lengths.items() if 10 <= length <= 25}
-    averages = {name: {b: right / n for b, right, n in _benchmarks(samples[name])} for name in lengths}
+    averages = {name: {b: right / n for b, right, n in by_benchmark(samples[name])} for name in lengths}
     for benchmark in averages["grpo"] if lengths else ():
         for name, length in lengths.items():
             share = averages[name][benchmark]

@@ -9,10 +9,10 @@ import torch
 
 from prerl import base
 from prerl.config import Architecture, load_methods, load_scale
-from prerl.figures import FIGURES, draw_figures
+from prerl.figures import draw_figures
 from prerl.problems.sets import write_problem_sets
-from prerl.tables import TABLES, write_tables
-from tests.helpers import CAPTIONS, METHODS_FILE, SMOKE_FILE, small_scale
+from prerl.tables import write_tables
+from tests.helpers import CAPTIONS, METHODS_FILE, SMOKE_FILE, STUDY_FIGURES, STUDY_TABLES, small_scale
 from tests.study import write_study
 
 torch.set_num_threads(1)
@@ -69,6 +69,19 @@ def printed(study, methods, tmp_path_factory):
     """A copy of it with every table and figure, as the DAG leaves them."""
     results = tmp_path_factory.mktemp("printed") / "results/made-up"
     shutil.copytree(study, results)
-    write_tables(list(TABLES), results / "summary", methods, CAPTIONS / "tables", results / "tables")
-    draw_figures(list(FIGURES), results / "summary", methods, CAPTIONS / "figures", results / "figures")
+    write_tables(STUDY_TABLES, results / "summary", methods, CAPTIONS / "tables", results / "tables")
+    draw_figures(STUDY_FIGURES, results / "summary", methods, CAPTIONS / "figures", results / "figures")
     return results
+
+
+@pytest.fixture(scope="session")
+def chromium():
+    playwright = pytest.importorskip("playwright.sync_api", reason="the browser tests need the package playwright")
+    installed = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    with playwright.sync_playwright() as running:
+        try:
+            browser = running.chromium.launch(executable_path=installed, args=["--no-sandbox"])
+        except playwright.Error:
+            pytest.skip("the browser tests need Chromium: install it, or run `playwright install chromium`")
+        yield browser
+        browser.close()

@@ -3,12 +3,17 @@ from pathlib import Path
 import torch
 
 from prerl.config import Scale
+from prerl.figures import FIGURES
 from prerl.objective import Batch
+from prerl.tables import TABLES
 
 ROOT = Path(__file__).parent.parent
 SMOKE_FILE = ROOT / "workflow/scales/smoke.yaml"
 METHODS_FILE = ROOT / "workflow/methods.yaml"
 CAPTIONS = ROOT / "workflow/report"
+# Of a study; the others are of a comparison with the baselines.
+STUDY_TABLES = [name for name, function in TABLES.items() if function.__module__ != "prerl.tables_compare"]
+STUDY_FIGURES = [name for name, function in FIGURES.items() if function.__module__ != "prerl.figures_compare"]
 
 
 def changed(settings, **values):

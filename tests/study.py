@@ -76,22 +76,25 @@ def write_study(
     names = [f"p{index}" for index in range(20)]
     benchmarks = scale.evaluation.benchmarks
 
+    versions = dict.fromkeys(("python", "torch", "transformers", "lm-eval"), "1.0")
+    about = {"versions": versions, "hardware": {"machine": "abacus", "cpus": 2}, "commit": "0123456789abcdef"}
+
     def write_run(path, accuracy):
         path.mkdir(parents=True)
         tables = [responses(rng, accuracy, names, n, benchmark=name) for name, n in benchmarks.items()]
         pd.concat(tables, ignore_index=True).to_parquet(path / "samples.parquet")
-        (path / "evaluate.json").write_text(json.dumps({"wall_seconds": 1.0, "peak_memory_bytes": 10}))
+        (path / "evaluate.json").write_text(json.dumps({"wall_seconds": 1.0, "peak_memory_bytes": 10, **about}))
 
     (results / "problems").mkdir(parents=True)
     for name in ("dev", *benchmarks):
         rows = [json.dumps({"id": problem, "prompt": f"Q {problem} of {name} A"}) + "\n" for problem in names]
         (results / f"problems/{name}.jsonl").write_text("".join(rows))
     write_run(results / "base", 0.3)
-    versions = dict.fromkeys(("python", "torch", "transformers", "lm-eval"), "1.0")
-    about = {"versions": versions, "hardware": {"machine": "abacus", "cpus": 2}, "commit": "0123456789abcdef"}
     cost = {"wall_seconds": 2.0, "peak_memory_bytes": 30, "tokens": 50}
     (results / "base/run.json").write_text(json.dumps({"parameters": 1000, **about, **cost}))
     write_alignment(rng, results / "base")
+    (results / "base/model").mkdir()
+    (results / "base/model/model.safetensors").write_text("weights")
     for method, accuracies in curve.items():
         for seed in scale.seeds:
             path = results / method / f"seed{seed}"
@@ -104,11 +107,14 @@ def write_study(
                 "selected_step": 5,
                 "updates": 5 * (len(accuracies) - 1),
                 "skipped_updates": 2,
+                "stopped_without_signal": method == "nsr-prerl",
                 "wall_seconds": 3.0,
                 "tokens": 100,
                 "peak_memory_bytes": 20,
             }
-            (path / "run.json").write_text(json.dumps(record))
+            (path / "run.json").write_text(json.dumps(record | about))
+            log = pd.DataFrame({"step": range(1, record["updates"] + 1)})
+            log.assign(reward=rng.random(len(log)), grad_norm=rng.random(len(log))).to_parquet(path / "log.parquet")
     summarize(scale, {name: methods[name] for name in curve}, load_lexicon(LEXICON), results, results / "summary")
     overlap = {"set": "dev", "training": 90, "problems": 20, "same": 1, "half": 3, "shared": 2}  # as of public sets
     pd.DataFrame([overlap]).to_parquet(results / "summary/overlap.parquet")

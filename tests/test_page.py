@@ -28,19 +28,6 @@ def page(printed, methods):
     return out
 
 
-@pytest.fixture(scope="module")
-def chromium():
-    playwright = pytest.importorskip("playwright.sync_api", reason="the browser tests need the package playwright")
-    installed = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    with playwright.sync_playwright() as running:
-        try:
-            browser = running.chromium.launch(executable_path=installed, args=["--no-sandbox"])
-        except playwright.Error:
-            pytest.skip("the browser tests need Chromium: install it, or run `playwright install chromium`")
-        yield browser
-        browser.close()
-
-
 @pytest.fixture
 def opened(chromium, page):
     """A tab with the page, in which an error on the console or a request for anything else fails the test."""

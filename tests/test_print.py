@@ -11,19 +11,20 @@ from prerl.errors import UserError
 from prerl.figures import FIGURES, draw_figures
 from prerl.paper import compile_paper
 from prerl.study import Study
-from prerl.tables import TABLES, interval, latex, pivot, write_tables
-from tests.helpers import CAPTIONS, ROOT, changed
+from prerl.tables import interval, latex, pivot, write_tables
+from tests.helpers import CAPTIONS, ROOT, STUDY_FIGURES, STUDY_TABLES, changed
 from tests.study import read, write_study
 
 ABLATIONS = {"warm_up", "ablations"}  # tables and figures of the other study alone
 PAPER, BASELINES = Path("paper/main.typ"), Path("results/baselines")
-MAIN_TABLES, MAIN_FIGURES = [n for n in TABLES if n not in ABLATIONS], [n for n in FIGURES if n not in ABLATIONS]
+MAIN_TABLES = [name for name in STUDY_TABLES if name not in ABLATIONS]
+MAIN_FIGURES = [name for name in STUDY_FIGURES if name not in ABLATIONS]
 
 
 def test_tables_say_what_the_summaries_say(study, printed):
     tables = printed / "tables"
     assert {path.name for path in tables.iterdir()} == {
-        f"{n}.{kind}" for n in TABLES for kind in ("csv", "md", "tex", "json")
+        f"{n}.{kind}" for n in STUDY_TABLES for kind in ("csv", "md", "tex", "json")
     } | {"captions.json"}
     scores = read(study, "scores")
     row = next(scores.query("method == 'dsrl' and benchmark == 'countdown' and metric == 'avg'").itertuples())
@@ -59,9 +60,9 @@ def test_pivot_marks_what_is_missing(study, methods):
 
 
 def test_figures_in_three_formats_and_the_same_bytes_again(printed, methods, tmp_path):
-    draw_figures(list(FIGURES), printed / "summary", methods, CAPTIONS / "figures", tmp_path)
+    draw_figures(STUDY_FIGURES, printed / "summary", methods, CAPTIONS / "figures", tmp_path)
     files = {path.name for path in tmp_path.iterdir()}
-    assert files == {f"{name}.{kind}" for name in FIGURES for kind in ("svg", "pdf", "png")} | {"captions.json"}
+    assert files == {f"{name}.{kind}" for name in STUDY_FIGURES for kind in ("svg", "pdf", "png")} | {"captions.json"}
     for file in files:
         assert (tmp_path / file).read_bytes() == (printed / "figures" / file).read_bytes(), file
         assert (tmp_path / file).stat().st_size > 4_000 or file == "captions.json"

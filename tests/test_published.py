@@ -13,7 +13,8 @@ from prerl.config import HubModel, PublicProblems, PublishedModel, load_scale
 from prerl.errors import UserError
 from prerl.problems.sets import write_public_sets
 from prerl.published import fetch_model, import_model, load_gguf
-from prerl.records import read_json, read_jsonl, sha256
+from prerl.reading import sha256
+from prerl.records import read_json, read_jsonl
 from tests.helpers import ROOT
 from tests.test_public import ROWS, made  # noqa: F401  (a fixture)
 

@@ -10,9 +10,7 @@ import pytest
 import yaml
 
 from prerl.config import load_scale
-from prerl.figures import FIGURES
-from prerl.tables import TABLES
-from tests.helpers import ROOT
+from tests.helpers import ROOT, STUDY_FIGURES, STUDY_TABLES
 
 
 @pytest.fixture(scope="module")
@@ -82,7 +80,7 @@ def test_the_rules_make_every_table_and_figure(checkout):
     listed = snakemake(checkout, "all", "ablations", "--dry-run", "--quiet", "rules", "--summary").stdout
     public = snakemake(checkout, "--dry-run", "--quiet", "rules", "--summary", "--config", "scale=smollm").stdout
     assert "results/smollm/tables/overlap.tex" in public and "overlap" not in listed
-    for kind, names in {"figures/{}.svg": FIGURES, "tables/{}.tex": set(TABLES) - {"overlap"}}.items():
+    for kind, names in {"figures/{}.svg": STUDY_FIGURES, "tables/{}.tex": set(STUDY_TABLES) - {"overlap"}}.items():
         for name in names:
             file = kind.format(name)
             assert f"results/tiny/{file}" in listed or f"results/tiny/ablations/{file}" in listed, file

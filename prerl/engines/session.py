@@ -9,7 +9,8 @@ from prerl.checkpoint import Checkpoints
 from prerl.config import Method, Scale
 from prerl.engines.progress import Progress
 from prerl.fingerprint import fingerprint
-from prerl.records import RunRecord, sha256, write, write_table
+from prerl.reading import sha256
+from prerl.records import RunRecord, write, write_table
 
 
 class Session:
@@ -25,6 +26,7 @@ class Session:
             "method": method_name,
             "seed": seed,
             "phases": [phase.model_dump() for phase in method.phases],
+            "functions": method.sources(),
             "start_token": scale.start_token,
             "threads": scale.threads,
             "engine": scale.engine.model_dump(),

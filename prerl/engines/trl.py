@@ -22,8 +22,8 @@ from prerl.config import Method, Scale
 from prerl.engines.local import Run
 from prerl.engines.session import Session
 from prerl.engines.trl_settings import settings
-from prerl.engines.update import phase_at
-from prerl.objective import Batch, forget_prompt, group_advantages, keep
+from prerl.engines.update import advantages_of, phase_at, transformed
+from prerl.objective import Batch, forget_prompt, keep
 from prerl.processor import occupy
 from prerl.records import stream
 from prerl.sampler import Response
@@ -127,11 +127,8 @@ class PhaseTrainer(GRPOTrainer):
         rl = self.scale.rl
         index, phase = phase_at(self.method, self.at + 1, rl.steps)
         rewards = torch.tensor(self.rewards, device=self.accelerator.device)
-        everyone = self.accelerator.gather(rewards)
-        group = torch.arange(len(everyone), device=everyone.device) // rl.group_size
-        first = self.accelerator.process_index * len(rewards)
-        mine = slice(first, first + len(rewards))
-        advantages = group_advantages(everyone, group, phase.advantage)[mine]
+        first, size = self.accelerator.process_index * len(rewards), len(rewards) * self.accelerator.num_processes
+        group, mine = torch.arange(size, device=rewards.device) // rl.group_size, slice(first, first + len(rewards))
         batch = Batch(
             prompt_ids=output["prompt_ids"],
             prompt_mask=output["prompt_mask"],
@@ -141,14 +138,18 @@ class PhaseTrainer(GRPOTrainer):
             group=group[mine],
             old_logp=None,
         )
-        row = self._row(batch, output.get("sampling_per_token_logps"))
+        row, body = self._row(batch, output.get("sampling_per_token_logps")), self._body(batch)
+        if phase.transform:  # of each process's share
+            batch = transformed(batch, phase)
+            self._ask(output, batch)
+        everyone = self.accelerator.gather(batch.rewards)
+        advantages = advantages_of(everyone, group, phase)[mine]
         mask = keep(batch.response_mask, advantages, phase.samples)
         if phase.tokens == "body":
-            mask = mask * self._body(batch)
+            mask = mask * body
         if phase.space == "pre-train":
             batch = forget_prompt(batch, self.run.start_token_id(phase))
-            output |= {"prompt_ids": batch.prompt_ids, "prompt_mask": batch.prompt_mask}
-            output.pop("sampling_per_token_logps", None)  # conditional on the prompt
+            self._ask(output, batch)
         total = self.accelerator.gather(mask.sum()).sum()
         if phase.denominator == "budget":
             total = torch.full_like(total, len(everyone) * rl.max_new_tokens)
@@ -162,6 +163,12 @@ class PhaseTrainer(GRPOTrainer):
         self.row = {"phase": index, **row}
         torch.manual_seed(stream(self.run.seed, "micro-batches", self.at + 1))  # TRL shuffles them next
         return output
+
+    @staticmethod
+    def _ask(output: dict[str, Any], batch: Batch) -> None:
+        """Has the update read the batch's prompts."""
+        output |= {"prompt_ids": batch.prompt_ids, "prompt_mask": batch.prompt_mask}
+        output.pop("sampling_per_token_logps", None)  # conditional on the old ones
 
     def _row(self, batch: Batch, logp: Tensor | None) -> dict[str, Any]:
         """Of the log: what it says of the responses. Without the sampler's entropy its unbiased estimate stands there,

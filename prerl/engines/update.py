@@ -1,5 +1,6 @@
 """One update: from scored responses to an optimiser step."""
 
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -7,8 +8,17 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from prerl.config import Method, Phase, Reinforce
+from prerl.custom import custom_advantages, custom_batch
 from prerl.model import LeanModel, response_hidden, response_logp
-from prerl.objective import Batch, clipped_loss, critic_advantages, forget_prompt, group_advantages, keep
+from prerl.objective import (
+    ADVANTAGES,
+    Batch,
+    clipped_loss,
+    critic_advantages,
+    forget_prompt,
+    group_advantages,
+    keep,
+)
 from prerl.sampler import Response
 
 CRITIC_COEFFICIENT = 0.1  # of the critic's squared error beside the policy's loss, as in TRL's PPO
@@ -56,6 +66,18 @@ def critic_for(model: PreTrainedModel, method: Method) -> nn.Linear | None:
     return critic
 
 
+def transformed(batch: Batch, phase: Phase) -> Batch:
+    """The scored batch after the phase's own function, if it has one."""
+    return custom_batch(phase.transform, batch) if phase.transform else batch
+
+
+def advantages_of(rewards: Tensor, group: Tensor, phase: Phase) -> Tensor:
+    """(B,) by the phase's kind of advantage or its own function."""
+    if phase.advantage in ADVANTAGES:
+        return group_advantages(rewards, group, phase.advantage)
+    return custom_advantages(phase.advantage, rewards, group)
+
+
 def learn(
     model: PreTrainedModel,
     optimizer: torch.optim.Optimizer,
@@ -75,12 +97,14 @@ def learn(
     `restated` (B,) is the number of tokens with which each response restates its problem, for a phase that leaves them
     out; `critic` the value head of a phase that needs one.
     """
+    lengths, batch = batch.response_mask, transformed(batch, phase)
     if phase.advantage == "critic":
         advantages = critic_advantages(batch.rewards, _values(model, critic, batch, rl), batch.response_mask)  # (B, T)
         mask, carries = batch.response_mask, torch.ones_like(batch.rewards, dtype=torch.bool)
     else:
-        advantages = group_advantages(batch.rewards, batch.group, phase.advantage)  # (B,)
+        advantages = advantages_of(batch.rewards, batch.group, phase)  # (B,)
         mask, carries = keep(batch.response_mask, advantages, phase.samples), advantages != 0
+    batch = replace(batch, response_mask=lengths)  # what is read, whatever is learnt from
     if phase.tokens == "body":
         mask = mask * (torch.arange(mask.shape[1]) >= restated[:, None])
     if phase.space == "pre-train":

@@ -8,8 +8,7 @@ from pydantic import Field
 
 from prerl.config import Positive, Strict
 from prerl.errors import UserError
-from prerl.reading import check, read_yaml
-from prerl.records import sha256
+from prerl.reading import check, read_yaml, sha256
 
 ADDRESS = "https://raw.githubusercontent.com/{repository}/{revision}/{path}"
 

@@ -239,6 +239,6 @@ function start(unpacked) {
   document.body.dataset.ready = "yes";
 }
 
-unpack().then(start, (error) => {
+if (form) unpack().then(start, (error) => { // a comparison's page has no samples
   document.getElementById("shown").textContent = `The samples cannot be unpacked (${error.message}); a newer browser may help.`;
 });

@@ -50,7 +50,8 @@ rule base:
         out=subpath(output.record, parent=True),
         settings=settings("model", "pretrain"),
         documents=SCALE.problems.largest_number if SCALE.pretrain else None,
-        data_dir=DATA_DIR,
-        code=fingerprint("prerl.base" if SCALE.pretrain else "prerl.published"),
+        source=f"--baselines {BASELINES}" if NEW else f"--data-dir {DATA_DIR}",
+        made=BASELINE_RECORD["files"] if NEW else None,
+        code=fingerprint("prerl.base" if SCALE.pretrain else "prerl.published") if not NEW else None,
     shell:
-        "prerl base --scale {params.scale} --data-dir {params.data_dir} --out {params.out} 2> {log}"
+        "prerl base --scale {params.scale} {params.source} --out {params.out} 2> {log}"

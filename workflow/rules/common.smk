@@ -2,6 +2,7 @@ import os
 import sys
 from pathlib import Path
 
+from prerl.baselines import Baselines, new_method
 from prerl.config import check_methods, load_methods, load_scale
 from prerl.errors import UserError
 from prerl.fingerprint import fingerprint
@@ -9,13 +10,22 @@ from prerl.fingerprint import fingerprint
 # Jobs find the `prerl` command of this Python also when its environment is not activated.
 os.environ.update(PATH=os.pathsep.join([str(Path(sys.executable).parent), *os.get_exec_path()]))
 
-SCALE_FILE = f"workflow/scales/{config.get('scale', 'tiny')}.yaml"
-RESULTS = f"results/{config.get('scale', 'tiny')}"
+SCALE_NAME = config.get("scale", "tiny")
+SCALE_FILE = f"workflow/scales/{SCALE_NAME}.yaml"
+BASELINES = f"results/baselines/{SCALE_NAME}"  # committed
+NEW_FILE = config.get("method")  # of a method that is to be compared with them
+# Its runs start from the baselines' own base model, and so lie apart.
+RESULTS = f"results/{SCALE_NAME}/compare" if NEW_FILE else f"results/{SCALE_NAME}"
 LOGS = f"{RESULTS}/logs"
+METHODS_FILE = "workflow/methods.yaml"
+NEW = None  # its name
 
 try:
-    SCALE, METHODS = load_scale(Path(SCALE_FILE)), load_methods(Path("workflow/methods.yaml"))
+    SCALE, METHODS = load_scale(Path(SCALE_FILE)), load_methods(Path(METHODS_FILE))
     check_methods(SCALE_FILE, SCALE, METHODS)
+    if NEW_FILE:
+        NEW, METHODS[NEW] = new_method(Path(NEW_FILE), SCALE, METHODS)
+        BASELINE_RECORD = Baselines(Path(BASELINES)).check_fit(SCALE)
 except UserError as error:
     sys.exit(f"prerl: {error}")
 

@@ -1,5 +1,5 @@
 SUMMARY = f"{RESULTS}/{{study}}summary"
-PAGE = expand("workflow/page/{name}", name=["index.html", "style.css", "page.js"])
+PAGE = expand("workflow/page/{name}", name=["layout.html", "index.html", "style.css", "page.js"])
 MAIN_TABLES = [
     "methods",
     "accuracy",
@@ -45,6 +45,8 @@ BASE_TABLES = [
 BASE_FIGURES = ["pass_at_k", "alignment", "alignment_positions", "claims"]
 ABLATION_TABLES = ["methods", "warm_up", "accuracy", "comparison", "speed", "runs", "claims"]
 ABLATION_FIGURES = ["warm_up", "ablations"]
+COMPARE_TABLES = ["leaderboard", "versus", "effort", "behaviour", "methods"]
+COMPARE_FIGURES = ["differences", "new_curves"]
 
 
 rule summary:

@@ -19,12 +19,14 @@ rule train:
         scale=SCALE_FILE,
         model=subpath(input.model, parent=True),
         out=subpath(output.record, parent=True),
+        methods=lambda w: NEW_FILE if w.method == NEW else METHODS_FILE,
         phases=lambda w: [phase.model_dump() for phase in METHODS[w.method].phases],
+        functions=lambda w: METHODS[w.method].sources(),
         settings=settings("start_token", "threads", "engine", "rl"),
         kept=lambda w: SCALE.analysis.alignment_steps if w.method in SCALE.analysis.alignment_methods else [],
         problems=subpath(input.dev, parent=True),
         world=TRAINING_PROBLEMS,
         code=fingerprint(f"prerl.engines.{SCALE.engine.name}"),
     shell:
-        "prerl train --scale {params.scale} --method {wildcards.method} --seed {wildcards.seed}"
+        "prerl train --scale {params.scale} --methods {params.methods} --method {wildcards.method} --seed {wildcards.seed}"
         " --model {params.model} --problems {params.problems} --out {params.out} 2> {log}"

@@ -1,0 +1,264 @@
+"""Fixed baselines: what a new method is compared with, small enough to be committed and shared.
+
+They hold the base model itself, since another processor would pretrain another one; counts instead of responses; and
+what they were made with, so that nothing is compared that was not measured alike.
+"""
+
+import json
+import shutil
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from prerl.behaviour import Lexicon, count
+from prerl.config import Method, Scale, check_methods, load_methods
+from prerl.errors import UserError
+from prerl.fingerprint import fingerprint
+from prerl.reading import sha256
+from prerl.records import RunRecord, read_json, write, write_json, write_table
+from prerl.scores import BASE, Samples
+
+RECORD = "baselines.json"
+JUDGES = {"countdown": "prerl.problems.countdown", "public": "prerl.verify"}
+COST = ("selected_step", "updates", "skipped_updates", "stopped_without_signal", "tokens")
+# Of an evaluation's response and of a dev response: what is summed over those to one problem.
+COUNTED = {"score": "correct", "tokens": "tokens", "finished": "finished"}
+
+
+def write_baselines(scale: Scale, methods: dict[str, Method], lexicon: Lexicon, results: Path, out: Path) -> None:
+    """Reduces the base's and all methods' runs under `results` (from the seeds of the baselines) to
+
+    out/base/            the base model
+    out/tests.parquet    method, seed, benchmark, problem: n responses, how many were correct and finished, their
+                         tokens and the occurrences of each behaviour, summed
+    out/dev.parquet      the same along training, by step instead of benchmark; entropy is the mean in nats a token
+    out/updates.parquet  the training logs: method, seed, and a row an update as in log.parquet
+    out/tables/, out/learning_curves.png   of the main study, to be read
+    out/baselines.json   the record: identity (what a comparison must have in common), configuration of every method,
+                         cost and selected step of every run, versions, hardware, commit; checksums of the other files
+    """
+    seeds = scale.baseline_seeds or scale.seeds
+    runs = {(name, seed): results / name / f"seed{seed}" for name in methods for seed in seeds}
+    tests = {(BASE, 0): results / BASE, **runs}
+    tables = {
+        "tests": {key: _counts(run / "samples.parquet", "benchmark", lexicon) for key, run in tests.items()},
+        "dev": {key: _counts(run / "dev.parquet", "step", lexicon) for key, run in runs.items()},
+        "updates": {key: pd.read_parquet(run / "log.parquet") for key, run in runs.items()},
+    }
+    records = {key: read_json(run / "run.json") for key, run in runs.items()}
+    evaluated = {key: read_json(run / "evaluate.json") for key, run in runs.items()}
+    commits = {record["commit"] for record in [*records.values(), *evaluated.values()]}
+    first = next(iter(records.values()))
+    record = {
+        "scale": results.name,
+        "identity": identity(scale),
+        "base_parameters": read_json(results / BASE / "run.json")["parameters"],
+        "problems": {
+            name: sha256(results / "problems" / f"{name}.jsonl") for name in ["dev", *scale.problems.benchmarks]
+        },
+        "seeds": seeds,
+        "methods": {name: method.model_dump() for name, method in methods.items()},
+        "runs": [
+            {
+                "method": name,
+                "seed": seed,
+                **{key: one[key] for key in COST},
+                "train_seconds": one["wall_seconds"],
+                "evaluate_seconds": evaluated[name, seed]["wall_seconds"],
+            }
+            for (name, seed), one in records.items()
+        ],
+        "made_with": {
+            "versions": first["versions"],
+            "hardware": first["hardware"],
+            "commit": commits.pop() if len(commits) == 1 else None,
+            "code": _code(scale),
+            "lexicon": lexicon.model_dump(),
+        },
+    }
+
+    def produce(path: Path) -> None:
+        path.mkdir()
+        shutil.copytree(results / BASE / "model", path / BASE)
+        (path / "tables").mkdir()
+        for table in sorted((results / "tables").glob("*.md")):
+            shutil.copy(table, path / "tables")
+        shutil.copy(results / "figures/learning_curves.png", path)
+        for name, parts in tables.items():
+            rows = [table.assign(method=method, seed=seed) for (method, seed), table in parts.items()]
+            write_table(path / f"{name}.parquet", _small(pd.concat(rows, ignore_index=True)))
+        files = sorted(file for file in path.rglob("*") if file.is_file())
+        checksums = {str(file.relative_to(path)): sha256(file) for file in files}
+        write_json(path / RECORD, record | {"files": checksums})
+
+    write(out, produce)
+
+
+def new_method(path: Path, scale: Scale, methods: dict[str, Method]) -> tuple[str, Method]:
+    """The one method of a file, with its name. Raises UserError if it is not one method, has a baseline's name, or
+    names a function that cannot be loaded."""
+    found = load_methods(path)
+    if len(found) != 1:
+        raise UserError(f"{path}: holds {len(found)} methods; compare takes a file of one, with `phases` at the top")
+    [(name, method)] = found.items()
+    if name in methods or name in (BASE, "compare"):
+        raise UserError(f"{path}: there is a method {name!r} already; give the file another name")
+    check_methods(str(path), scale.model_copy(update={"methods": [name], "ablations": []}), found)
+    for place in method.sources():
+        from prerl.custom import load_function  # imports torch
+
+        load_function(place)
+    return name, method
+
+
+def identity(scale: Scale) -> dict[str, Any]:
+    """What two methods must have in common to be compared, in four parts."""
+    judge = {"code": fingerprint(JUDGES[scale.problems.world])}
+    if scale.problems.world == "public":
+        judge["math-verify"] = version("math-verify")
+    keys = ("model", "pretrain", "start_token", "rl")
+    return json.loads(
+        json.dumps(
+            {
+                "scale": scale.model_dump(include=set(keys)),
+                "problem sets": scale.problems.model_dump(),
+                "sampling settings": scale.evaluation.model_dump(),
+                "verifier": judge,
+            }
+        )
+    )
+
+
+class Baselines:
+    """Committed baselines, whole and as they were written. Raises UserError if they are missing or damaged."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        if not (path / RECORD).is_file():
+            raise UserError(f"{path}: no baselines of this scale; make them with `snakemake --cores all baselines`")
+        self.record = read_json(path / RECORD)
+        for name, checksum in self.record["files"].items():
+            if not (path / name).is_file() or sha256(path / name) != checksum:
+                raise UserError(f"{path / name}: missing or damaged; take it again from where the baselines came")
+        self.seeds: list[int] = self.record["seeds"]
+
+    def check_fit(self, scale: Scale) -> dict[str, Any]:
+        """The record. Raises UserError if what is made at this scale must not be compared with the baselines."""
+        for part, here in identity(scale).items():
+            if difference := _difference(self.record["identity"][part], here):
+                raise UserError(
+                    f"{self.path}: differs in {part} ({difference}): not comparable; undo the change, or make the "
+                    " baselines anew with `snakemake --cores all baselines`"
+                )
+        return self.record
+
+    def check_problems(self, problems: Path) -> None:
+        """Raises UserError if problem sets have other contents than those the baselines were tested on."""
+        for name, checksum in self.record["problems"].items():
+            if sha256(problems / f"{name}.jsonl") != checksum:
+                raise UserError(f"{problems / name}.jsonl: not the problems of {self.path}: not comparable")
+
+    def warnings(self, scale: Scale, lexicon: Lexicon) -> list[str]:
+        """What differs here from where the baselines were made, and may matter."""
+        made, here = self.record["made_with"], RunRecord("compare", {}).data
+        found = [
+            f"{name} is {here['versions'][name]} here, {there} there"
+            for name, there in made["versions"].items()
+            if here["versions"].get(name) != there
+        ]
+        if made["hardware"] != here["hardware"]:
+            found.append(f"hardware: {_list(here['hardware'])} here, {_list(made['hardware'])} there")
+        if made["code"] != _code(scale):
+            found.append("the code that trains and evaluates has changed since")
+        if made["lexicon"] != lexicon.model_dump():
+            found.append("the lexicon of behaviours has changed since")
+        return found
+
+    def take_base(self, out: Path) -> None:
+        """Writes out/model, the base model, and out/run.json."""
+        record = RunRecord("base", {"baselines": self.record["scale"]})
+        write(out / "model", lambda path: shutil.copytree(self.path / BASE, path))
+        record.write(out / "run.json", parameters=self.record["base_parameters"])
+
+    def methods(self) -> dict[str, Method]:
+        return {name: Method.model_validate(method) for name, method in self.record["methods"].items()}
+
+    def tests(self) -> Samples:
+        """Method -> seed -> a row a response, as `prerl.scores` takes them; what is summed over a problem's responses
+        stands in the first row of the problem."""
+        rows = pd.read_parquet(self.path / "tests.parquet")
+        each = rows.loc[rows.index.repeat(rows.n)].reset_index(drop=True)
+        place = each.groupby(["method", "seed", "benchmark", "problem"], sort=False).cumcount()
+        for name in each.columns.drop(["method", "seed", "benchmark", "problem", "n", "correct"]):
+            each[name] = each[name].where(place == 0, 0)
+        each["score"] = (place < each.correct).astype(float)
+        return _by_run(each)
+
+    def updates(self, method: str, seed: int) -> pd.DataFrame:
+        """The training log of a run."""
+        rows = pd.read_parquet(self.path / "updates.parquet")
+        return rows[(rows.method == method) & (rows.seed == seed)].reset_index(drop=True)
+
+    def dev(self) -> Samples:
+        """Method -> seed -> a row a step and problem, of means over its responses, as `prerl.curves` takes them."""
+        rows = pd.read_parquet(self.path / "dev.parquet")
+        sums = rows.columns.drop(["method", "seed", "step", "problem", "n", "entropy"])
+        rows[sums] = rows[sums].div(rows.n, axis=0)
+        return _by_run(rows.rename(columns={"correct": "score"}))
+
+
+def mean_dev(path: Path, lexicon: Lexicon) -> pd.DataFrame:
+    """A run's dev.parquet in the form of `Baselines.dev`."""
+    rows = _counts(path, "step", lexicon)
+    sums = rows.columns.drop(["step", "problem", "n", "entropy"])
+    rows[sums] = rows[sums].div(rows.n, axis=0)
+    return rows.rename(columns={"correct": "score"})
+
+
+def _counts(path: Path, by: str, lexicon: Lexicon) -> pd.DataFrame:
+    """A table of responses, summed over those to each problem of a benchmark or step."""
+    rows = pd.read_parquet(path)
+    rows = rows.join(count(rows.response, lexicon)).assign(nats=rows.entropy * rows.tokens)
+    groups = rows.groupby([by, "problem"], sort=False)
+    sums = groups[[*COUNTED, *lexicon.names]].sum().rename(columns=COUNTED).astype(int)
+    sums.insert(0, "n", groups.size())
+    if by == "step":
+        sums["entropy"] = groups.nats.sum() / sums.tokens
+    return sums.reset_index()
+
+
+def _small(table: pd.DataFrame) -> pd.DataFrame:
+    """Numbers in half their size, keys first."""
+    keys = ["method", "seed"]
+    kinds = {name: np.float32 for name in table.select_dtypes("float64")}
+    kinds |= {name: np.int32 for name in table.select_dtypes("int64")}
+    return table[[*keys, *table.columns.drop(keys)]].astype(kinds)
+
+
+def _by_run(rows: pd.DataFrame) -> Samples:
+    found: Samples = {}
+    for (method, seed), run in rows.groupby(["method", "seed"], sort=False):
+        found.setdefault(method, {})[int(seed)] = run.reset_index(drop=True)
+    return found
+
+
+def _code(scale: Scale) -> str:
+    return fingerprint(f"prerl.engines.{scale.engine.name}", "prerl.evaluate")
+
+
+def _list(values: dict[str, Any]) -> str:
+    return ", ".join(f"{key} {value}" for key, value in values.items())
+
+
+def _difference(there: Any, here: Any, key: str = "") -> str | None:
+    """The first key whose value differs, with both values."""
+    if isinstance(there, dict) and isinstance(here, dict):
+        for name in {**there, **here}:
+            found = _difference(there.get(name), here.get(name), f"{key}.{name}" if key else name)
+            if found:
+                return found
+        return None
+    return None if there == here else f"{key}: {there} there, {here} here"

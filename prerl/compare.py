@@ -1,0 +1,189 @@
+"""A new method against the fixed baselines: tidy tables with intervals, and a conclusion in words. Needs no torch."""
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from prerl.baselines import Baselines, mean_dev
+from prerl.behaviour import Lexicon, behaviours, count
+from prerl.config import Method, Scale
+from prerl.curves import curves, speeds
+from prerl.errors import UserError
+from prerl.metrics import difference_interval
+from prerl.provenance import provenance
+from prerl.records import read_json, stream, write_json, write_table
+from prerl.scores import BASE, Estimator, Samples, averaged, by_benchmark, pass_at, scores
+
+ALL = "all benchmarks"  # their mean, each with the same weight
+LEVEL = 0.95
+RESAMPLES = 20_000  # of the simultaneous intervals, whose ends lie far out
+
+
+TABLES = ("leaderboard", "versus", "effort", "behaviour", "methods")
+FIGURES = ("differences", "new_curves")
+
+
+def compare(
+    scale: Scale, baselines: Baselines, name: str, method: Method, lexicon: Lexicon, results: Path, out: Path
+) -> str:
+    """Compares the runs of a method under results/NAME with the baselines. Writes to `out`:
+
+    scores.parquet     as `prerl summarize` does, of all methods; also avg@n over all benchmarks
+    versus.parquet     baseline, benchmark, metric (avg or pass), k, n: the new method minus the baseline on the same
+                       problems and seeds, with 95 % interval and the probability of improvement; for avg over all
+                       benchmarks also the simultaneous interval (sure_low, sure_high) and the verdict by it
+    curves.parquet, seeds.parquet, speeds.parquet, behaviour.parquet   as `prerl summarize` does
+    costs.parquet      a row a run: selected step, updates, tokens, seconds
+    methods.json       all methods as a file of methods; scale.json, provenance.json
+    conclusion.json    the conclusion in words, and warnings
+
+    Returns the conclusion. Raises UserError if the baselines were not measured alike.
+    """
+    baselines.check_fit(scale)
+    baselines.check_problems(results / "problems")
+    methods = baselines.methods()
+    if name in methods:
+        raise UserError(f"{name}: a baseline has that name; give the method's file another one")
+    estimate = Estimator(scale.analysis.bootstrap, np.random.default_rng(stream("bootstrap")))
+    runs = {seed: results / name / f"seed{seed}" for seed in baselines.seeds}
+    samples = baselines.tests() | {
+        name: {seed: _counted(run / "samples.parquet", lexicon) for seed, run in runs.items()}
+    }
+    dev = baselines.dev() | {name: {seed: mean_dev(run / "dev.parquet", lexicon) for seed, run in runs.items()}}
+    steps = list(range(0, scale.rl.steps + 1, scale.rl.checkpoint_every))
+    rows = list(curves(dev, steps, lexicon.names, estimate))
+    tables = {
+        "scores": pd.DataFrame(scores(samples, estimate, list(scale.evaluation.benchmarks), ALL)),
+        "versus": pd.DataFrame(versus(samples, name, list(methods), estimate)),
+        "curves": pd.DataFrame([row for row in rows if "low" in row]),
+        "seeds": pd.DataFrame([row for row in rows if "low" not in row]),
+        "speeds": pd.DataFrame(speeds(dev, steps, estimate)),
+        "behaviour": pd.DataFrame(behaviours(samples, lexicon, estimate)),
+        "costs": pd.DataFrame([*baselines.record["runs"], *_costs(name, runs)]),
+    }
+    for table, content in tables.items():
+        write_table(out / f"{table}.parquet", content)
+    labels = {key: one.label for key, one in methods.items()} | {name: method.label}
+    warnings = baselines.warnings(scale, lexicon)
+    for warning in warnings:
+        print(f"prerl: warning: {baselines.path}: {warning}", file=sys.stderr)
+    everything = {key: one.model_dump() for key, one in (methods | {name: method}).items()}
+    write_json(out / "methods.json", {"methods": everything})
+    write_json(out / "provenance.json", provenance(results, list(runs.values())))
+    text = conclude(tables["versus"], tables["scores"], name, labels)
+    write_json(out / "conclusion.json", {"text": text, "warnings": warnings})
+    write_json(
+        out / "scale.json",
+        {
+            "name": baselines.record["scale"],
+            "description": scale.description,
+            "new": name,
+            "seeds": baselines.seeds,
+            "methods": list(everything),
+            "parameters": baselines.record["base_parameters"],
+            "steps": scale.rl.steps,
+        },
+    )
+    return text
+
+
+def versus(samples: Samples, name: str, others: list[str], estimate: Estimator) -> Iterator[dict[str, Any]]:
+    """The method `name` minus the base and each of `others`, see `compare`.
+
+    The simultaneous intervals, over `others` alone, are Bonferroni's: with m baselines each has the level 1 - 0.05 / m,
+    so that all hold at once with 95 % and "better than some baseline" is no accident of many comparisons.
+    """
+    mine = samples[name]
+    level = 1 - (1 - LEVEL) / len(others)
+    for other in (BASE, *others):
+        where = {"method": name, "baseline": other}
+        its = samples[other]
+        names = list(dict.fromkeys(next(iter(mine.values())).benchmark))
+        (share, weights, n), (reference, _, _) = averaged(mine, names), averaged(its, names)
+        first, second = share * weights, reference * weights
+        row = where | {"benchmark": ALL, "metric": "avg", "k": n, "n": n} | estimate.compare(first, second)
+        if other != BASE:
+            low, high = difference_interval(first, second, RESAMPLES, estimate.rng, level)
+            verdict = "better" if low > 0 else "worse" if high < 0 else "undecided"
+            row |= {"sure_low": low, "sure_high": high, "verdict": verdict}
+        yield row
+        pairs = zip(by_benchmark(mine), by_benchmark(its), strict=True)
+        for (benchmark, right, n), (same, reference, _) in pairs:
+            if benchmark != same:
+                raise RuntimeError(f"{benchmark} against {same}: benchmarks in another order")
+            row = where | {"benchmark": benchmark, "n": n, "k": n}
+            yield row | {"metric": "avg"} | estimate.compare(right / n, reference / n)
+            solved = [pass_at(n, cells, n) for cells in (right, reference)]
+            yield row | {"metric": "pass"} | estimate.compare(*solved)
+
+
+def conclude(versus: pd.DataFrame, scores: pd.DataFrame, name: str, labels: dict[str, str]) -> str:
+    """In plain words what the simultaneous intervals allow to say."""
+    averages = scores[scores.metric == "avg"]
+    means = averages[averages.benchmark == averages.benchmark.iloc[0]].set_index("method")  # of all benchmarks
+    own = means.loc[name]
+    rows = versus[versus.verdict.notna()].set_index("baseline")
+    tested = averages[(averages.method == name) & (averages.benchmark != ALL)]
+    text = (
+        f"{labels[name]} answers {_share(own.estimate)} [{_share(own.low)}, {_share(own.high)}] of responses right "
+        f"over {_many(len(tested), 'benchmark')} of equal weight ({tested.problems.sum()} problems, "
+        f"{_many(own.seeds, 'seed')}). "
+        f"Against {_many(len(rows), 'baseline')}, by intervals that hold for all of them at once with 95 %, it is "
+    )
+    parts = []
+    for verdict, words in {"better": "better than", "worse": "worse than", "undecided": "not told apart from"}.items():
+        found = [labels[key] for key in rows.index[rows.verdict == verdict]]
+        if found:
+            listed = f"all {len(rows)}" if len(found) == len(rows) and len(rows) > 1 else _enumerated(found)
+            parts.append(f"{words} {listed}")
+    text += "; ".join(parts) + "."
+    best = means.loc[list(rows.index)].estimate.idxmax()
+    row = rows.loc[best]
+    text += (
+        f" The strongest baseline is {labels[best]}: the difference is {_points(row.estimate)} points "
+        f"[{_points(row.sure_low)}, {_points(row.sure_high)}], "
+    )
+    text += {
+        "better": "an improvement.",
+        "worse": "a deterioration.",
+        "undecided": "which shows neither an improvement nor a deterioration.",
+    }[row.verdict]
+    return text + " All runs start from one base model: what another base would give is not in these intervals."
+
+
+def _share(value: float) -> str:
+    return f"{100 * value:.1f} %"
+
+
+def _many(count: int, name: str) -> str:
+    return f"{count} {name}{'s' if count > 1 else ''}"
+
+
+def _points(value: float) -> str:
+    return f"{100 * value:+.1f}"
+
+
+def _enumerated(names: list[str]) -> str:
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+
+
+def _counted(path: Path, lexicon: Lexicon) -> pd.DataFrame:
+    table = pd.read_parquet(path)
+    return table.join(count(table.response, lexicon)).drop(columns="answer")
+
+
+def _costs(name: str, runs: dict[int, Path]) -> Iterator[dict[str, Any]]:
+    for seed, run in runs.items():
+        trained, evaluated = read_json(run / "run.json"), read_json(run / "evaluate.json")
+        keys = ("selected_step", "updates", "skipped_updates", "stopped_without_signal", "tokens")
+        yield {
+            "method": name,
+            "seed": seed,
+            **{key: trained[key] for key in keys},
+            "train_seconds": trained["wall_seconds"],
+            "evaluate_seconds": evaluated["wall_seconds"],
+        }

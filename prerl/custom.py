@@ -1,0 +1,120 @@
+"""A method author's own functions: `advantage` and `transform` of a phase may name one, as `path.py:function` or
+`package.module:function`.
+
+    def advantage(rewards, group):   # (B,) float32, (B,) int64, equal numbers for responses to one prompt
+        return ...                   # (B,) float32: positive makes a response more likely, 0 leaves it alone
+
+    def transform(batch):            # prerl.objective.Batch of the responses just scored, before their advantages
+        return ...                   # the same with other rewards, other prompts, or fewer tokens in response_mask
+
+What they return is checked at every update, and what is wrong is said in one line.
+"""
+
+import importlib
+import importlib.util
+import inspect
+import sys
+import traceback
+from collections.abc import Callable
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from prerl.config import source
+from prerl.errors import UserError
+from prerl.objective import Batch
+
+
+@cache
+def load_function(reference: str) -> Callable[..., Any]:
+    """The function that `path.py:function` or `module:function` names. Raises UserError if there is none."""
+    place, _, name = reference.partition(":")
+    source(reference)
+    try:
+        if place.endswith(".py"):
+            spec = importlib.util.spec_from_file_location(f"prerl_custom_{Path(place).stem}", place)
+            module = importlib.util.module_from_spec(spec)
+            spec.loader.exec_module(module)
+        else:
+            sys.path.insert(0, str(Path.cwd()))
+            try:
+                module = importlib.import_module(place)
+            finally:
+                sys.path.pop(0)
+    except Exception as error:
+        raise UserError(f"{reference}: {place} cannot be imported: {_line(error, place)}") from error
+    function = getattr(module, name, None)
+    if not callable(function):
+        names = [key for key, value in vars(module).items() if inspect.isfunction(value)]
+        raise UserError(f"{reference}: {place} has no function {name!r}; it has {', '.join(names) or 'none'}")
+    return function
+
+
+def custom_advantages(reference: str, rewards: Tensor, group: Tensor) -> Tensor:
+    """rewards (B,), group (B,) -> (B,), from the function that `reference` names. Raises UserError if what it returns
+    is no finite float32 of that shape."""
+    found = _call(reference, rewards.clone(), group.clone())
+    _check(reference, "the advantages", found, rewards.shape, torch.float32)
+    return found.detach()
+
+
+def custom_batch(reference: str, batch: Batch) -> Batch:
+    """The batch as the function that `reference` names changes it. Raises UserError if it changes the responses, their
+    number or their groups, or returns what is malformed.
+
+    New prompts drop `old_logp`, which was conditional on the old ones.
+    """
+    found = _call(reference, replace(batch))
+    if not isinstance(found, Batch):
+        raise UserError(f"{reference}: returned {type(found).__name__}, expected a prerl.objective.Batch")
+    _check(reference, "rewards", found.rewards, batch.rewards.shape, torch.float32)
+    _check(reference, "response_mask", found.response_mask, batch.response_mask.shape, torch.float32)
+    for name in ("response_ids", "group"):
+        if not torch.equal(getattr(found, name), getattr(batch, name)):
+            raise UserError(f"{reference}: changed {name}, which must stay: the responses are what was sampled")
+    if not (
+        ((found.response_mask == 0) | (found.response_mask == 1)) & (found.response_mask <= batch.response_mask)
+    ).all():
+        raise UserError(f"{reference}: response_mask must be 0 or 1, and 0 at padding")
+    size, width = len(batch.rewards), found.prompt_ids.shape[-1]
+    _check(reference, "prompt_ids", found.prompt_ids, (size, width), torch.int64)
+    _check(reference, "prompt_mask", found.prompt_mask, (size, width), torch.int64)
+    if not (found.prompt_mask.sum(1) > 0).all() or (found.prompt_mask.diff(dim=1) < 0).any():
+        raise UserError(f"{reference}: prompt_mask must be 1 on at least one token, with padding on the left alone")
+    same = torch.equal(found.prompt_ids, batch.prompt_ids) and torch.equal(found.prompt_mask, batch.prompt_mask)
+    return replace(found, old_logp=batch.old_logp if same else None)
+
+
+def _call(reference: str, *arguments: Any) -> Any:
+    try:
+        return load_function(reference)(*arguments)
+    except UserError:
+        raise
+    except Exception as error:
+        raise UserError(f"{reference}: raised {_line(error, reference.partition(':')[0])}") from error
+
+
+def _line(error: Exception, place: str) -> str:
+    """The error in one line, with the line of the author's own code that it came from."""
+    frames = [
+        frame for frame in traceback.extract_tb(error.__traceback__) if Path(frame.filename).name == Path(place).name
+    ]
+    where = f" (line {frames[-1].lineno})" if frames else ""
+    return f"{type(error).__name__}: {' '.join(str(error).split())}{where}"
+
+
+def _check(reference: str, what: str, found: Any, shape: tuple[int, ...], dtype: torch.dtype) -> None:
+    if not isinstance(found, Tensor):
+        raise UserError(f"{reference}: {what}: returned {type(found).__name__}, expected a tensor")
+    if found.shape != torch.Size(shape):
+        raise UserError(f"{reference}: {what}: shape {tuple(found.shape)}, expected {tuple(shape)}")
+    if found.dtype != dtype:
+        kind, wanted = (str(kind).removeprefix("torch.") for kind in (found.dtype, dtype))
+        raise UserError(f"{reference}: {what}: dtype {kind}, expected {wanted}")
+    if found.is_floating_point() and not found.isfinite().all():
+        count = int((~found.isfinite()).sum())
+        raise UserError(f"{reference}: {what}: {count} of {found.numel()} values are NaN or infinite")

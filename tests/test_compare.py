@@ -1,0 +1,343 @@
+"""Fixed baselines, and a new method against them."""
+
+import json
+import shutil
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from prerl import compare as comparison
+from prerl.baselines import RECORD, Baselines, mean_dev, new_method, write_baselines
+from prerl.behaviour import behaviours, count, load_lexicon
+from prerl.compare import ALL, compare, conclude, versus
+from prerl.config import load_scale
+from prerl.curves import cube
+from prerl.errors import UserError
+from prerl.figures import draw_figures
+from prerl.page import write_comparison
+from prerl.reading import sha256
+from prerl.reproduce import first_difference, prediction_interval, reproduce
+from prerl.scores import Estimator, by_benchmark
+from prerl.tables import write_tables
+from tests.helpers import CAPTIONS, ROOT, SMOKE_FILE, changed
+from tests.study import ACCURACIES, LEXICON
+
+NAMES = list(ACCURACIES)
+
+
+@pytest.fixture(scope="module")
+def lexicon():
+    return load_lexicon(LEXICON)
+
+
+@pytest.fixture(scope="module")
+def smoke():
+    return load_scale(SMOKE_FILE)
+
+
+@pytest.fixture(scope="module")
+def fixed(printed, methods, lexicon, smoke, tmp_path_factory):
+    """The baselines of the made-up study."""
+    out = tmp_path_factory.mktemp("baselines") / "made-up"
+    write_baselines(smoke, {name: methods[name] for name in NAMES}, lexicon, printed, out)
+    return out
+
+
+@pytest.fixture(scope="module")
+def runs(printed, tmp_path_factory):
+    """Results with two new methods: `copied`, with GRPO's very responses, and `perfect`, which is always right."""
+    results = tmp_path_factory.mktemp("new") / "compare"
+    for name in ("base", "problems"):
+        shutil.copytree(printed / name, results / name)
+    for name in ("copied", "perfect"):
+        shutil.copytree(printed / "grpo", results / name)
+    for seed in (0, 1):
+        path = results / f"perfect/seed{seed}/samples.parquet"
+        pd.read_parquet(path).assign(score=1.0).to_parquet(path)
+    return results
+
+
+@pytest.fixture(scope="module")
+def summaries(fixed, runs, methods, lexicon, smoke):
+    """Name -> (directory of the comparison, its conclusion)."""
+    found = {}
+    for name in ("copied", "perfect"):
+        method = changed(methods["grpo"], label=name.capitalize())
+        out = runs / name / "comparison/summary"
+        found[name] = out, compare(smoke, Baselines(fixed), name, method, lexicon, runs, out)
+    return found
+
+
+def test_counts_say_what_the_responses_say(fixed, printed, lexicon):
+    samples = Baselines(fixed).tests()
+    assert list(samples) == ["base", *NAMES] and list(samples["grpo"]) == [0, 1]
+    for name in NAMES:
+        raw = {seed: pd.read_parquet(printed / f"{name}/seed{seed}/samples.parquet") for seed in (0, 1)}
+        for (first, right, n), (second, expected, size) in zip(
+            by_benchmark(samples[name]), by_benchmark(raw), strict=True
+        ):
+            assert (first, n) == (second, size) and np.array_equal(right, expected)
+
+
+def test_behaviours_are_counted_as_in_the_study(fixed, printed, lexicon):
+    samples = Baselines(fixed).tests()
+    read = {}
+    for name, runs in samples.items():
+        paths = {seed: printed / (f"{name}/seed{seed}" if name != "base" else name) for seed in runs}
+        tables = {seed: pd.read_parquet(path / "samples.parquet") for seed, path in paths.items()}
+        read[name] = {seed: table.join(count(table.response, lexicon)) for seed, table in tables.items()}
+    ours, its = (
+        pd.DataFrame(behaviours(one, lexicon, Estimator(20, np.random.default_rng(0)))) for one in (samples, read)
+    )
+    pd.testing.assert_frame_equal(ours, its)
+
+
+def test_dev_curves_are_those_of_the_responses(fixed, printed, lexicon):
+    dev, steps = Baselines(fixed).dev(), [0, 5, 10]
+    raw = {seed: pd.read_parquet(printed / f"nsr-prerl/seed{seed}/dev.parquet") for seed in (0, 1)}
+    for column in ("score", "tokens"):
+        np.testing.assert_allclose(cube(dev["nsr-prerl"], steps, column), cube(raw, steps, column), rtol=1e-6)
+    mine = mean_dev(printed / "nsr-prerl/seed0/dev.parquet", lexicon)
+    both = [table.sort_values(["step", "problem"]).reset_index(drop=True) for table in (mine, dev["nsr-prerl"][0])]
+    pd.testing.assert_frame_equal(both[0], both[1][both[0].columns], check_dtype=False, rtol=1e-5)
+
+
+def test_baselines_are_small_and_hold_no_responses(fixed, printed):
+    assert not any("response" in pd.read_parquet(path).columns for path in fixed.glob("*.parquet"))
+    record = json.loads((fixed / RECORD).read_text())
+    assert {"tests.parquet", "dev.parquet", "updates.parquet", "base/model.safetensors"} <= set(record["files"])
+    assert record["files"]["tests.parquet"] == sha256(fixed / "tests.parquet")
+    assert record["made_with"]["commit"] == "0123456789abcdef" and len(record["runs"]) == 6
+
+
+def test_the_same_runs_give_the_same_bytes(fixed, printed, methods, lexicon, smoke, tmp_path):
+    write_baselines(smoke, {name: methods[name] for name in NAMES}, lexicon, printed, tmp_path / "made-up")
+    assert (tmp_path / "made-up" / RECORD).read_bytes() == (fixed / RECORD).read_bytes()
+
+
+def test_a_copy_of_a_baseline_is_not_told_apart_from_it(summaries):
+    out, text = summaries["copied"]
+    rows = pd.read_parquet(out / "versus.parquet").query("baseline == 'grpo'")
+    assert len(rows) == 7 and (rows[["estimate", "low", "high"]] == 0).all(axis=None)
+    assert (rows.better == 0.5).all() and rows.verdict.dropna().tolist() == ["undecided"]
+    assert "not told apart from" in text and "one base model" in text
+
+
+def test_a_perfect_method_is_better_than_all(summaries, runs):
+    out, text = summaries["perfect"]
+    rows = pd.read_parquet(out / "versus.parquet")
+    sure = rows[rows.verdict.notna()]
+    assert set(sure.baseline) == set(NAMES) and (sure.verdict == "better").all() and (sure.benchmark == ALL).all()
+    assert (sure.sure_low <= sure.low).all() and (sure.sure_high >= sure.high).all()
+    assert text.startswith("Perfect answers 100.0 %") and "better than all 3" in text and "an improvement." in text
+    grpo = rows[(rows.baseline == "grpo") & (rows.benchmark == "countdown") & (rows.metric == "avg")].iloc[0]
+    raw = pd.concat([pd.read_parquet(runs / f"copied/seed{seed}/samples.parquet") for seed in (0, 1)])
+    assert grpo.estimate == pytest.approx(1 - raw[raw.benchmark == "countdown"].score.mean())
+
+
+def test_every_benchmark_has_the_same_weight(summaries):
+    out, _ = summaries["copied"]
+    scores = pd.read_parquet(out / "scores.parquet").query("metric == 'avg' and method == 'dsrl'")
+    means = scores.set_index("benchmark").estimate
+    assert len(means) == 4 and means[ALL] == pytest.approx(means.drop(ALL).mean())
+
+
+def test_many_comparisons_make_no_improvement(monkeypatch):
+    """A method that is no better than 13 baselines is called better than one of them in about 2.5 % of studies at most,
+    though at 95 % each it would be in many more."""
+    monkeypatch.setattr(comparison, "RESAMPLES", 1000)
+    rng, named, single = np.random.default_rng(0), 0, 0
+    problems = [f"p{index}" for index in range(40)]
+    for _ in range(60):
+        difficulty = rng.uniform(0, 1, 40)
+
+        def run(difficulty=difficulty):
+            right = rng.binomial(4, np.clip(difficulty + rng.normal(0, 0.05), 0, 1))
+            score = (np.arange(4) < right[:, None]).astype(float).ravel()
+            return pd.DataFrame({"benchmark": "one", "problem": np.repeat(problems, 4), "score": score})
+
+        methods = [f"m{index}" for index in range(13)]
+        samples = {name: {seed: run() for seed in range(5)} for name in ("new", *methods)} | {"base": {0: run()}}
+        rows = pd.DataFrame(versus(samples, "new", methods, Estimator(10, rng))).query("benchmark == @ALL")
+        rows = rows[rows.verdict.notna()]
+        named += (rows.verdict == "better").any()
+        single += len(rows)
+    assert single == 60 * 13 and named <= 5
+
+
+def test_the_conclusion_says_worse_and_undecided_too():
+    scores = pd.DataFrame(
+        [
+            {"method": name, "benchmark": benchmark, "metric": "avg", "estimate": value, "low": value, "high": value}
+            | {"seeds": 5, "problems": 100}
+            for benchmark in (ALL, "one", "two")
+            for name, value in {"new": 0.4, "a": 0.5, "b": 0.4, "c": 0.3}.items()
+        ]
+    )
+    rows = pd.DataFrame({"baseline": ["a", "b", "c"], "estimate": [-0.1, 0.0, 0.1]})
+    rows = rows.assign(sure_low=rows.estimate - 0.05, sure_high=rows.estimate + 0.05)
+    rows = rows.assign(verdict=["worse", "undecided", "better"])
+    text = conclude(rows, scores, "new", {"new": "New", "a": "A", "b": "B", "c": "C"})
+    assert "better than C; worse than A; not told apart from B." in text and "200 problems, 5 seeds" in text
+    assert "strongest baseline is A: the difference is -10.0 points [-15.0, -5.0], a deterioration." in text
+
+
+@pytest.mark.parametrize(
+    ("section", "values", "message"),
+    [
+        ("rl", {"steps": 25}, "differs in scale (rl.steps: 20 there, 25 here)"),
+        ("rl", {"learning_rate": 1e-3}, "differs in scale (rl.learning_rate: 0.0003 there, 0.001 here)"),
+        ("problems", {"dev": 17}, "differs in problem sets (dev: 16 there, 17 here)"),
+        ("evaluation", {"temperature": 0.6}, "differs in sampling settings (temperature: 1.0 there, 0.6 here)"),
+        ("evaluation", {"benchmarks": {"countdown": 8}}, "(benchmarks.countdown: 4 there, 8 here)"),
+    ],
+)
+def test_what_was_not_measured_alike_is_not_compared(fixed, smoke, section, values, message):
+    other = {section: changed(getattr(smoke, section), **values)}
+    if "benchmarks" in values:
+        other[section] = other[section].model_copy(
+            update={"benchmarks": {**smoke.evaluation.benchmarks, "countdown": 8}}
+        )
+    with pytest.raises(UserError) as error:
+        Baselines(fixed).check_fit(smoke.model_copy(update=other))
+    assert message in str(error.value) and "\n" not in str(error.value)
+
+
+def test_another_verifier_is_not_compared(fixed, smoke, monkeypatch):
+    monkeypatch.setattr("prerl.baselines.fingerprint", lambda *modules: "another")
+    with pytest.raises(UserError, match="verifier \\(code: "):
+        Baselines(fixed).check_fit(smoke)
+
+
+def test_other_problems_of_the_same_settings_are_not_compared(fixed, runs, tmp_path):
+    shutil.copytree(runs / "problems", tmp_path / "problems")
+    Baselines(fixed).check_problems(tmp_path / "problems")
+    with (tmp_path / "problems/countdown.jsonl").open("a") as file:
+        file.write("{}\n")
+    with pytest.raises(UserError, match=r"countdown\.jsonl: not the problems of"):
+        Baselines(fixed).check_problems(tmp_path / "problems")
+
+
+@pytest.mark.parametrize("name", ["tests.parquet", "base/model.safetensors"])
+@pytest.mark.parametrize("harm", ["flip", "remove"])
+def test_a_damaged_file_is_named(fixed, tmp_path, name, harm):
+    shutil.copytree(fixed, tmp_path / "baselines")
+    path = tmp_path / "baselines" / name
+    if harm == "flip":
+        path.write_bytes(bytes([path.read_bytes()[0] ^ 1]) + path.read_bytes()[1:])
+    else:
+        path.unlink()
+    with pytest.raises(UserError, match=f"{name}: missing or damaged"):
+        Baselines(tmp_path / "baselines")
+
+
+def test_baselines_that_are_not_there_say_how_to_make_them(tmp_path):
+    with pytest.raises(UserError, match="snakemake --cores all baselines"):
+        Baselines(tmp_path)
+
+
+def test_other_versions_and_machines_are_warned_of(fixed, smoke, lexicon):
+    found = Baselines(fixed).warnings(smoke, lexicon)
+    assert any(text.startswith("torch is ") and text.endswith("1.0 there") for text in found)
+    assert any(text.startswith("hardware: ") and "abacus" in text for text in found)
+    assert not any("code" in text or "lexicon" in text for text in found)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("grpo", "phases: [{space: post-train, samples: all, advantage: std}]", "there is a method 'grpo' already"),
+        ("mine", "methods: {a: 1, b: 2}", "methods.a: "),
+        ("mine", "phases: [{space: post-train, samples: all, advantage: 'gone.py:f'}]", "no such file or module"),
+        ("Größe", "phases: []", "the file names the method"),
+    ],
+)
+def test_a_file_that_is_no_new_method_is_one_line(methods, smoke, tmp_path, monkeypatch, name, text, message):
+    monkeypatch.chdir(ROOT)
+    (tmp_path / f"{name}.yaml").write_text(text)
+    with pytest.raises(UserError) as error:
+        new_method(tmp_path / f"{name}.yaml", smoke, methods)
+    assert message in str(error.value) and "\n" not in str(error.value)
+
+
+@pytest.fixture(scope="module")
+def page(summaries, fixed, methods):
+    summary, _ = summaries["perfect"]
+    named = {name: methods[name] for name in NAMES} | {"perfect": changed(methods["grpo"], label="Perfect")}
+    write_tables([*comparison.TABLES], summary, named, CAPTIONS / "tables", summary.parent / "tables")
+    draw_figures([*comparison.FIGURES], summary, named, CAPTIONS / "figures", summary.parent / "figures")
+    write_comparison(summary, named, ROOT / "workflow/page/compare.html", summary.parent / "index.html")
+    return summary.parent / "index.html"
+
+
+def test_the_leaderboard_ranks_and_marks(page):
+    table = json.loads((page.parent / "tables/leaderboard.json").read_text())
+    names = [row[1] for row in table["rows"]]
+    assert names[0] == "Perfect ◀" and set(names) == {"Perfect ◀", "Base", "GRPO", "NSR-PreRL", "DSRL"}
+    values = [float(row[3].split()[0]) for row in table["rows"]]
+    assert values == sorted(values, reverse=True)
+    effort = json.loads((page.parent / "tables/effort.json").read_text())
+    assert [row[0] for row in effort["rows"]] == ["GRPO", "NSR-PreRL", "DSRL", "Perfect ◀"]
+    assert "never" in json.dumps(effort["rows"][1])  # it collapses
+
+
+def test_the_page_opens_and_says_the_conclusion(page, summaries, chromium):
+    tab, complaints = chromium.new_page(), []
+    tab.on("console", lambda message: complaints.append(message.text))
+    tab.on("pageerror", lambda error: complaints.append(str(error)))
+    tab.goto(page.as_uri())
+    assert tab.locator("h1").inner_text() == "Perfect against 3 baselines"
+    assert tab.locator(".lead").inner_text() == summaries["perfect"][1]
+    assert tab.locator("#figures figure").count() == 2 and tab.locator("#samples").count() == 0
+    tab.locator("#table-leaderboard th button").nth(3).click()
+    assert tab.locator("#table-leaderboard tbody tr").first.inner_text().count("Perfect") == 0
+    tab.close()
+    assert not complaints
+
+
+@pytest.fixture(scope="module")
+def real(scale, trained, methods, lexicon, printed, tmp_path_factory):
+    """Baselines of one really trained run, and its scale."""
+    from prerl.engines.local import train
+    from prerl.evaluate import evaluate
+
+    results = tmp_path_factory.mktemp("real") / "small"
+    for name in ("tables", "figures"):
+        shutil.copytree(printed / name, results / name)
+    shutil.copytree(trained / "problems", results / "problems")
+    shutil.copytree(trained / "model", results / "base/model")
+    shutil.copy(trained / "run.json", results / "base")
+    small = scale.model_copy(update={"methods": ["grpo"], "seeds": [0]})
+    run, tasks = results / "grpo/seed0", ROOT / "workflow/benchmarks"
+    train(small, "grpo", methods["grpo"], 0, trained / "model", trained / "problems", run)
+    for model, out in ((run / "model", run), (trained / "model", results / "base")):
+        evaluate(small, model, trained / "problems", tasks, out)
+    write_baselines(small, {"grpo": methods["grpo"]}, lexicon, results, results / "fixed")
+    return small, results / "fixed"
+
+
+def test_this_machine_reproduces_what_it_made(real):
+    same, text = reproduce(real[0], Baselines(real[1]), "grpo", 0, ROOT / "workflow/benchmarks")
+    assert same and text.endswith("reproduces the baseline exactly.")
+    with pytest.raises(UserError, match="no run of 'grpo' with seed 7"):
+        reproduce(real[0], Baselines(real[1]), "grpo", 7, ROOT / "workflow/benchmarks")
+
+
+def test_where_two_logs_part():
+    old = pd.DataFrame({name: [0.25, 0.5, 0.75] for name in ("reward", "response_tokens", "entropy", "grad_norm")})
+    assert first_difference(old, old) is None
+    assert first_difference(old, old.assign(entropy=[0.25, 0.5 * (1 + 1e-8), 0.75])) is None
+    assert first_difference(old, old.assign(reward=[0.25, 0.5, 0.7])) == 3
+    assert first_difference(old, old[:2]) == 3
+
+
+def test_the_prediction_interval_covers_one_more_value():
+    rng = np.random.default_rng(0)
+    inside = 0
+    for _ in range(2000):
+        *values, next_value = rng.normal(3, 2, 6)
+        low, high = prediction_interval(np.array(values))
+        inside += low <= next_value <= high
+    assert 0.935 < inside / 2000 < 0.965
+    assert prediction_interval(np.array([1.0])) == (-np.inf, np.inf)

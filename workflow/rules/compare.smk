@@ -1,0 +1,74 @@
+# A new method against fixed baselines. `baselines` makes these, in a directory that is committed; `compare` reads them.
+def needs_method(wildcards):
+    raise WorkflowError("compare: name the new method's file: --config method=FILE.yaml")
+
+
+if NEW:
+    SEEDS = BASELINE_RECORD["seeds"]
+    FILES = ["samples.parquet", "evaluate.json", "dev.parquet", "run.json"]
+
+    rule compare:
+        default_target: True
+        input:
+            expand(f"{RESULTS}/{NEW}/seed{{seed}}/{{file}}", seed=SEEDS, file=FILES),
+            rules.base.output.record,
+            rules.problems.output,
+            PAGE,
+            "workflow/page/compare.html",
+            expand("workflow/report/tables/{name}.rst", name=COMPARE_TABLES),
+            expand("workflow/report/figures/{name}.rst", name=COMPARE_FIGURES),
+            method=NEW_FILE,
+            lexicon=LEXICON,
+        output:
+            f"{RESULTS}/{NEW}/index.html",
+            f"{RESULTS}/{NEW}/summary/conclusion.json",
+            expand(f"{RESULTS}/{NEW}/tables/{{name}}.csv", name=COMPARE_TABLES),
+            expand(f"{RESULTS}/{NEW}/figures/{{name}}.svg", name=COMPARE_FIGURES),
+        log:
+            f"{LOGS}/compare/{NEW}.log",
+        conda:
+            "../envs/prerl.yaml"
+        params:
+            scale=SCALE_FILE,
+            results=RESULTS,
+            baselines=BASELINES,
+            out=subpath(output[0], parent=True),
+            made=BASELINE_RECORD["files"],
+            code=fingerprint("prerl.compare", "prerl.tables", "prerl.figures", "prerl.page"),
+        shell:
+            "prerl compare --scale {params.scale} --method {input.method} --results {params.results}"
+            " --baselines {params.baselines} --lexicon {input.lexicon} --out {params.out} 2>&1 | tee {log}"
+
+else:
+    BASELINE_SEEDS = SCALE.baseline_seeds or SCALE.seeds
+    BASELINE_RUNS = expand("{method}/seed{seed}", method=SCALE.methods, seed=BASELINE_SEEDS)
+
+    rule compare:
+        input:
+            needs_method,
+
+    rule baselines:
+        input:
+            expand(f"{RESULTS}/{{run}}/{{file}}", run=["base", *BASELINE_RUNS], file=["samples.parquet", "run.json"]),
+            expand(
+                f"{RESULTS}/{{run}}/{{file}}", run=BASELINE_RUNS, file=["dev.parquet", "log.parquet", "evaluate.json"]
+            ),
+            rules.problems.output,
+            rules.tables.output,
+            rules.figures.output,
+            lexicon=LEXICON,
+        output:
+            f"{BASELINES}/baselines.json",
+        log:
+            f"{LOGS}/baselines.log",
+        conda:
+            "../envs/prerl.yaml"
+        params:
+            scale=SCALE_FILE,
+            results=RESULTS,
+            out=subpath(output[0], parent=True),
+            methods={name: METHODS[name].model_dump() for name in SCALE.methods},
+            code=fingerprint("prerl.baselines"),
+        shell:
+            "prerl baselines --scale {params.scale} --results {params.results} --lexicon {input.lexicon}"
+            " --out {params.out} 2> {log}"
