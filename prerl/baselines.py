@@ -150,8 +150,8 @@ class Baselines:
         for part, here in identity(scale).items():
             if difference := _difference(self.record["identity"][part], here):
                 raise UserError(
-                    f"{self.path}: differs in {part} ({difference}): not comparable; undo the change, or make the "
-                    " baselines anew with `snakemake --cores all baselines`"
+                    f"{self.path}: differs in {part} ({difference}): not comparable; undo the change, or make "
+                    "the baselines anew with `snakemake --cores all baselines`"
                 )
         return self.record
 

@@ -85,7 +85,7 @@ def test_a_new_method_gets_a_panel_of_its_own(study, methods, tmp_path):
 
 
 def test_an_unknown_table_or_figure_is_a_users_error(study, methods, tmp_path):
-    with pytest.raises(UserError, match="no table 'nothing'; there are behaviour"):
+    with pytest.raises(UserError, match="no table 'nothing'; there are "):
         write_tables(["nothing"], study / "summary", methods, CAPTIONS / "tables", tmp_path)
     with pytest.raises(UserError, match="no figure 'nothing'"):
         draw_figures(["nothing"], study / "summary", methods, CAPTIONS / "figures", tmp_path)

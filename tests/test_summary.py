@@ -1,4 +1,5 @@
 import json
+import shutil
 
 import numpy as np
 import pandas as pd
@@ -10,6 +11,7 @@ from prerl.claims import CLAIMS
 from prerl.config import load_scale
 from prerl.curves import crossing
 from prerl.metrics import bayes_interval, improvement, maj_at_k, pass_at_k, spread
+from prerl.provenance import provenance
 from prerl.scores import IN_DOMAIN, Estimator, comparisons, scores
 from prerl.summary import summarize
 from tests.helpers import SMOKE_FILE
@@ -206,15 +208,19 @@ def test_runs_on_other_problems_are_not_compared(study, tmp_path, methods):
         summarize(load_scale(SMOKE_FILE), {"grpo": methods["grpo"]}, load_lexicon(LEXICON), other, tmp_path / "summary")
 
 
-def test_provenance_adds_up_the_cost_of_each_stage(study):
+def test_provenance_adds_up_the_cost_of_each_stage(study, tmp_path):
     made = json.loads((study / "summary/provenance.json").read_text())
     assert (made["parameters"], made["hardware"]["machine"]) == (1000, "abacus")
-    assert made["commit"] is None  # the records of the other stages name none
+    assert made["commit"] == "0123456789abcdef"
     stages = {stage["stage"]: stage for stage in made["stages"]}
     assert set(stages) == {"base model", "training", "evaluation"}  # no records of alignment here
     training = stages["training"]
     assert (training["jobs"], training["wall_seconds"], training["tokens"]) == (6, 18.0, 600)
     assert stages["evaluation"]["jobs"] == 7 and stages["base model"]["peak_memory_bytes"] == 30
+    shutil.copytree(study, tmp_path / "made-up")
+    record = tmp_path / "made-up/grpo/seed0/evaluate.json"
+    record.write_text(json.dumps(json.loads(record.read_text()) | {"commit": "another"}))
+    assert provenance(tmp_path / "made-up", [record.parent])["commit"] is None
 
 
 def test_the_mean_over_benchmarks_gives_each_the_same_weight():

@@ -93,6 +93,87 @@ def test_a_bad_configuration_stops_before_any_job(checkout):
     assert "no method 'grpoo'" in snakemake(checkout, "-n", "--config", "scale=broken").stderr
 
 
+EXAMPLE = "tests/examples/rare_positives.yaml"
+
+
+@pytest.fixture(scope="module")
+def with_baselines(tmp_path_factory):
+    """A checkout with the committed baselines and an example of a method, and nothing else under results/."""
+    copy = tmp_path_factory.mktemp("baselines")
+    for name in ("workflow", "paper", "results/baselines/tiny", "tests/examples"):
+        shutil.copytree(ROOT / name, copy / name)
+    shutil.copy(ROOT / "Snakefile", copy)
+    return copy
+
+
+def test_a_comparison_trains_the_new_method_alone(with_baselines):
+    """The committed baselines fit the scale and the code as they are, and no base model is pretrained."""
+    result = snakemake(with_baselines, "compare", "--dry-run", "--quiet", "rules", "--config", f"method={EXAMPLE}")
+    assert result.returncode == 0, result.stderr
+    once = dict.fromkeys(("base", "problems", "compare"), 1)
+    assert planned(result.stdout) == once | {"train": 5, "evaluate": 5, "total": 13}
+    plan = snakemake(with_baselines, "compare", "--dry-run", "--printshellcmds", "--config", f"method={EXAMPLE}").stdout
+    assert "prerl base --scale workflow/scales/tiny.yaml --baselines results/baselines/tiny" in plan
+    assert f"--methods {EXAMPLE} --method rare-positives --seed 4" in plan
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ([], "name the new method's file: --config method=FILE.yaml"),
+        (["method=none.yaml"], "none.yaml: cannot be read"),
+        ([f"method={EXAMPLE}", "scale=smoke"], "results/baselines/smoke: no baselines of this scale"),
+    ],
+)
+def test_a_comparison_that_cannot_be_is_refused_before_any_job(with_baselines, config, message):
+    result = snakemake(with_baselines, "compare", "--dry-run", *(["--config", *config] if config else []))
+    assert result.returncode and message in result.stderr + result.stdout
+
+
+def test_baselines_take_their_own_seeds(checkout):
+    result = snakemake(checkout, "baselines", "--dry-run", "--quiet", "rules")
+    assert result.returncode == 0, result.stderr
+    assert planned(result.stdout)["train"] == 13 * 5 and planned(result.stdout)["baselines"] == 1
+
+
+@pytest.fixture
+def finished(checkout, tmp_path):
+    """A checkout in which Snakemake takes all training of the smoke scale for done, and the runs."""
+    copy = tmp_path / "finished"
+    shutil.copytree(checkout, copy, ignore=shutil.ignore_patterns(".snakemake"))
+    scale = load_scale(copy / "workflow/scales/smoke.yaml")
+    runs = [f"results/smoke/{method}/seed{seed}" for method in scale.methods for seed in scale.seeds]
+    names = [f"{run}/{name}" for run in runs for name in ("run.json", "log.parquet", "dev.parquet")]
+    names += [f"{run}/model/model.safetensors" for run in [*runs, "results/smoke/base"]] + [
+        "results/smoke/base/run.json"
+    ]
+    names += [f"results/smoke/problems/{name}.jsonl" for name in ("dev", *scale.problems.benchmarks)]
+    for name in names:
+        (copy / name).parent.mkdir(parents=True, exist_ok=True)
+        (copy / name).touch()
+    done = snakemake(copy, *(f"{run}/run.json" for run in runs), "--touch", "--config", "scale=smoke")
+    assert done.returncode == 0, done.stderr
+    return copy
+
+
+def trained(checkout):
+    """The runs that a study would train, from a dry run."""
+    plan = snakemake(checkout, "all", "--dry-run", "--config", "scale=smoke").stdout
+    return set(re.findall(r"log: results/smoke/logs/train/(\S+)\.log", plan))
+
+
+def test_a_change_of_one_method_retrains_that_method_alone_and_a_seed_adds_only_itself(finished):
+    assert trained(finished) == set()
+    path = finished / "workflow/methods.yaml"
+    text = path.read_text()
+    path.write_text(text.replace("loss_coefficient: 0.01, steps: 15}", "loss_coefficient: 0.01, steps: 12}", 1))
+    assert trained(finished) == {"dsrl-seed0", "dsrl-seed1"}
+    path.write_text(text)
+    scale = finished / "workflow/scales/smoke.yaml"
+    scale.write_text(scale.read_text().replace("seeds: [0, 1]", "seeds: [0, 1, 2]"))
+    assert trained(finished) == {f"{name}-seed2" for name in ("grpo", "nsr-prerl", "dsrl", "ppo")}
+
+
 def requests(plan, resource):
     """Rule -> what its jobs ask for, from a dry run."""
     found = re.findall(rf"^rule (\w+):(?:\n .+)*?\n +resources:.*\b{resource}=(\d+)", plan, re.MULTILINE)

@@ -30,7 +30,7 @@ if NEW:
             "../envs/prerl.yaml"
         params:
             scale=SCALE_FILE,
-            results=RESULTS,
+            results=subpath(output[0], ancestor=2),
             baselines=BASELINES,
             out=subpath(output[0], parent=True),
             made=BASELINE_RECORD["files"],
@@ -65,7 +65,7 @@ else:
             "../envs/prerl.yaml"
         params:
             scale=SCALE_FILE,
-            results=RESULTS,
+            results=subpath(input[0], ancestor=2),
             out=subpath(output[0], parent=True),
             methods={name: METHODS[name].model_dump() for name in SCALE.methods},
             code=fingerprint("prerl.baselines"),
