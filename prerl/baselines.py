@@ -31,7 +31,7 @@ COUNTED = {"score": "correct", "tokens": "tokens", "finished": "finished"}
 def write_baselines(scale: Scale, methods: dict[str, Method], lexicon: Lexicon, results: Path, out: Path) -> None:
     """Reduces the base's and all methods' runs under `results` (from the seeds of the baselines) to
 
-    out/base/            the base model
+    out/base/            the base model, unless it is a published one, which is the same everywhere
     out/tests.parquet    method, seed, benchmark, problem: n responses, how many were correct and finished, their
                          tokens and the occurrences of each behaviour, summed
     out/dev.parquet      the same along training, by step instead of benchmark; entropy is the mean in nats a token
@@ -55,7 +55,10 @@ def write_baselines(scale: Scale, methods: dict[str, Method], lexicon: Lexicon, 
     record = {
         "scale": results.name,
         "identity": identity(scale),
-        "base_parameters": read_json(results / BASE / "run.json")["parameters"],
+        "base": {
+            "parameters": read_json(results / BASE / "run.json")["parameters"],
+            "sha256": sha256(results / BASE / "model/model.safetensors"),
+        },
         "problems": {
             name: sha256(results / "problems" / f"{name}.jsonl") for name in ["dev", *scale.problems.benchmarks]
         },
@@ -82,7 +85,8 @@ def write_baselines(scale: Scale, methods: dict[str, Method], lexicon: Lexicon, 
 
     def produce(path: Path) -> None:
         path.mkdir()
-        shutil.copytree(results / BASE / "model", path / BASE)
+        if scale.pretrain:
+            shutil.copytree(results / BASE / "model", path / BASE)
         (path / "tables").mkdir()
         for table in sorted((results / "tables").glob("*.md")):
             shutil.copy(table, path / "tables")
@@ -155,11 +159,12 @@ class Baselines:
                 )
         return self.record
 
-    def check_problems(self, problems: Path) -> None:
-        """Raises UserError if problem sets have other contents than those the baselines were tested on."""
-        for name, checksum in self.record["problems"].items():
-            if sha256(problems / f"{name}.jsonl") != checksum:
-                raise UserError(f"{problems / name}.jsonl: not the problems of {self.path}: not comparable")
+    def check_inputs(self, results: Path) -> None:
+        """Raises UserError if the base model or the problem sets under `results` are not those of the baselines."""
+        wanted = {f"problems/{name}.jsonl": checksum for name, checksum in self.record["problems"].items()}
+        for name, checksum in (wanted | {f"{BASE}/model/model.safetensors": self.record["base"]["sha256"]}).items():
+            if sha256(results / name) != checksum:
+                raise UserError(f"{results / name}: not what {self.path} was made from: not comparable")
 
     def warnings(self, scale: Scale, lexicon: Lexicon) -> list[str]:
         """What differs here from where the baselines were made, and may matter."""
@@ -181,7 +186,7 @@ class Baselines:
         """Writes out/model, the base model, and out/run.json."""
         record = RunRecord("base", {"baselines": self.record["scale"]})
         write(out / "model", lambda path: shutil.copytree(self.path / BASE, path))
-        record.write(out / "run.json", parameters=self.record["base_parameters"])
+        record.write(out / "run.json", parameters=self.record["base"]["parameters"])
 
     def methods(self) -> dict[str, Method]:
         return {name: Method.model_validate(method) for name, method in self.record["methods"].items()}

@@ -44,7 +44,7 @@ def compare(
     Returns the conclusion. Raises UserError if the baselines were not measured alike.
     """
     baselines.check_fit(scale)
-    baselines.check_problems(results / "problems")
+    baselines.check_inputs(results)
     methods = baselines.methods()
     if name in methods:
         raise UserError(f"{name}: a baseline has that name; give the method's file another one")
@@ -84,7 +84,7 @@ def compare(
             "new": name,
             "seeds": baselines.seeds,
             "methods": list(everything),
-            "parameters": baselines.record["base_parameters"],
+            "parameters": baselines.record["base"]["parameters"],
             "steps": scale.rl.steps,
         },
     )

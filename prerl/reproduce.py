@@ -55,10 +55,10 @@ def _run(
     from prerl.problems.sets import write_problem_sets
 
     if scale.problems.world == "public":
-        raise UserError("check-baselines trains on Countdown alone; at this scale run `snakemake baselines` elsewhere")
+        raise UserError(f"{baselines.path}: check-baselines runs Countdown alone; compare runs at this scale by hand")
     baselines.take_base(out / "base")
     write_problem_sets(scale.problems, out / "problems")
-    baselines.check_problems(out / "problems")
+    baselines.check_inputs(out)
     train(scale, method, baselines.methods()[method], seed, out / "base/model", out / "problems", out / "run")
     evaluate(scale, out / "run/model", out / "problems", tasks, out / "run")
     return pd.read_parquet(out / "run/log.parquet"), pd.read_parquet(out / "run/samples.parquet")

@@ -210,13 +210,16 @@ def test_another_verifier_is_not_compared(fixed, smoke, monkeypatch):
         Baselines(fixed).check_fit(smoke)
 
 
-def test_other_problems_of_the_same_settings_are_not_compared(fixed, runs, tmp_path):
-    shutil.copytree(runs / "problems", tmp_path / "problems")
-    Baselines(fixed).check_problems(tmp_path / "problems")
-    with (tmp_path / "problems/countdown.jsonl").open("a") as file:
-        file.write("{}\n")
-    with pytest.raises(UserError, match=r"countdown\.jsonl: not the problems of"):
-        Baselines(fixed).check_problems(tmp_path / "problems")
+def test_other_problems_or_another_base_are_not_compared(fixed, runs, tmp_path):
+    for name in ("problems", "base"):
+        shutil.copytree(runs / name, tmp_path / name)
+    Baselines(fixed).check_inputs(tmp_path)
+    for name in ("problems/countdown.jsonl", "base/model/model.safetensors"):
+        before = (tmp_path / name).read_text()
+        (tmp_path / name).write_text(before + "{}\n")
+        with pytest.raises(UserError, match=f"{name}: not what .* was made from"):
+            Baselines(fixed).check_inputs(tmp_path)
+        (tmp_path / name).write_text(before)
 
 
 @pytest.mark.parametrize("name", ["tests.parquet", "base/model.safetensors"])

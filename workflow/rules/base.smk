@@ -50,7 +50,7 @@ rule base:
         out=subpath(output.record, parent=True),
         settings=settings("model", "pretrain"),
         documents=SCALE.problems.largest_number if SCALE.pretrain else None,
-        source=f"--baselines {BASELINES}" if NEW else f"--data-dir {DATA_DIR}",
+        source=f"--baselines {BASELINES}" if NEW and SCALE.pretrain else f"--data-dir {DATA_DIR}",
         made=BASELINE_RECORD["files"] if NEW else None,
         code=fingerprint("prerl.base" if SCALE.pretrain else "prerl.published") if not NEW else None,
     shell:
