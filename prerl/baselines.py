@@ -14,9 +14,10 @@ import numpy as np
 import pandas as pd
 
 from prerl.behaviour import Lexicon, count
-from prerl.config import Method, Scale, check_methods, load_methods
+from prerl.config import Scale
 from prerl.errors import UserError
 from prerl.fingerprint import fingerprint
+from prerl.methods import Method, check_methods, load_methods
 from prerl.reading import sha256
 from prerl.records import RunRecord, read_json, write, write_json, write_table
 from prerl.scores import BASE, Samples

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from prerl.config import check_methods, find_method, load_methods, load_scale
+from prerl.config import load_scale
 from prerl.errors import UserError
+from prerl.methods import check_methods, find_method, load_methods
 
 if TYPE_CHECKING:
     from prerl.problems.public import PublicSet

@@ -10,9 +10,10 @@ import pandas as pd
 
 from prerl.baselines import Baselines, mean_dev
 from prerl.behaviour import Lexicon, behaviours, count
-from prerl.config import Method, Scale
+from prerl.config import Scale
 from prerl.curves import curves, speeds
 from prerl.errors import UserError
+from prerl.methods import Method
 from prerl.metrics import difference_interval
 from prerl.provenance import provenance
 from prerl.records import read_json, stream, write_json, write_table

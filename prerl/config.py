@@ -1,26 +1,17 @@
 """Configuration: scales and methods are YAML data, checked here once; the rest of the package trusts it."""
 
-import importlib.util
-import os
-import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationInfo, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
 
-from prerl.errors import UserError
-from prerl.reading import check, read_yaml, sha256
+from prerl.reading import check, read_yaml
 
 Positive = Annotated[int, Field(gt=0)]
 Rate = Annotated[float, Field(gt=0)]
 Share = Annotated[float, Field(gt=0, le=1)]
 NAME = r"^[a-z0-9][a-z0-9-]*$"
 Name = Annotated[str, Field(pattern=NAME)]
-DEFAULTS = Path("workflow/methods.yaml")
-
-
-KINDS = ("std", "mean", "leave-one-out", "batch", "weighted", "critic")  # of advantages
-FUNCTION = re.compile(r"^([^:]+\.py|[A-Za-z_][\w.]*):[A-Za-z_]\w*$")
 
 
 class Strict(BaseModel):
@@ -276,79 +267,6 @@ class Scale(Strict):
         return self
 
 
-class Phase(Strict):
-    """One stretch of training: which samples update which distribution, and how."""
-
-    space: Literal["post-train", "pre-train"]
-    samples: Literal["all", "positive", "negative"]
-    advantage: str  # one of KINDS, or a function's place
-    transform: str | None  # a function's place: what it makes of the scored batch, see prerl.custom
-    steps: Positive | None = None  # updates; None, in one phase: what the others leave of the run
-    tokens: Literal["all", "body"]  # body: without those that restate the problem
-    denominator: Literal["tokens", "budget"]  # of the loss: kept tokens, or the tokens that the batch could have had
-    start_token: str | None  # instead of the scale's; pre-train space only
-    clip_low: Rate
-    clip_high: Rate
-    dual_clip: Annotated[float, Field(gt=1)]
-    loss_coefficient: Rate
-    learning_rate_factor: Rate  # times the scale's learning rate, so that a method means the same at every scale
-
-    @field_validator("advantage", "transform")
-    @classmethod
-    def _known(cls, value: str | None, info: ValidationInfo) -> str | None:
-        kinds = KINDS if info.field_name == "advantage" else ()
-        if value is None or value in kinds or FUNCTION.match(value):
-            return value
-        listed = f"one of {', '.join(kinds)}, or " if kinds else ""
-        raise ValueError(f"{value!r} is not {listed}a function, as path.py:function or module:function")
-
-    @model_validator(mode="after")
-    def _consistent(self) -> "Phase":
-        if self.advantage == "critic" and (self.space, self.samples) != ("post-train", "all"):
-            raise ValueError("a critic values tokens given the prompt: it needs space post-train and samples all")
-        if self.start_token is not None and self.space != "pre-train":
-            raise ValueError("start_token has no meaning in the post-train space")
-        return self
-
-
-def source(place: str) -> Path:
-    """The file that `path.py:function` or `module:function` stands in. Raises UserError if there is none."""
-    name = place.partition(":")[0]
-    if not name.endswith(".py"):
-        try:
-            found = importlib.util.find_spec(name)
-        except ImportError:
-            found = None
-        name = found.origin if found else None
-    if name is None or not Path(name).is_file():
-        raise UserError(f"{place}: no such file or module; a file is looked for beside the method's own")
-    return Path(name)
-
-
-class Method(Strict):
-    """A method is a list of phases."""
-
-    label: str
-    description: str
-    phases: Annotated[list[Phase], Field(min_length=1)]
-
-    def sources(self) -> dict[str, str]:
-        """The places of its author's own functions, with the checksums of the files that they stand in. Raises
-        UserError if there is no such file."""
-        places = {place for phase in self.phases for place in (phase.advantage, phase.transform)}
-        return {place: sha256(source(place)) for place in sorted(filter(None, places)) if FUNCTION.match(place)}
-
-    @property
-    def has_critic(self) -> bool:
-        return any(phase.advantage == "critic" for phase in self.phases)
-
-    @model_validator(mode="after")
-    def _one_open(self) -> "Method":
-        if sum(phase.steps is None for phase in self.phases) != 1:
-            raise ValueError("exactly one phase must be without steps: it takes what the others leave of the run")
-        return self
-
-
 def load_scale(path: Path) -> Scale:
     """A scale; one that says `like: NAME` has all of that scale's keys which it does not give itself."""
     data = read_yaml(path)
@@ -363,48 +281,3 @@ def _merged(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
         key: _merged(old[key], new[key]) for key in new if isinstance(old.get(key), dict) and isinstance(new[key], dict)
     }
     return {**old, **new, **both}
-
-
-def load_methods(path: Path) -> dict[str, Method]:
-    """All methods of a file; its `defaults` fill what a phase leaves out. A file with `phases` is one method, named as
-    the file, whose defaults are those of DEFAULTS."""
-    data = read_yaml(path)
-    if "phases" in data:
-        name = path.stem.lower().replace("_", "-")
-        if not re.match(NAME, name):
-            raise UserError(f"{path}: the file names the method: call it by small letters, digits and hyphens")
-        entry = {"label": path.stem.replace("_", " ").replace("-", " ").capitalize(), "description": "", **data}
-        return {name: _method(path, "", entry, read_yaml(DEFAULTS)["defaults"])}
-    if unknown := set(data) - {"defaults", "methods"}:
-        raise UserError(f"{path}: {min(map(str, unknown))}: unknown key (expected phases, or defaults and methods)")
-    defaults, methods = data.get("defaults") or {}, data.get("methods")
-    if not isinstance(methods, dict) or not methods or not isinstance(defaults, dict):
-        raise UserError(f"{path}: methods: expected a mapping from method names to methods")
-    return {name: _method(path, f"methods.{name}", entry, defaults) for name, entry in methods.items()}
-
-
-def _method(path: Path, key: str, entry: Any, defaults: dict[str, Any]) -> Method:
-    if isinstance(entry, dict) and isinstance(entry.get("phases"), list):
-        phases = [{**defaults, **phase} if isinstance(phase, dict) else phase for phase in entry["phases"]]
-        for phase in (phase for phase in phases if isinstance(phase, dict)):
-            for place in ("advantage", "transform"):
-                if ".py:" in str(phase.get(place)):  # a file is looked for beside the one that names it
-                    phase[place] = os.path.relpath(path.parent / phase[place])
-        entry = {**entry, "phases": phases}
-    return check(Method, entry, f"{path}: {key}" if key else str(path))
-
-
-def check_methods(path: str, scale: Scale, methods: dict[str, Method]) -> None:
-    """Raises UserError if a method of the scale does not exist, or its engine cannot train it."""
-    for name in (*scale.methods, *scale.ablations):
-        if name not in methods:
-            raise UserError(f"{path}: methods: no method {name!r} in workflow/methods.yaml")
-        if scale.engine.name == "trl" and methods[name].has_critic:
-            raise UserError(f"{path}: methods: {name!r} has a critic, which only the local engine can train")
-
-
-def find_method(path: Path, name: str) -> Method:
-    methods = load_methods(path)
-    if name not in methods:
-        raise UserError(f"{path}: no method {name!r}; there are {', '.join(methods)}")
-    return methods[name]

@@ -24,8 +24,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from prerl.config import source
 from prerl.errors import UserError
+from prerl.methods import source
 from prerl.objective import Batch
 
 

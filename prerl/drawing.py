@@ -10,7 +10,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from prerl.config import Method
+from prerl.methods import Method
 from prerl.study import Study
 
 STYLE = {

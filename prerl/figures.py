@@ -12,8 +12,8 @@ from matplotlib.ticker import FixedLocator, NullLocator, ScalarFormatter
 from numpy.typing import NDArray
 
 from prerl import figures_alignment, figures_compare, figures_evidence  # noqa: F401  (they register their figures)
-from prerl.config import Method
 from prerl.drawing import FIGURES, STYLE, WIDTH, Figures, figure, legend_below
+from prerl.methods import Method
 from prerl.records import write, write_json
 from prerl.study import caption, known
 

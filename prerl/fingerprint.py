@@ -6,7 +6,7 @@ from pathlib import Path
 
 PACKAGE = Path(__file__).parent
 # What these modules read enters a job as checked values, its parameters; so a new key elsewhere reruns nothing.
-SETTINGS = {"prerl.config", "prerl.reading", "prerl.errors"}
+SETTINGS = {"prerl.config", "prerl.methods", "prerl.reading", "prerl.errors"}
 
 
 def fingerprint(*modules: str) -> str:

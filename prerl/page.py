@@ -10,8 +10,8 @@ import pandas as pd
 from markupsafe import Markup
 
 from prerl.behaviour import Lexicon
-from prerl.config import Method
 from prerl.errors import UserError
+from prerl.methods import Method
 from prerl.page_samples import pack, sample_data
 from prerl.records import read_json, write_text
 from prerl.study import Study

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from prerl.config import Method
+from prerl.methods import Method
 from prerl.metrics import (
     Array,
     bayes_interval,

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from prerl.config import Method
 from prerl.errors import UserError
+from prerl.methods import Method
 from prerl.records import read_json
 
 

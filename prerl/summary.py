@@ -9,8 +9,9 @@ import pandas as pd
 
 from prerl.alignment_summary import alignments, noises, positions, read_alignment
 from prerl.behaviour import Lexicon, behaviours, count
-from prerl.config import Method, Scale
+from prerl.config import Scale
 from prerl.curves import changes, curves, speeds
+from prerl.methods import Method
 from prerl.problems.overlap import overlaps
 from prerl.provenance import provenance
 from prerl.records import read_json, stream, write_json, write_table

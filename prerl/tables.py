@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from prerl import tables_compare, tables_evidence  # noqa: F401  (they register their tables)
-from prerl.config import Method
+from prerl.methods import Method
 from prerl.records import write_json, write_text
 from prerl.study import Study, caption, known
 from prerl.typeset import TABLES, interval, latex, pivot, table

@@ -8,8 +8,9 @@ import pytest
 import torch
 
 from prerl import base
-from prerl.config import Architecture, load_methods, load_scale
+from prerl.config import Architecture, load_scale
 from prerl.figures import draw_figures
+from prerl.methods import load_methods
 from prerl.problems.sets import write_problem_sets
 from prerl.tables import write_tables
 from tests.helpers import CAPTIONS, METHODS_FILE, SMOKE_FILE, STUDY_FIGURES, STUDY_TABLES, small_scale

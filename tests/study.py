@@ -8,7 +8,8 @@ import pandas as pd
 
 from prerl.behaviour import load_lexicon
 from prerl.claims import write_claims
-from prerl.config import Method, load_scale
+from prerl.config import load_scale
+from prerl.methods import Method
 from prerl.study import Study
 from prerl.summary import summarize
 from tests.helpers import ROOT, SMOKE_FILE, changed

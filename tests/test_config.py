@@ -5,8 +5,9 @@ import sys
 import pytest
 import yaml
 
-from prerl.config import KINDS, load_methods, load_scale
+from prerl.config import load_scale
 from prerl.errors import UserError
+from prerl.methods import KINDS, load_methods
 from tests.helpers import METHODS_FILE, ROOT, SMOKE_FILE
 
 PAPER = ["grpo", "psr-rl", "nsr-rl", "prerl", "psr-prerl", "nsr-prerl", "dsrl", "nsr-rl-grpo"]

@@ -6,10 +6,10 @@ from dataclasses import replace
 import pytest
 import torch
 
-from prerl.config import load_methods
 from prerl.custom import custom_advantages, custom_batch, load_function
 from prerl.engines.update import learn
 from prerl.errors import UserError
+from prerl.methods import load_methods
 from prerl.objective import std_advantages
 from tests.helpers import METHODS_FILE, ROOT, changed, random_batch
 

@@ -5,11 +5,11 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from prerl.config import Phase
 from prerl.engines.local import Run, train
 from prerl.engines.session import stopped
 from prerl.engines.update import _values, critic_for, learn, make_batch, phase_at
 from prerl.errors import UserError
+from prerl.methods import Phase
 from prerl.model import LeanModel, load, response_logp
 from prerl.objective import clipped_loss, forget_prompt, group_advantages
 from prerl.problems.countdown import is_correct

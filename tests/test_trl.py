@@ -11,11 +11,12 @@ import torch
 import yaml
 from safetensors.torch import load_file
 
-from prerl.config import TrlEngine, check_methods, load_scale
+from prerl.config import TrlEngine, load_scale
 from prerl.engines import local
 from prerl.engines.launch import launch
 from prerl.engines.session import Session
 from prerl.errors import UserError
+from prerl.methods import check_methods
 from tests.helpers import ROOT, changed
 
 pytest.importorskip("trl", reason="the TRL engine needs the extra `test` or `cluster`")

@@ -12,11 +12,12 @@ import pandas as pd
 import torch
 from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
-from prerl.config import Method, Phase, Scale
+from prerl.config import Scale
 from prerl.engines.rollout import sample_all
 from prerl.engines.session import Session
 from prerl.engines.update import critic_for, learn, make_batch, phase_at
 from prerl.errors import UserError
+from prerl.methods import Method, Phase
 from prerl.model import load
 from prerl.problems.world import Problem, world
 from prerl.processor import occupy

@@ -6,9 +6,10 @@ from typing import Any
 import pandas as pd
 
 from prerl.checkpoint import Checkpoints
-from prerl.config import Method, Scale
+from prerl.config import Scale
 from prerl.engines.progress import Progress
 from prerl.fingerprint import fingerprint
+from prerl.methods import Method
 from prerl.reading import sha256
 from prerl.records import RunRecord, write, write_table
 

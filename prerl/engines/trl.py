@@ -18,11 +18,12 @@ from torch import Tensor
 from transformers import PrinterCallback, TrainerCallback
 from trl import GRPOTrainer
 
-from prerl.config import Method, Scale
+from prerl.config import Scale
 from prerl.engines.local import Run
 from prerl.engines.session import Session
 from prerl.engines.trl_settings import settings
 from prerl.engines.update import advantages_of, phase_at, transformed
+from prerl.methods import Method
 from prerl.objective import Batch, forget_prompt, keep
 from prerl.processor import occupy
 from prerl.records import stream

@@ -7,8 +7,9 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from prerl.config import Method, Phase, Reinforce
+from prerl.config import Reinforce
 from prerl.custom import custom_advantages, custom_batch
+from prerl.methods import Method, Phase
 from prerl.model import LeanModel, response_hidden, response_logp
 from prerl.objective import (
     ADVANTAGES,

@@ -3,7 +3,8 @@ import sys
 from pathlib import Path
 
 from prerl.baselines import Baselines, new_method
-from prerl.config import check_methods, load_methods, load_scale
+from prerl.config import load_scale
+from prerl.methods import check_methods, load_methods
 from prerl.errors import UserError
 from prerl.fingerprint import fingerprint
 
