@@ -46,6 +46,10 @@ def runs(study):
     return expand("{method}/seed{seed}", method=STUDIES[study], seed=SCALE.seeds)
 
 
+def needs_method(wildcards):
+    raise WorkflowError("compare: name the new method's file: --config method=FILE.yaml")
+
+
 def settings(*keys):
     """Sections of the scale that a job depends on; a change of any other section reruns nothing."""
     return SCALE.model_dump(include=set(keys))

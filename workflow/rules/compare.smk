@@ -1,8 +1,4 @@
 # A new method against fixed baselines. `baselines` makes these, in a directory that is committed; `compare` reads them.
-def needs_method(wildcards):
-    raise WorkflowError("compare: name the new method's file: --config method=FILE.yaml")
-
-
 if NEW:
     SEEDS = BASELINE_RECORD["seeds"]
     FILES = ["samples.parquet", "evaluate.json", "dev.parquet", "run.json"]

@@ -124,84 +124,87 @@ rule claims:
         "prerl claims --summary {params.summary} --reported {input.reported} --out {output} 2> {log}"
 
 
-rule tables:
-    input:
-        expand(rules.summary.output, study=""),
-        expand(rules.claims.output, study=""),
-        expand("workflow/report/tables/{name}.rst", name=MAIN_TABLES),
-    output:
-        printed("", "tables", MAIN_TABLES, "csv", ["md", "tex", "json"]),
-        captions=f"{RESULTS}/tables/captions.json",
-    log:
-        f"{LOGS}/tables.log",
-    conda:
-        "../envs/prerl.yaml"
-    params:
-        names=MAIN_TABLES,
-        summary=subpath(input[0], parent=True),
-        out=subpath(output[0], parent=True),
-        methods={name: METHODS[name].model_dump() for name in STUDIES[""]},
-        code=fingerprint("prerl.tables"),
-    shell:
-        "prerl tables {params.names} --summary {params.summary} --out {params.out} 2> {log}"
+# Tables, figures and a page of each study: its rules' prefix, what it prints.
+PRINTED = {
+    "": ("", MAIN_TABLES, MAIN_FIGURES),
+    "ablations/": ("ablation_", ABLATION_TABLES, ABLATION_FIGURES),
+    "base-study/": ("base_", BASE_TABLES, BASE_FIGURES),
+}
 
+for study, (prefix, table_names, figure_names) in PRINTED.items():
 
-rule figures:
-    input:
-        expand(rules.summary.output, study=""),
-        expand(rules.claims.output, study=""),
-        expand("workflow/report/figures/{name}.rst", name=MAIN_FIGURES),
-    output:
-        printed("", "figures", MAIN_FIGURES, "svg", ["pdf", "png"]),
-        captions=f"{RESULTS}/figures/captions.json",
-    log:
-        f"{LOGS}/figures.log",
-    conda:
-        "../envs/prerl.yaml"
-    params:
-        names=MAIN_FIGURES,
-        summary=subpath(input[0], parent=True),
-        out=subpath(output[0], parent=True),
-        labels={name: METHODS[name].label for name in STUDIES[""]},
-        code=fingerprint("prerl.figures"),
-    shell:
-        "prerl figures {params.names} --summary {params.summary} --out {params.out} 2> {log}"
+    rule:
+        name:
+            f"{prefix}tables"
+        input:
+            expand(rules.summary.output, study=study),
+            expand(rules.claims.output, study=study),
+            expand("workflow/report/tables/{name}.rst", name=table_names),
+        output:
+            printed(study, "tables", table_names, "csv", ["md", "tex", "json"]),
+            captions=f"{RESULTS}/{study}tables/captions.json",
+        log:
+            f"{LOGS}/{study}tables.log",
+        conda:
+            "../envs/prerl.yaml"
+        params:
+            names=table_names,
+            summary=subpath(input[0], parent=True),
+            out=subpath(output[0], parent=True),
+            methods={name: METHODS[name].model_dump() for name in STUDIES[study]},
+            code=fingerprint("prerl.tables"),
+        shell:
+            "prerl tables {params.names} --summary {params.summary} --out {params.out} 2> {log}"
 
+    rule:
+        name:
+            f"{prefix}figures"
+        input:
+            expand(rules.summary.output, study=study),
+            expand(rules.claims.output, study=study),
+            expand("workflow/report/figures/{name}.rst", name=figure_names),
+        output:
+            printed(study, "figures", figure_names, "svg", ["pdf", "png"]),
+            captions=f"{RESULTS}/{study}figures/captions.json",
+        log:
+            f"{LOGS}/{study}figures.log",
+        conda:
+            "../envs/prerl.yaml"
+        params:
+            names=figure_names,
+            summary=subpath(input[0], parent=True),
+            out=subpath(output[0], parent=True),
+            labels={name: METHODS[name].label for name in STUDIES[study]},
+            code=fingerprint("prerl.figures"),
+        shell:
+            "prerl figures {params.names} --summary {params.summary} --out {params.out} 2> {log}"
 
-use rule tables as ablation_tables with:
-    input:
-        expand(rules.summary.output, study="ablations/"),
-        expand(rules.claims.output, study="ablations/"),
-        expand("workflow/report/tables/{name}.rst", name=ABLATION_TABLES),
-    output:
-        printed("ablations/", "tables", ABLATION_TABLES, "csv", ["md", "tex", "json"]),
-        captions=f"{RESULTS}/ablations/tables/captions.json",
-    log:
-        f"{LOGS}/ablations/tables.log",
-    params:
-        names=ABLATION_TABLES,
-        summary=subpath(input[0], parent=True),
-        out=subpath(output[0], parent=True),
-        methods={name: METHODS[name].model_dump() for name in STUDIES["ablations/"]},
-        code=fingerprint("prerl.tables"),
-
-
-use rule figures as ablation_figures with:
-    input:
-        expand(rules.summary.output, study="ablations/"),
-        expand(rules.claims.output, study="ablations/"),
-        expand("workflow/report/figures/{name}.rst", name=ABLATION_FIGURES),
-    output:
-        printed("ablations/", "figures", ABLATION_FIGURES, "svg", ["pdf", "png"]),
-        captions=f"{RESULTS}/ablations/figures/captions.json",
-    log:
-        f"{LOGS}/ablations/figures.log",
-    params:
-        names=ABLATION_FIGURES,
-        summary=subpath(input[0], parent=True),
-        out=subpath(output[0], parent=True),
-        labels={name: METHODS[name].label for name in STUDIES["ablations/"]},
-        code=fingerprint("prerl.figures"),
+    rule:
+        name:
+            f"{prefix}page"
+        input:
+            expand(rules.summary.output, study=study),
+            expand(rules.claims.output, study=study),
+            f"{RESULTS}/{study}tables/captions.json",
+            f"{RESULTS}/{study}figures/captions.json",
+            expand(f"{RESULTS}/{study}tables/{{name}}.json", name=table_names),
+            expand(f"{RESULTS}/{study}figures/{{name}}.svg", name=figure_names),
+            page_inputs(study),
+            PAGE,
+            lexicon=LEXICON,
+        output:
+            f"{RESULTS}/{study}index.html",
+        log:
+            f"{LOGS}/{study}page.log",
+        conda:
+            "../envs/prerl.yaml"
+        params:
+            results=subpath(output[0], ancestor=2 if study else 1),
+            summary=subpath(input[0], parent=True),
+            labels={name: METHODS[name].label for name in STUDIES[study]},
+            code=fingerprint("prerl.page"),
+        shell:
+            "prerl page --results {params.results} --summary {params.summary} --lexicon {input.lexicon} --out {output} 2> {log}"
 
 
 rule paper:
@@ -224,103 +227,3 @@ rule paper:
         code=fingerprint("prerl.paper"),
     shell:
         "prerl paper --results {params.results} --source {input.source} --out {output} 2> {log}"
-
-
-rule page:
-    input:
-        expand(rules.summary.output, study=""),
-        expand(rules.claims.output, study=""),
-        rules.tables.output,
-        rules.figures.output,
-        page_inputs(""),
-        PAGE,
-        lexicon=LEXICON,
-    output:
-        f"{RESULTS}/index.html",
-    log:
-        f"{LOGS}/page.log",
-    conda:
-        "../envs/prerl.yaml"
-    params:
-        results=subpath(output[0], parent=True),
-        summary=subpath(input[0], parent=True),
-        labels={name: METHODS[name].label for name in STUDIES[""]},
-        code=fingerprint("prerl.page"),
-    shell:
-        "prerl page --results {params.results} --summary {params.summary} --lexicon {input.lexicon} --out {output} 2> {log}"
-
-
-use rule page as ablation_page with:
-    input:
-        expand(rules.summary.output, study="ablations/"),
-        expand(rules.claims.output, study="ablations/"),
-        rules.ablation_tables.output,
-        rules.ablation_figures.output,
-        page_inputs("ablations/"),
-        PAGE,
-        lexicon=LEXICON,
-    output:
-        f"{RESULTS}/ablations/index.html",
-    log:
-        f"{LOGS}/ablations/page.log",
-    params:
-        results=subpath(output[0], ancestor=2),
-        summary=subpath(input[0], parent=True),
-        labels={name: METHODS[name].label for name in STUDIES["ablations/"]},
-        code=fingerprint("prerl.page"),
-
-
-use rule tables as base_tables with:
-    input:
-        expand(rules.summary.output, study="base-study/"),
-        expand(rules.claims.output, study="base-study/"),
-        expand("workflow/report/tables/{name}.rst", name=BASE_TABLES),
-    output:
-        printed("base-study/", "tables", BASE_TABLES, "csv", ["md", "tex", "json"]),
-        captions=f"{RESULTS}/base-study/tables/captions.json",
-    log:
-        f"{LOGS}/base-study/tables.log",
-    params:
-        names=BASE_TABLES,
-        summary=subpath(input[0], parent=True),
-        out=subpath(output[0], parent=True),
-        methods={name: METHODS[name].model_dump() for name in STUDIES["base-study/"]},
-        code=fingerprint("prerl.tables"),
-
-
-use rule figures as base_figures with:
-    input:
-        expand(rules.summary.output, study="base-study/"),
-        expand(rules.claims.output, study="base-study/"),
-        expand("workflow/report/figures/{name}.rst", name=BASE_FIGURES),
-    output:
-        printed("base-study/", "figures", BASE_FIGURES, "svg", ["pdf", "png"]),
-        captions=f"{RESULTS}/base-study/figures/captions.json",
-    log:
-        f"{LOGS}/base-study/figures.log",
-    params:
-        names=BASE_FIGURES,
-        summary=subpath(input[0], parent=True),
-        out=subpath(output[0], parent=True),
-        labels={name: METHODS[name].label for name in STUDIES["base-study/"]},
-        code=fingerprint("prerl.figures"),
-
-
-use rule page as base_page with:
-    input:
-        expand(rules.summary.output, study="base-study/"),
-        expand(rules.claims.output, study="base-study/"),
-        rules.base_tables.output,
-        rules.base_figures.output,
-        page_inputs("base-study/"),
-        PAGE,
-        lexicon=LEXICON,
-    output:
-        f"{RESULTS}/base-study/index.html",
-    log:
-        f"{LOGS}/base-study/page.log",
-    params:
-        results=subpath(output[0], ancestor=2),
-        summary=subpath(input[0], parent=True),
-        labels={name: METHODS[name].label for name in STUDIES["base-study/"]},
-        code=fingerprint("prerl.page"),
