@@ -24,7 +24,8 @@ from prerl.engines import trl, trl_settings
 
 ENGINE = TrlEngine(name="trl", processes=1, launch=None, precision="float32", gradient_checkpointing=False, vllm=None)
 PACE = ["generate_seconds", "update_seconds", "tokens_per_second", "seconds_left"]
-# Every kind of phase that the engine has: both spaces, all signs, all advantages, a budget, another start token, body.
+# Every kind of phase that the engine has: both spaces, all signs, all advantages, a budget, another start token, body,
+# its author's own functions.
 KINDS = [
     "grpo",
     "nsr-rl",
@@ -36,6 +37,7 @@ KINDS = [
     "rloo",
     "dsrl-start",
     "dsrl-body",
+    "own",
 ]
 
 
@@ -47,6 +49,12 @@ def short(scale):
         rl=changed(scale.rl, steps=3, checkpoint_every=3),
         analysis=changed(scale.analysis, alignment_steps=[3]),
     )
+
+
+@pytest.fixture(scope="module")
+def methods(methods):
+    own = changed(methods["grpo"].phases[0], advantage="tests.own:advantage", transform="tests.own:transform")
+    return methods | {"own": changed(methods["grpo"], phases=[own])}
 
 
 def run(engine, scale, methods, trained, out, name):
