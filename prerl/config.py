@@ -52,7 +52,7 @@ class HubModel(Strict):
 
 
 def _kind_of_model(model: Any) -> str:
-    keys = getattr(model, "__dict__", model)
+    keys = model if isinstance(model, dict) else getattr(model, "__dict__", {})
     return "hub" if "hub" in keys else "published" if "wheel" in keys else "architecture"
 
 

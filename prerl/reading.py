@@ -49,7 +49,7 @@ def check(model: type[Model], data: Any, where: str) -> Model:
         first = error.errors()[0]
         key = _key(first["loc"], data) or "(top level)"
         more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
-        message = "unknown key" if first["type"] == "extra_forbidden" else first["msg"]
+        message = "unknown key" if first["type"] == "extra_forbidden" else first["msg"].removeprefix("Value error, ")
         raise UserError(f"{where}: {key}: {message}{more}") from error
 
 

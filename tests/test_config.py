@@ -95,7 +95,7 @@ BAD_SCALES = {
     "alignment_steps: no checkpoint at 7": lambda data: data["analysis"].update(alignment_steps=[5, 7]),
     "alignment_steps: no checkpoint at 25": lambda data: data["analysis"].update(alignment_steps=[25]),
     "evaluation.sampler.speed: unknown key": lambda data: data["evaluation"].update(sampler=VLLM | {"speed": 9}),
-    "evaluation: Value error, sampler.max_length must hold": lambda data: data["evaluation"].update(
+    "evaluation: sampler.max_length must hold": lambda data: data["evaluation"].update(
         sampler=VLLM | {"max_length": 96}
     ),
     "model: Field required": lambda data: data.pop("model") and None,
@@ -116,13 +116,13 @@ def test_a_bad_scale_is_one_line_that_names_file_and_key(tmp_path, message):
 BAD_METHODS = {
     "methods.grpo: phases.0.space": lambda data: data["methods"]["grpo"]["phases"][0].update(space="prompt"),
     "methods.grpo: phases.0.color: unknown key": lambda data: data["methods"]["grpo"]["phases"][0].update(color=1),
-    "methods.dsrl: (top level): Value error, exactly one phase must be without steps": lambda data: (
+    "methods.dsrl: (top level): exactly one phase must be without steps": lambda data: (
         data["methods"]["dsrl"]["phases"][0].pop("steps") and None
     ),
-    "phases.0: Value error, a critic values tokens": lambda data: data["methods"]["ppo"]["phases"][0].update(
+    "phases.0: a critic values tokens": lambda data: data["methods"]["ppo"]["phases"][0].update(
         samples="negative"
     ),
-    "phases.0: Value error, start_token has no meaning": lambda data: data["methods"]["grpo"]["phases"][0].update(
+    "phases.0: start_token has no meaning": lambda data: data["methods"]["grpo"]["phases"][0].update(
         start_token="<bos>"
     ),
     "defaults: unknown key": lambda data: "standards: {}\nmethods: {}",

@@ -32,7 +32,7 @@ if NEW:
             made=BASELINE_RECORD["files"],
             code=fingerprint("prerl.compare", "prerl.tables", "prerl.figures", "prerl.page"),
         shell:
-            "prerl compare --scale {params.scale} --method {input.method} --results {params.results}"
+            "prerl compare --scale {params.scale} --method {input.method:q} --results {params.results}"
             " --baselines {params.baselines} --lexicon {input.lexicon} --out {params.out} 2>&1 | tee {log}"
 
 else:

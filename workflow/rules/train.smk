@@ -28,5 +28,5 @@ rule train:
         world=TRAINING_PROBLEMS,
         code=fingerprint(f"prerl.engines.{SCALE.engine.name}"),
     shell:
-        "prerl train --scale {params.scale} --methods {params.methods} --method {wildcards.method} --seed {wildcards.seed}"
+        "prerl train --scale {params.scale} --methods {params.methods:q} --method {wildcards.method} --seed {wildcards.seed}"
         " --model {params.model} --problems {params.problems} --out {params.out} 2> {log}"
