@@ -119,9 +119,7 @@ BAD_METHODS = {
     "methods.dsrl: (top level): exactly one phase must be without steps": lambda data: (
         data["methods"]["dsrl"]["phases"][0].pop("steps") and None
     ),
-    "phases.0: a critic values tokens": lambda data: data["methods"]["ppo"]["phases"][0].update(
-        samples="negative"
-    ),
+    "phases.0: a critic values tokens": lambda data: data["methods"]["ppo"]["phases"][0].update(samples="negative"),
     "phases.0: start_token has no meaning": lambda data: data["methods"]["grpo"]["phases"][0].update(
         start_token="<bos>"
     ),

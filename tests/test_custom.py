@@ -1,5 +1,6 @@
 """A method author's own functions."""
 
+import re
 from copy import deepcopy
 from dataclasses import replace
 
@@ -156,6 +157,23 @@ def test_the_examples_are_methods(name):
     assert list(method.sources()) == (
         ["tests/examples/rare_positives.py:advantage"] if name == "rare_positives" else []
     )
+
+
+def test_the_examples_in_readme_are_these(tmp_path):
+    blocks = re.findall(r"```(yaml|python)\n(.+?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
+    (schedule, own), (function,) = ([text for kind, text in blocks if kind == wanted] for wanted in ("yaml", "python"))
+    for name, text in {"schedule.yaml": schedule, "my_method.yaml": own, "my_method.py": function}.items():
+        (tmp_path / name).write_text(text, encoding="utf-8")
+    [printed], [ours] = (
+        load_methods(p).values() for p in (tmp_path / "schedule.yaml", EXAMPLES / "warm_up_slowly.yaml")
+    )
+    assert printed == ours
+    [printed], [ours] = (
+        load_methods(p).values() for p in (tmp_path / "my_method.yaml", EXAMPLES / "rare_positives.yaml")
+    )
+    rewards, group = torch.tensor([1.0, 0.0, 0.0, 1.0, 1.0, 0.0]), torch.arange(6) // 3
+    found = [custom_advantages(place, rewards, group) for method in (printed, ours) for place in method.sources()]
+    assert len(found) == 2 and torch.equal(*found)
 
 
 def test_the_example_advantage_weighs_rare_positives_more():

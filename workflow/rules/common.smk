@@ -1,6 +1,7 @@
 import os
 import sys
 from pathlib import Path
+from shlex import quote
 
 from prerl.baselines import Baselines, new_method
 from prerl.config import load_scale
@@ -87,7 +88,7 @@ def page_inputs(study):
 
 
 PUBLIC = SCALE.problems.world == "public"
-DATA_DIR = config.get("data_dir", "results/data")  # what was downloaded
+DATA_DIR = quote(config.get("data_dir", "results/data"))  # what was downloaded; it may hold spaces
 LEXICON = f"workflow/lexicons/{'natural' if PUBLIC else 'countdown'}.yaml"
 # What training problems are drawn from; other keys of the section say what they are tested on.
 TRAINING_PROBLEMS = SCALE.problems.model_dump(exclude={"dev", "benchmarks"})
