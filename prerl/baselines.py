@@ -178,7 +178,7 @@ class Baselines:
         if made["hardware"] != here["hardware"]:
             found.append(f"hardware: {_list(here['hardware'])} here, {_list(made['hardware'])} there")
         if made["code"] != _code(scale):
-            found.append("the code that trains and evaluates has changed since")
+            found.append("the code that samples and learns has changed since")
         if made["lexicon"] != lexicon.model_dump():
             found.append("the lexicon of behaviours has changed since")
         return found
@@ -252,7 +252,8 @@ def _by_run(rows: pd.DataFrame) -> Samples:
 
 
 def _code(scale: Scale) -> str:
-    return fingerprint(f"prerl.engines.{scale.engine.name}", "prerl.evaluate")
+    """Of what samples, scores and learns."""
+    return fingerprint("prerl.engines.rollout", "prerl.engines.update", JUDGES[scale.problems.world])
 
 
 def _list(values: dict[str, Any]) -> str:

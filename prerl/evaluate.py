@@ -8,6 +8,8 @@ import pandas as pd
 
 from prerl.config import Evaluation, Scale
 from prerl.errors import UserError
+from prerl.fingerprint import fingerprint
+from prerl.partial import Partial
 from prerl.processor import occupy
 from prerl.reading import sha256
 from prerl.records import RunRecord, write_table
@@ -25,7 +27,7 @@ def evaluate(scale: Scale, model: Path, problems: Path, tasks: Path, out: Path) 
     `problems` holds NAME.jsonl for each benchmark, `tasks` the lm-eval task files. Writes out/samples.parquet, a row
     a response (benchmark, problem, sample, response, tokens, entropy in nats a token, finished, answer, score), and
     out/evaluate.json. The entropy is exact with the local sampler, estimated with vLLM. Raises UserError for a missing
-    model, benchmark or problem file.
+    model, benchmark or problem file. A killed evaluation goes on from where it was, with the same responses.
     """
     occupy(scale.threads)
     settings = scale.evaluation
@@ -38,13 +40,16 @@ def evaluate(scale: Scale, model: Path, problems: Path, tasks: Path, out: Path) 
     if scale.problems.world == "public":
         lm.template_options = scale.problems.template_options
     record.data["versions"] |= lm.versions
+    inputs = {"model": sha256(model / "model.safetensors")} | {name: sha256(file) for name, file in files.items()}
+    partial = Partial(out / "evaluate-partial", record.data["config"] | inputs | {"code": fingerprint(__name__)})
+    lm.resume(partial)
     samples, averages = _run(scale, lm, files, tasks)
     for name, metric in settings.lm_eval.items():
         more, averages[name] = run_own(lm, name, metric, settings.max_new_tokens)
         samples = pd.concat([samples, more], ignore_index=True)
-    inputs = {"model": sha256(model / "model.safetensors")} | {name: sha256(file) for name, file in files.items()}
     write_table(out / "samples.parquet", samples)
     record.write(out / "evaluate.json", inputs=inputs, averages=averages, tokens=int(samples.tokens.sum()))
+    partial.clear()
 
 
 def sampler(settings: Evaluation, model: Path) -> "RecordingLM":

@@ -14,8 +14,11 @@ from lm_eval.api.registry import register_model
 from transformers import AutoTokenizer
 
 from prerl.model import LeanModel, load
+from prerl.partial import Partial
 from prerl.records import stream
 from prerl.sampler import Response, Sampling, sample
+
+SAVE_EVERY = 60  # seconds
 
 
 class RecordingLM(TemplateLM):
@@ -28,6 +31,14 @@ class RecordingLM(TemplateLM):
         self.generated: dict[tuple[str, int], list[dict[str, Any]]] = {}
         self.template_options: dict[str, bool] = {}  # of the chat template, for lm-eval's own tasks
         self.versions: dict[str, str] = {}  # of packages that this sampler alone needs
+        self.partial: Partial | None = None
+        self.known: dict[tuple[str, int], list[dict[str, Any]]] = {}  # what an earlier process generated
+
+    def resume(self, partial: Partial) -> None:
+        """Goes on from what a killed process left there, and leaves the same every minute."""
+        self.partial = partial
+        for row in partial.load()[1].get("generated", []):
+            self.known.setdefault((row.pop("task"), row.pop("doc_id")), []).append(row)
 
     @abstractmethod
     def _sample(
@@ -60,18 +71,33 @@ class RecordingLM(TemplateLM):
         # The repeats of a problem follow each other; they share one reading of the prompt.
         problems = [list(same) for _, same in groupby(requests, key=lambda r: (r.task_name, r.doc_id, r.args[0]))]
         texts: list[str] = []
-        start = time.monotonic()
+        start = saved = time.monotonic()
         for _, alike in groupby(problems, key=lambda same: (same[0].task_name, len(same), str(same[0].args[1]))):
             alike = list(alike)
             size = max(1, self.batch_size // len(alike[0]))
             for first in range(0, len(alike), size):
                 texts += self._generate(alike[first : first + size])
                 self._report(start, len(texts), len(requests))
+                if self.partial and time.monotonic() - saved > SAVE_EVERY:
+                    self._save(self.partial)
+                    saved = time.monotonic()
         return texts
+
+    def _save(self, partial: Partial) -> None:
+        rows = [
+            {"task": task, "doc_id": doc_id, **response}
+            for (task, doc_id), responses in self.generated.items()
+            for response in responses
+        ]
+        partial.save(len(rows), {"generated": rows}, {})
 
     def _generate(self, problems: list[list[Instance]]) -> list[str]:
         """Responses to problems that have the same task, number of repeats and generation settings."""
         first, repeats = problems[0][0], len(problems[0])
+        keys = [(same[0].task_name, same[0].doc_id) for same in problems]
+        if all(len(self.known.get(key, ())) == repeats for key in keys):
+            self.generated |= {key: self.known[key] for key in keys}
+            return [response["response"] for key in keys for response in self.known[key]]
         until = first.args[1].get("until") or []
         until = [until] if isinstance(until, str) else until
         prompts = [self.tok_encode(same[0].args[0]) for same in problems]
@@ -79,10 +105,10 @@ class RecordingLM(TemplateLM):
         responses = self._sample(prompts, repeats, _sampling(first), until, seeds)
         texts = self.tokenizer.batch_decode([response.ids for response in responses], skip_special_tokens=True)
         texts = [_until(text, until) for text in texts]
-        for index, same in enumerate(problems):
+        for index, key in enumerate(keys):
             rows = slice(index * repeats, (index + 1) * repeats)
             kept = [_kept(text, response) for text, response in zip(texts[rows], responses[rows], strict=True)]
-            self.generated[same[0].task_name, same[0].doc_id] = kept
+            self.generated[key] = kept
         return texts
 
     def _report(self, start: float, done: int, of: int) -> None:

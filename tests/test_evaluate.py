@@ -12,7 +12,7 @@ from prerl.evaluate import evaluate, own_tasks, run_own
 from prerl.lm import LocalLM, _until
 from prerl.problems.countdown import is_correct
 from prerl.problems.sets import read_problems
-from tests.helpers import ROOT
+from tests.helpers import ROOT, changed
 
 TASKS = ROOT / "workflow/benchmarks"
 
@@ -41,6 +41,31 @@ def test_every_response_is_kept_and_scored(scale, trained, evaluated):
 def test_evaluation_repeats_itself(scale, trained, evaluated, tmp_path):
     evaluate(scale, trained / "model", trained / "problems", TASKS, tmp_path)
     pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "samples.parquet"), evaluated[0])
+
+
+def test_a_killed_evaluation_goes_on_with_the_same_responses(scale, trained, tmp_path, monkeypatch):
+    sampled, sample = [], LocalLM._sample
+    scale = scale.model_copy(update={"evaluation": changed(scale.evaluation, batch_size=32)})
+
+    def counted(self, prompts, *arguments):
+        sampled.append(len(prompts))
+        if len(sampled) == 4:
+            raise KeyboardInterrupt
+        return sample(self, prompts, *arguments)
+
+    run = lambda out: evaluate(scale, trained / "model", trained / "problems", TASKS, out)  # noqa: E731
+    run(tmp_path / "whole")
+    monkeypatch.setattr(LocalLM, "_sample", counted)
+    monkeypatch.setattr("prerl.lm.SAVE_EVERY", 0)
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "killed")
+    assert not (tmp_path / "killed/samples.parquet").exists()
+    done = sum(sampled[:3])
+    run(tmp_path / "killed")
+    assert sum(sampled[4:]) == sum(scale.problems.benchmarks.values()) - done > 0
+    assert {path.name for path in (tmp_path / "killed").iterdir()} == {"samples.parquet", "evaluate.json"}
+    whole, killed = ((tmp_path / name / "samples.parquet").read_bytes() for name in ("whole", "killed"))
+    assert whole == killed
 
 
 def test_missing_benchmarks_are_a_users_error(scale, trained, tmp_path):
