@@ -352,6 +352,28 @@ def check_baselines(
     raise typer.Exit(0 if same else 1)
 
 
+@app.command()
+def bench(
+    results: Results,
+    out: Out,
+    scale: ScaleFile = Path("workflow/scales/tiny.yaml"),
+    prompts: Annotated[int | None, typer.Option(help="In a batch; by default the scale's.")] = None,
+    group: Annotated[int | None, typer.Option(help="Responses a prompt; by default the scale's.")] = None,
+    length: Annotated[int | None, typer.Option(help="Most tokens a response; by default the scale's.")] = None,
+    growth: Annotated[bool, typer.Option(help="Also speed and memory against batch, length and model size.")] = False,
+) -> None:
+    """Measure speed side by side with TRL, transformers and vLLM, each in a process of its own."""
+    from prerl.bench.report import bench as run
+    from prerl.bench.report import draw_growth, grow
+
+    settings = load_scale(scale)
+    rl = settings.rl
+    sizes = {"prompts": prompts or rl.prompts_per_step, "group": group or rl.group_size}
+    print(run(scale, settings, results, sizes | {"length": length or rl.max_new_tokens}, out))
+    if growth:
+        draw_growth(grow(settings.threads, out), out)
+
+
 def public_sets(scale: Path, catalog: Path) -> dict[str, "PublicSet"]:
     """The public problem sets of a scale, by name."""
     from prerl.problems.public import load_catalog

@@ -1,0 +1,98 @@
+"""That `prerl bench` measures what it says; how fast things are is for the bench itself to say."""
+
+import json
+
+import pandas as pd
+import pytest
+import torch
+
+from prerl.bench import measure, report
+from prerl.errors import UserError
+from prerl.model import load
+from tests.helpers import SMOKE_FILE
+
+SIZES = {"prompts": 2, "group": 2, "length": 12}
+
+
+@pytest.fixture(scope="module")
+def results(trained, tmp_path_factory):
+    root = tmp_path_factory.mktemp("bench")
+    (root / "base").mkdir()
+    (root / "base/model").symlink_to(trained / "model")
+    (root / "problems").symlink_to(trained / "problems")
+    return root
+
+
+@pytest.fixture(scope="module")
+def work(results):
+    return {
+        "scale": str(SMOKE_FILE),
+        "model": str(results / "base/model"),
+        "problems": str(results / "problems"),
+    } | SIZES
+
+
+@pytest.mark.parametrize("name", ["local_step", "local_sampling", "transformers_sampling", "trl_step"])
+def test_a_measurement_counts_the_tokens_that_were_made(work, name, monkeypatch):
+    """Against a clock that moves by one second a look."""
+    if name == "trl_step":
+        pytest.importorskip("trl")
+    threads = torch.get_num_threads()
+    clock = iter(range(10_000))
+    monkeypatch.setattr(measure, "REPEATS", 2)
+    monkeypatch.setattr("prerl.bench.measure.time.monotonic", lambda: float(next(clock)))
+    found = measure.MEASURES[name](**work)
+    torch.set_num_threads(threads)
+    assert len(found["tokens_per_second"]) == 2
+    assert all(0 < pace <= 4 * 12 for pace in found["tokens_per_second"])  # a step is a look or more
+
+
+def test_flops_are_two_a_weight_that_is_used(trained):
+    model = load(trained / "model")
+    inputs = torch.tensor([[1, 5, 9]])
+    from torch.utils.flop_counter import FlopCounterMode
+
+    with FlopCounterMode(display=False) as counted, torch.no_grad():
+        model(inputs)
+    products = sum(v for name, v in counted.get_flop_counts()["Global"].items() if "attention" not in str(name))
+    assert measure.flops(model) * 3 == pytest.approx(products, rel=0.01)  # norms and rotations are no products
+
+
+def test_the_report_gives_medians_ratios_and_shares(results, tmp_path, monkeypatch):
+    paces = {"local_step": 300.0, "trl_step": 100.0, "local_sampling": 800.0, "transformers_sampling": 200.0}
+
+    def measured(name, **settings):
+        if name == "peak":
+            return {"flops": [1e9] * 5}
+        if name == "where":
+            return {"operations": {"aten::mm": 0.5}}
+        pace = paces.get(name, 50.0)
+        more = {"tokens": 1000, "generate_seconds": 1.0, "update_seconds": 2.0, "flops_per_token": 100_000}
+        return {"tokens_per_second": [pace / 2, pace, pace, pace, 3 * pace], "peak_memory_bytes": 1e8} | more
+
+    monkeypatch.setattr(report, "measured", measured)
+    from prerl.config import load_scale
+
+    text = report.bench(SMOKE_FILE, load_scale(SMOKE_FILE), results, SIZES, tmp_path)
+    assert "| 300 " in text and "150 to 900" in text and "**3.0 times**" in text and "**4.0 times**" in text
+    assert "sampling reaches 10% of it" in text and "update reaches 15% of it" in text
+    record = json.loads((tmp_path / "bench.json").read_text())
+    assert record["measures"]["trl_step"]["tokens_per_second"] == [50, 100, 100, 100, 300]
+    assert (tmp_path / "bench.md").read_text() == text
+
+
+def test_growth_is_measured_in_processes_of_their_own_and_drawn(tmp_path, monkeypatch):
+    points = {"batch": [{"batch": 8, "length": 4}], "length": [{"batch": 8, "length": 8}]}
+    monkeypatch.setattr(report, "AXES", points | {"size": [{"size": "0.6M", "batch": 8, "length": 4}]})
+    table = report.grow(1, tmp_path)
+    assert len(table) == 3 and (table.parameters > 400_000).all() and (table.peak_memory_bytes > 1e8).all()
+    assert (table.sampling_tokens_per_second > 0).all() and (table.update_tokens_per_second > 0).all()
+    report.draw_growth(table, tmp_path)
+    assert len(pd.read_csv(tmp_path / "growth.csv")) == 3 and (tmp_path / "growth.svg").stat().st_size > 5000
+
+
+def test_a_bench_without_a_base_or_that_fails_is_one_line(tmp_path):
+    with pytest.raises(UserError, match="no base model; run"):
+        report.bench(SMOKE_FILE, None, tmp_path, SIZES, tmp_path)
+    with pytest.raises(UserError, match=r"bench: growth failed: .+"):
+        report.measured("growth", wrong=1)
