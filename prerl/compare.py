@@ -22,8 +22,6 @@ from prerl.scores import BASE, Estimator, Samples, averaged, by_benchmark, pass_
 ALL = "all benchmarks"  # their mean, each with the same weight
 LEVEL = 0.95
 RESAMPLES = 20_000  # of the simultaneous intervals, whose ends lie far out
-
-
 TABLES = ("leaderboard", "versus", "effort", "behaviour", "methods")
 FIGURES = ("differences", "new_curves")
 

@@ -63,7 +63,7 @@ def effort(study: Study) -> tuple[pd.DataFrame, pd.DataFrame]:
     printed = []
     for method, runs in costs.groupby("method", sort=False):
         line = {"Method": _name(study, method), "Seeds": str(len(runs))}
-        for row in speeds[speeds.method == method].itertuples():
+        for row in speeds[speeds.method == method].itertuples() if len(speeds) else ():  # none without GRPO
             low, high = (_step(value) for value in (row.low, row.high))
             line["Updates to half of GRPO's gain"] = f"{_step(row.estimate)} [{low}, {high}]"
         line |= {
