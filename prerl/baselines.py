@@ -143,7 +143,10 @@ class Baselines:
     def __init__(self, path: Path) -> None:
         self.path = path
         if not (path / RECORD).is_file():
-            raise UserError(f"{path}: no baselines of this scale; make them with `snakemake --cores all baselines`")
+            raise UserError(
+                f"{path}: no baselines of this scale; `git checkout results/baselines` brings committed ones back, "
+                "`snakemake --cores all baselines` makes them"
+            )
         self.record = read_json(path / RECORD)
         for name, checksum in self.record["files"].items():
             if not (path / name).is_file() or sha256(path / name) != checksum:
