@@ -1,0 +1,108 @@
+"""Fixed baselines, comparisons with them, and speed."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from prerl.commands import (
+    CAPTIONS,
+    LEXICON,
+    METHODS,
+    BaselinesDir,
+    Captions,
+    LexiconFile,
+    MethodsFile,
+    Out,
+    Results,
+    ScaleFile,
+    app,
+)
+from prerl.config import load_scale
+from prerl.methods import find_method, load_methods
+
+
+@app.command()
+def baselines(
+    scale: ScaleFile,
+    results: Results,
+    out: Out,
+    methods: MethodsFile = METHODS,
+    lexicon: LexiconFile = LEXICON,
+) -> None:
+    """Reduce the scale's runs to fixed baselines, with which new methods are compared."""
+    from prerl.baselines import write_baselines
+    from prerl.behaviour import load_lexicon
+
+    settings = load_scale(scale)
+    chosen = {name: find_method(methods, name) for name in settings.methods}
+    write_baselines(settings, chosen, load_lexicon(lexicon), results, out)
+
+
+@app.command()
+def compare(
+    scale: ScaleFile,
+    method: Annotated[Path, typer.Option(help="The new method's file.")],
+    results: Annotated[Path, typer.Option(help="Where its runs are, e.g. results/tiny/compare.")],
+    out: Out,
+    baselines: BaselinesDir,
+    lexicon: LexiconFile = LEXICON,
+    captions: Captions = CAPTIONS,
+    template: Annotated[Path, typer.Option(help="The page's template.")] = Path("workflow/page/compare.html"),
+) -> None:
+    """Compare a new method's runs with the baselines: summaries, tables, figures, a page, and a conclusion."""
+    from prerl.baselines import Baselines
+    from prerl.behaviour import load_lexicon
+    from prerl.compare import FIGURES, TABLES
+    from prerl.compare import compare as run
+    from prerl.figures import draw_figures
+    from prerl.page import write_comparison
+    from prerl.tables import write_tables
+
+    [(name, found)] = load_methods(method).items()
+    fixed, summary = Baselines(baselines), out / "summary"
+    print(run(load_scale(scale), fixed, name, found, load_lexicon(lexicon), results, summary))
+    methods = fixed.methods() | {name: found}
+    write_tables([*TABLES], summary, methods, captions / "tables", out / "tables")
+    draw_figures([*FIGURES], summary, methods, captions / "figures", out / "figures")
+    write_comparison(summary, methods, template, out / "index.html")
+
+
+@app.command()
+def check_baselines(
+    scale: ScaleFile = Path("workflow/scales/tiny.yaml"),
+    baselines: Annotated[Path | None, typer.Option(help="By default those of the scale.")] = None,
+    method: Annotated[str, typer.Option(help="A baseline.")] = "grpo",
+    seed: Annotated[int, typer.Option(min=0)] = 0,
+    tasks: Annotated[Path, typer.Option(help="Directory of the lm-eval task files.")] = Path("workflow/benchmarks"),
+) -> None:
+    """Run one baseline again, and say whether this machine reproduces it."""
+    from prerl.baselines import Baselines
+    from prerl.reproduce import reproduce
+
+    found = Baselines(baselines or Path("results/baselines") / scale.stem)
+    same, text = reproduce(load_scale(scale), found, method, seed, tasks)
+    print(text)
+    raise typer.Exit(0 if same else 1)
+
+
+@app.command()
+def bench(
+    results: Results,
+    out: Out,
+    scale: ScaleFile = Path("workflow/scales/tiny.yaml"),
+    prompts: Annotated[int | None, typer.Option(help="In a batch; by default the scale's.")] = None,
+    group: Annotated[int | None, typer.Option(help="Responses a prompt; by default the scale's.")] = None,
+    length: Annotated[int | None, typer.Option(help="Most tokens a response; by default the scale's.")] = None,
+    growth: Annotated[bool, typer.Option(help="Also speed and memory against batch, length and model size.")] = False,
+) -> None:
+    """Measure speed side by side with TRL, transformers and vLLM, each in a process of its own."""
+    from prerl.bench.report import bench as run
+    from prerl.bench.report import draw_growth, grow
+
+    settings = load_scale(scale)
+    rl = settings.rl
+    sizes = {"prompts": prompts or rl.prompts_per_step, "group": group or rl.group_size}
+    print(run(scale, settings, results, sizes | {"length": length or rl.max_new_tokens}, out))
+    if growth:
+        draw_growth(grow(settings.threads, out), out)

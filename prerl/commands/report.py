@@ -1,0 +1,100 @@
+"""From runs to summaries, claims, tables, figures, page and paper."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from prerl.commands import CAPTIONS, LEXICON, METHODS, Captions, LexiconFile, MethodsFile, Out, Results, ScaleFile, app
+from prerl.config import load_scale
+from prerl.methods import find_method, load_methods
+
+
+@app.command()
+def summarize(
+    scale: ScaleFile,
+    results: Results,
+    out: Out,
+    names: Annotated[
+        list[str] | None, typer.Argument(help="The methods, in the order of print; or the base alone.")
+    ] = None,
+    methods: MethodsFile = METHODS,
+    lexicon: LexiconFile = LEXICON,
+) -> None:
+    """Reduce all runs to tidy tables of estimates with 95 % intervals."""
+    from prerl.behaviour import load_lexicon
+    from prerl.summary import summarize as run
+
+    chosen = {name: find_method(methods, name) for name in names or []}
+    run(load_scale(scale), chosen, load_lexicon(lexicon), results, out)
+
+
+@app.command()
+def claims(
+    summary: Annotated[Path, typer.Option(help="Directory of the summaries.")],
+    out: Annotated[Path, typer.Option(help="The file to write.")],
+    reported: Annotated[Path, typer.Option(help="What the paper is reported to claim.")] = Path("paper/reported.yaml"),
+    methods: MethodsFile = METHODS,
+) -> None:
+    """Confront each of the paper's claims with the runs: effect, interval, verdict."""
+    from prerl.claims import write_claims
+    from prerl.study import Study
+
+    write_claims(Study(summary, load_methods(methods)), reported, out)
+
+
+@app.command()
+def tables(
+    names: Annotated[list[str], typer.Argument(help="The tables to print.")],
+    summary: Annotated[Path, typer.Option(help="Directory of the summaries.")],
+    out: Out,
+    methods: MethodsFile = METHODS,
+    captions: Captions = CAPTIONS / "tables",
+) -> None:
+    """Print the summaries as tables: CSV, Markdown, LaTeX and JSON."""
+    from prerl.tables import write_tables
+
+    write_tables(names, summary, load_methods(methods), captions, out)
+
+
+@app.command()
+def figures(
+    names: Annotated[list[str], typer.Argument(help="The figures to draw.")],
+    summary: Annotated[Path, typer.Option(help="Directory of the summaries.")],
+    out: Out,
+    methods: MethodsFile = METHODS,
+    captions: Captions = CAPTIONS / "figures",
+) -> None:
+    """Draw the figures: SVG, PDF and PNG."""
+    from prerl.figures import draw_figures
+
+    draw_figures(names, summary, load_methods(methods), captions, out)
+
+
+@app.command()
+def page(
+    results: Results,
+    summary: Annotated[Path, typer.Option(help="Directory of the summaries; tables and figures lie beside it.")],
+    out: Annotated[Path, typer.Option(help="The HTML file to write.")],
+    methods: MethodsFile = METHODS,
+    lexicon: LexiconFile = LEXICON,
+    template: Annotated[Path, typer.Option(help="The page's Jinja2 template.")] = Path("workflow/page/index.html"),
+) -> None:
+    """Put claims, figures, tables and samples into one page that works offline."""
+    from prerl.behaviour import load_lexicon
+    from prerl.page import write_page
+
+    write_page(results, summary, load_methods(methods), load_lexicon(lexicon), template, out)
+
+
+@app.command()
+def paper(
+    results: Results,
+    out: Annotated[Path, typer.Option(help="The PDF to write.")],
+    source: Annotated[Path, typer.Option(help="The paper's Typst file.")] = Path("paper/main.typ"),
+    baselines: Annotated[Path, typer.Option(help="Reference results of all scales.")] = Path("results/baselines"),
+) -> None:
+    """Compile the paper from the tables and figures of a scale."""
+    from prerl.paper import compile_paper
+
+    compile_paper(source, results, baselines, out)

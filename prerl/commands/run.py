@@ -1,0 +1,203 @@
+"""From problem sets to trained, evaluated and analysed models."""
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from prerl.commands import (
+    CATALOG,
+    DATA_DIR,
+    METHODS,
+    CatalogFile,
+    DataDir,
+    MethodsFile,
+    Out,
+    ProblemSets,
+    ScaleFile,
+    app,
+)
+from prerl.config import load_scale
+from prerl.errors import UserError
+from prerl.methods import check_methods, find_method
+
+if TYPE_CHECKING:
+    from prerl.problems.public import PublicSet
+
+
+@app.command()
+def problems(
+    scale: ScaleFile,
+    out: Out,
+    model: Annotated[Path | None, typer.Option(help="Directory of the model; its chat template is used.")] = None,
+    data_dir: DataDir = DATA_DIR,
+    catalog: CatalogFile = CATALOG,
+) -> None:
+    """Write the problem sets: dev, the benchmarks, and the training set if problems are not drawn without end."""
+    from prerl.problems.sets import write_problem_sets, write_public_sets
+
+    settings = load_scale(scale).problems
+    try:
+        if settings.world == "countdown":
+            write_problem_sets(settings, out)
+            return
+    except ValueError as error:
+        raise UserError(f"{scale}: problems: {error}") from error
+    from transformers import AutoTokenizer
+
+    if model is None:
+        raise UserError(f"{scale}: problems: prompts need a chat template; give --model")
+    tokenizer = AutoTokenizer.from_pretrained(model, local_files_only=True)
+    write_public_sets(settings, public_sets(scale, catalog), data_dir, tokenizer, out)
+
+
+@app.command()
+def fetch(
+    names: Annotated[list[str] | None, typer.Argument(help="Public problem sets.")] = None,
+    scale: Annotated[Path | None, typer.Option(help="A scale file: all that it needs.")] = None,
+    data_dir: DataDir = DATA_DIR,
+    catalog: CatalogFile = CATALOG,
+) -> None:
+    """Download problem sets and models at pinned revisions, and check them; later stages need no network."""
+    from prerl.config import Architecture
+    from prerl.problems.public import fetch as bring
+    from prerl.problems.public import load_catalog
+
+    for name, entry in find_sets(load_catalog(catalog), names or []).items():
+        print(bring(name, entry, data_dir))
+    if scale is None:
+        return
+    for name, entry in public_sets(scale, catalog).items():
+        print(bring(name, entry, data_dir))
+    os.environ["HF_HUB_OFFLINE"] = "0"  # before the hub's library is imported
+    if not isinstance(found := load_scale(scale).model, Architecture):
+        from prerl.published import fetch_model
+
+        print(fetch_model(found, data_dir))
+    if load_scale(scale).evaluation.lm_eval:
+        from prerl.evaluate import own_tasks
+
+        for name in load_scale(scale).evaluation.lm_eval:
+            own_tasks(name)
+            print(f"lm-eval's {name}")
+
+
+@app.command()
+def plan(
+    scale: ScaleFile,
+    assume: Annotated[
+        list[str] | None, typer.Option(help="Another assumption, KEY=VALUE, e.g. gpu_hour_price=1.9; may be repeated.")
+    ] = None,
+    catalog: CatalogFile = CATALOG,
+) -> None:
+    """Reckon jobs, GPU-hours, memory, disk, tokens and cost of a scale; refuse what cannot fit. Starts nothing."""
+    from prerl.plan import show_plan
+
+    show_plan(scale, assume or [], public_sets(scale, catalog))
+
+
+@app.command()
+def base(
+    scale: ScaleFile,
+    out: Out,
+    data_dir: DataDir = DATA_DIR,
+    baselines: Annotated[Path | None, typer.Option(help="Take the base model of these baselines.")] = None,
+) -> None:
+    """Pretrain the base model (resumes after a kill), or take a published one, or that of baselines."""
+    settings = load_scale(scale)
+    if baselines:
+        from prerl.baselines import Baselines
+
+        found = Baselines(baselines)
+        found.check_fit(settings)
+        found.take_base(out)
+    elif settings.pretrain is None:
+        from prerl.published import import_model
+
+        import_model(settings.model, data_dir, out)
+    else:
+        from prerl.base import pretrain
+
+        pretrain(settings, out)
+
+
+@app.command()
+def train(
+    scale: ScaleFile,
+    out: Out,
+    method: Annotated[str, typer.Option(help="A method's name.")],
+    seed: Annotated[int, typer.Option(min=0)],
+    model: Annotated[Path, typer.Option(help="Directory of the model to start from.")],
+    problems: ProblemSets,
+    methods: MethodsFile = METHODS,
+) -> None:
+    """Train one method from one seed. Resumes after a kill."""
+    found, settings = find_method(methods, method), load_scale(scale)
+    check_methods(str(scale), settings.model_copy(update={"methods": [], "ablations": [method]}), {method: found})
+    if settings.engine.name == "local":
+        from prerl.engines.local import train as run
+    else:
+        from prerl.engines.launch import launch
+
+        launch(settings.engine, scale)  # returns in each process that it starts
+        from prerl.engines.trl import train as run
+    run(settings, method, found, seed, model, problems, out)
+
+
+@app.command()
+def evaluate(
+    scale: ScaleFile,
+    out: Out,
+    model: Annotated[Path, typer.Option(help="Directory of the model to evaluate.")],
+    problems: ProblemSets,
+    tasks: Annotated[Path, typer.Option(help="Directory of the lm-eval task files.")] = Path("workflow/benchmarks"),
+) -> None:
+    """Sample responses to the scale's benchmarks through lm-eval, and score them."""
+    settings = load_scale(scale)
+    from prerl.evaluate import evaluate as run
+
+    run(settings, model, problems, tasks, out)
+
+
+@app.command()
+def align_base(
+    scale: ScaleFile,
+    out: Out,
+    problems: ProblemSets,
+    model: Annotated[Path, typer.Option(help="Directory of the model.")],
+) -> None:
+    """Compare the gradients of log P(y) and log P(y|x), rollout by rollout."""
+    settings = load_scale(scale)
+    from prerl.alignment import align_base as run
+
+    run(settings, model, problems, out)
+
+
+@app.command()
+def align_run(
+    scale: ScaleFile,
+    out: Out,
+    problems: ProblemSets,
+    run: Annotated[Path, typer.Option(help="Directory of the training run.")],
+) -> None:
+    """The same comparison along a training run."""
+    settings = load_scale(scale)
+    from prerl.alignment import align_run as along
+
+    along(settings, run, problems, out)
+
+
+def public_sets(scale: Path, catalog: Path) -> dict[str, "PublicSet"]:
+    """The public problem sets of a scale, by name."""
+    from prerl.problems.public import load_catalog
+
+    settings = load_scale(scale).problems
+    names = [settings.train, *settings.benchmarks] if settings.world == "public" else []
+    return find_sets(load_catalog(catalog), names)
+
+
+def find_sets(sets: dict[str, "PublicSet"], names: list[str]) -> dict[str, "PublicSet"]:
+    from prerl.study import known
+
+    return {name: sets[name] for name in known(names, sets, "problem set")}
