@@ -2,7 +2,7 @@
 
 import sys
 
-from prerl.commands import app, compare, report, run  # noqa: F401  (they register their commands)
+from prerl.commands import app, run, report, compare  # noqa: F401, I001  (they register their commands, in this order)
 from prerl.errors import UserError
 
 
