@@ -2,8 +2,10 @@
 
 import sys
 
-from prerl.commands import app, run, report, compare  # noqa: F401, I001  (they register their commands, in this order)
+# isort: off
+from prerl.commands import app, run, report, compare  # noqa: F401  (they register their commands, in this order)
 from prerl.errors import UserError
+# isort: on
 
 
 def main() -> None:
