@@ -16,12 +16,16 @@ def provenance(results: Path, runs: list[Path]) -> dict[str, Any]:
     """
     base = results / BASE
     trained = [read_json(run / "run.json") for run in runs]
-    compared = [path for path in (base / "alignment.json", *(run / "alignment.json" for run in runs)) if path.is_file()]
+
+    def made(name: str) -> list[dict[str, Any]]:
+        """Records of a stage that not every directory has been through: a comparison evaluates no base."""
+        return [read_json(run / name) for run in (base, *runs) if (run / name).is_file()]
+
     stages = {
         "base model": [read_json(base / "run.json")],
         "training": trained,
-        "evaluation": [read_json(run / "evaluate.json") for run in (base, *runs)],
-        "gradient alignment": [read_json(path) for path in compared],
+        "evaluation": made("evaluate.json"),
+        "gradient alignment": made("alignment.json"),
     }
     records = [record for group in stages.values() for record in group]
     commits = {record.get("commit") for record in records}

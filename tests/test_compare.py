@@ -48,8 +48,11 @@ def fixed(printed, methods, lexicon, smoke, tmp_path_factory):
 def runs(printed, tmp_path_factory):
     """Results with two new methods: `copied`, with GRPO's very responses, and `perfect`, which is always right."""
     results = tmp_path_factory.mktemp("new") / "compare"
-    for name in ("base", "problems"):
-        shutil.copytree(printed / name, results / name)
+    shutil.copytree(printed / "problems", results / "problems")
+    shutil.copytree(
+        printed / "base/model", results / "base/model"
+    )  # it is not evaluated, and no gradients are compared
+    shutil.copy(printed / "base/run.json", results / "base")
     for name in ("copied", "perfect"):
         shutil.copytree(printed / "grpo", results / name)
     for seed in (0, 1):
