@@ -167,7 +167,7 @@ def _points(value: float) -> str:
 
 
 def _enumerated(names: list[str]) -> str:
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+    return " · ".join(names)  # a name may hold a comma
 
 
 def _counted(path: Path, lexicon: Lexicon) -> pd.DataFrame:

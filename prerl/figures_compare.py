@@ -53,7 +53,7 @@ def differences(data: Figures) -> Figure:
             panel.plot([row.low, row.high], [place, place], color=NEW, linewidth=2.2, solid_capstyle="butt")
             panel.plot(row.estimate, place, "o", color="white", markeredgecolor=NEW, markersize=3.5)
         panel.axvline(0, color="#555555", linewidth=0.8)
-        panel.set(title=f"{benchmark}, avg@{'n' if benchmark == ALL else chosen.n.iloc[0]}", xlabel="difference")
+        panel.set(title=benchmark, xlabel=f"difference of avg@{'n' if benchmark == ALL else chosen.n.iloc[0]}")
         panel.grid(axis="x")
         panel.grid(False, axis="y")
     axes[0, 0].set_yticks(range(len(order)), [data.labels[name] for name in order])
