@@ -23,7 +23,7 @@ class Phase(Strict):
     space: Literal["post-train", "pre-train"]
     samples: Literal["all", "positive", "negative"]
     advantage: str  # one of KINDS, or a function's place
-    transform: str | None  # a function's place: what it makes of the scored batch, see prerl.custom
+    transform: str | None = None  # a function's place: what it makes of the scored batch, see prerl.custom
     steps: Positive | None = None  # updates; None, in one phase: what the others leave of the run
     tokens: Literal["all", "body"]  # body: without those that restate the problem
     denominator: Literal["tokens", "budget"]  # of the loss: kept tokens, or the tokens that the batch could have had
