@@ -137,7 +137,8 @@ def conclude(versus: pd.DataFrame, scores: pd.DataFrame, name: str, labels: dict
     for verdict, words in {"better": "better than", "worse": "worse than", "undecided": "not told apart from"}.items():
         found = [labels[key] for key in rows.index[rows.verdict == verdict]]
         if found:
-            listed = f"all {len(rows)}" if len(found) == len(rows) and len(rows) > 1 else _enumerated(found)
+            every = f"{'any of the' if verdict == 'undecided' else 'all'} {len(rows)}"
+            listed = every if len(found) == len(rows) > 1 else _enumerated(found)
             parts.append(f"{words} {listed}")
     text += "; ".join(parts) + "."
     best = means.loc[list(rows.index)].estimate.idxmax()

@@ -12,7 +12,7 @@ rule bench:
         f"{LOGS}/bench.log",
     conda:
         "../envs/prerl.yaml"
-    threads: workflow.cores
+    threads: 1000  # Snakemake takes the cores that there are
     params:
         scale=SCALE_FILE,
         results=subpath(input.model, ancestor=3),
