@@ -261,12 +261,12 @@ def test_a_critic_learns_the_return_and_its_advantage_moves_the_policy(scale, tr
     optimizer = torch.optim.AdamW([*model.parameters(), *critic.parameters()], lr=2e-3)
     settings = changed(scale.rl, learning_rate=2e-3)
     errors, before = [], [p.detach().clone() for p in model.parameters()]
-    for _ in range(40):
+    for _ in range(60):
         values = _values(model, critic, batch, settings)
         errors.append(float((((values - batch.rewards[:, None]) ** 2) * batch.response_mask).sum()))
         learn(model, optimizer, batch, methods["ppo"].phases[0], settings, 1, None, critic)
     assert errors[0] == float((batch.rewards[:, None] ** 2 * batch.response_mask).sum())  # values are 0 at first
-    assert errors[-1] < 0.6 * errors[0]
+    assert errors[-1] < 0.5 * errors[0]
     assert any(not torch.equal(p, b) for p, b in zip(model.parameters(), before, strict=True))
 
 
