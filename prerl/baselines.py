@@ -17,14 +17,13 @@ from prerl.behaviour import Lexicon, count
 from prerl.config import Scale
 from prerl.errors import UserError
 from prerl.fingerprint import fingerprint
-from prerl.methods import Method, check_methods, load_methods
+from prerl.methods import Method
 from prerl.reading import sha256
 from prerl.records import RunRecord, read_json, write, write_json, write_table
 from prerl.scores import BASE, Samples
 
 RECORD = "baselines.json"
 JUDGES = {"countdown": "prerl.problems.countdown", "public": "prerl.verify"}
-COST = ("selected_step", "updates", "skipped_updates", "stopped_without_signal", "tokens")
 # Of an evaluation's response and of a dev response: what is summed over those to one problem.
 COUNTED = {"score": "correct", "tokens": "tokens", "finished": "finished"}
 
@@ -49,10 +48,8 @@ def write_baselines(scale: Scale, methods: dict[str, Method], lexicon: Lexicon, 
         "dev": {key: _counts(run / "dev.parquet", "step", lexicon) for key, run in runs.items()},
         "updates": {key: pd.read_parquet(run / "log.parquet") for key, run in runs.items()},
     }
-    records = {key: read_json(run / "run.json") for key, run in runs.items()}
-    evaluated = {key: read_json(run / "evaluate.json") for key, run in runs.items()}
-    commits = {record["commit"] for record in [*records.values(), *evaluated.values()]}
-    first = next(iter(records.values()))
+    commits = {read_json(run / name)["commit"] for run in runs.values() for name in ("run.json", "evaluate.json")}
+    first = read_json(next(iter(runs.values())) / "run.json")
     record = {
         "scale": results.name,
         "identity": identity(scale),
@@ -65,16 +62,7 @@ def write_baselines(scale: Scale, methods: dict[str, Method], lexicon: Lexicon, 
         },
         "seeds": seeds,
         "methods": {name: method.model_dump() for name, method in methods.items()},
-        "runs": [
-            {
-                "method": name,
-                "seed": seed,
-                **{key: one[key] for key in COST},
-                "train_seconds": one["wall_seconds"],
-                "evaluate_seconds": evaluated[name, seed]["wall_seconds"],
-            }
-            for (name, seed), one in records.items()
-        ],
+        "runs": [cost(name, seed, run) for (name, seed), run in runs.items()],
         "made_with": {
             "versions": first["versions"],
             "hardware": first["hardware"],
@@ -102,21 +90,12 @@ def write_baselines(scale: Scale, methods: dict[str, Method], lexicon: Lexicon, 
     write(out, produce)
 
 
-def new_method(path: Path, scale: Scale, methods: dict[str, Method]) -> tuple[str, Method]:
-    """The one method of a file, with its name. Raises UserError if it is not one method, has a baseline's name, or
-    names a function that cannot be loaded."""
-    found = load_methods(path)
-    if len(found) != 1:
-        raise UserError(f"{path}: holds {len(found)} methods; compare takes a file of one, with `phases` at the top")
-    [(name, method)] = found.items()
-    if name in methods or name in (BASE, "compare"):
-        raise UserError(f"{path}: there is a method {name!r} already; give the file another name")
-    check_methods(str(path), scale.model_copy(update={"methods": [name], "ablations": []}), found)
-    for place in method.sources():
-        from prerl.custom import load_function  # imports torch
-
-        load_function(place)
-    return name, method
+def cost(method: str, seed: int, run: Path) -> dict[str, Any]:
+    """What a run took, and the update that was selected: a row of costs.parquet."""
+    trained, evaluated = read_json(run / "run.json"), read_json(run / "evaluate.json")
+    keys = ("selected_step", "updates", "skipped_updates", "stopped_without_signal", "tokens")
+    seconds = {"train_seconds": trained["wall_seconds"], "evaluate_seconds": evaluated["wall_seconds"]}
+    return {"method": method, "seed": seed, **{key: trained[key] for key in keys}, **seconds}
 
 
 def identity(scale: Scale) -> dict[str, Any]:
@@ -153,15 +132,14 @@ class Baselines:
                 raise UserError(f"{path / name}: missing or damaged; take it again from where the baselines came")
         self.seeds: list[int] = self.record["seeds"]
 
-    def check_fit(self, scale: Scale) -> dict[str, Any]:
-        """The record. Raises UserError if what is made at this scale must not be compared with the baselines."""
+    def check_fit(self, scale: Scale) -> None:
+        """Raises UserError if what is made at this scale must not be compared with the baselines."""
         for part, here in identity(scale).items():
             if difference := _difference(self.record["identity"][part], here):
                 raise UserError(
                     f"{self.path}: differs in {part} ({difference}): not comparable; undo the change, or make "
                     "the baselines anew with `snakemake --cores all baselines`"
                 )
-        return self.record
 
     def check_inputs(self, results: Path) -> None:
         """Raises UserError if the base model or the problem sets under `results` are not those of the baselines."""
@@ -213,18 +191,18 @@ class Baselines:
 
     def dev(self) -> Samples:
         """Method -> seed -> a row a step and problem, of means over its responses, as `prerl.curves` takes them."""
-        rows = pd.read_parquet(self.path / "dev.parquet")
-        sums = rows.columns.drop(["method", "seed", "step", "problem", "n", "entropy"])
-        rows[sums] = rows[sums].div(rows.n, axis=0)
-        return _by_run(rows.rename(columns={"correct": "score"}))
+        return _by_run(_means(pd.read_parquet(self.path / "dev.parquet")))
 
 
 def mean_dev(path: Path, lexicon: Lexicon) -> pd.DataFrame:
     """A run's dev.parquet in the form of `Baselines.dev`."""
-    rows = _counts(path, "step", lexicon)
-    sums = rows.columns.drop(["step", "problem", "n", "entropy"])
-    rows[sums] = rows[sums].div(rows.n, axis=0)
-    return rows.rename(columns={"correct": "score"})
+    return _means(_counts(path, "step", lexicon))
+
+
+def _means(rows: pd.DataFrame) -> pd.DataFrame:
+    """Sums over a problem's responses as means; the sum of right ones becomes the score."""
+    sums = rows.columns.drop(["method", "seed", "step", "problem", "n", "entropy"], errors="ignore")
+    return rows.assign(**rows[sums].div(rows.n, axis=0)).rename(columns={"correct": "score"})
 
 
 def _counts(path: Path, by: str, lexicon: Lexicon) -> pd.DataFrame:

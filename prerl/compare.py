@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from prerl.baselines import Baselines, mean_dev
+from prerl.baselines import Baselines, cost, mean_dev
 from prerl.behaviour import Lexicon, behaviours, count
 from prerl.config import Scale
 from prerl.curves import curves, speeds
@@ -16,7 +16,7 @@ from prerl.errors import UserError
 from prerl.methods import Method
 from prerl.metrics import difference_interval
 from prerl.provenance import provenance
-from prerl.records import read_json, stream, write_json, write_table
+from prerl.records import stream, write_json, write_table
 from prerl.scores import BASE, Estimator, Samples, averaged, by_benchmark, pass_at, scores
 
 ALL = "all benchmarks"  # their mean, each with the same weight
@@ -53,16 +53,17 @@ def compare(
         name: {seed: _counted(run / "samples.parquet", lexicon) for seed, run in runs.items()}
     }
     dev = baselines.dev() | {name: {seed: mean_dev(run / "dev.parquet", lexicon) for seed, run in runs.items()}}
+    benchmarks = list(scale.evaluation.benchmarks)
     steps = list(range(0, scale.rl.steps + 1, scale.rl.checkpoint_every))
     rows = list(curves(dev, steps, lexicon.names, estimate))
     tables = {
-        "scores": pd.DataFrame(scores(samples, estimate, list(scale.evaluation.benchmarks), ALL)),
-        "versus": pd.DataFrame(versus(samples, name, list(methods), estimate)),
+        "scores": pd.DataFrame(scores(samples, estimate, benchmarks, ALL)),
+        "versus": pd.DataFrame(versus(samples, name, list(methods), benchmarks, estimate)),
         "curves": pd.DataFrame([row for row in rows if "low" in row]),
         "seeds": pd.DataFrame([row for row in rows if "low" not in row]),
         "speeds": pd.DataFrame(speeds(dev, steps, estimate)),
         "behaviour": pd.DataFrame(behaviours(samples, lexicon, estimate)),
-        "costs": pd.DataFrame([*baselines.record["runs"], *_costs(name, runs)]),
+        "costs": pd.DataFrame([*baselines.record["runs"], *(cost(name, seed, run) for seed, run in runs.items())]),
     }
     for table, content in tables.items():
         write_table(out / f"{table}.parquet", content)
@@ -73,7 +74,7 @@ def compare(
     everything = {key: one.model_dump() for key, one in (methods | {name: method}).items()}
     write_json(out / "methods.json", {"methods": everything})
     write_json(out / "provenance.json", provenance(results, list(runs.values())))
-    text = conclude(tables["versus"], tables["scores"], name, labels)
+    text = conclude(tables["versus"], tables["scores"], name, benchmarks, labels)
     write_json(out / "conclusion.json", {"text": text, "warnings": warnings})
     write_json(
         out / "scale.json",
@@ -90,8 +91,10 @@ def compare(
     return text
 
 
-def versus(samples: Samples, name: str, others: list[str], estimate: Estimator) -> Iterator[dict[str, Any]]:
-    """The method `name` minus the base and each of `others`, see `compare`.
+def versus(
+    samples: Samples, name: str, others: list[str], benchmarks: list[str], estimate: Estimator
+) -> Iterator[dict[str, Any]]:
+    """The method `name` minus the base and each of `others`, see `compare`; `benchmarks` are what counts as all.
 
     The simultaneous intervals, over `others` alone, are Bonferroni's: with m baselines each has the level 1 - 0.05 / m,
     so that all hold at once with 95 % and "better than some baseline" is no accident of many comparisons.
@@ -101,8 +104,7 @@ def versus(samples: Samples, name: str, others: list[str], estimate: Estimator) 
     for other in (BASE, *others):
         where = {"method": name, "baseline": other}
         its = samples[other]
-        names = list(dict.fromkeys(next(iter(mine.values())).benchmark))
-        (share, weights, n), (reference, _, _) = averaged(mine, names), averaged(its, names)
+        (share, weights, n), (reference, _, _) = averaged(mine, benchmarks), averaged(its, benchmarks)
         first, second = share * weights, reference * weights
         row = where | {"benchmark": ALL, "metric": "avg", "k": n, "n": n} | estimate.compare(first, second)
         if other != BASE:
@@ -120,16 +122,19 @@ def versus(samples: Samples, name: str, others: list[str], estimate: Estimator) 
             yield row | {"metric": "pass"} | estimate.compare(*solved)
 
 
-def conclude(versus: pd.DataFrame, scores: pd.DataFrame, name: str, labels: dict[str, str]) -> str:
+def conclude(
+    versus: pd.DataFrame, scores: pd.DataFrame, name: str, benchmarks: list[str], labels: dict[str, str]
+) -> str:
     """In plain words what the simultaneous intervals allow to say."""
     averages = scores[scores.metric == "avg"]
     means = averages[averages.benchmark == averages.benchmark.iloc[0]].set_index("method")  # of all benchmarks
     own = means.loc[name]
     rows = versus[versus.verdict.notna()].set_index("baseline")
-    tested = averages[(averages.method == name) & (averages.benchmark != ALL)]
+    tested = averages[(averages.method == name) & averages.benchmark.isin(benchmarks)]
+    weighed = "of equal weight " if len(tested) > 1 else ""
     text = (
         f"{labels[name]} answers {_share(own.estimate)} [{_share(own.low)}, {_share(own.high)}] of responses right "
-        f"over {_many(len(tested), 'benchmark')} of equal weight ({tested.problems.sum()} problems, "
+        f"over {_many(len(tested), 'benchmark')} {weighed}({tested.problems.sum()} problems, "
         f"{_many(own.seeds, 'seed')}). "
         f"Against {_many(len(rows), 'baseline')}, by intervals that hold for all of them at once with 95 %, it is "
     )
@@ -174,16 +179,3 @@ def _enumerated(names: list[str]) -> str:
 def _counted(path: Path, lexicon: Lexicon) -> pd.DataFrame:
     table = pd.read_parquet(path)
     return table.join(count(table.response, lexicon)).drop(columns="answer")
-
-
-def _costs(name: str, runs: dict[int, Path]) -> Iterator[dict[str, Any]]:
-    for seed, run in runs.items():
-        trained, evaluated = read_json(run / "run.json"), read_json(run / "evaluate.json")
-        keys = ("selected_step", "updates", "skipped_updates", "stopped_without_signal", "tokens")
-        yield {
-            "method": name,
-            "seed": seed,
-            **{key: trained[key] for key in keys},
-            "train_seconds": trained["wall_seconds"],
-            "evaluate_seconds": evaluated["wall_seconds"],
-        }

@@ -56,9 +56,9 @@ def load_function(reference: str) -> Callable[..., Any]:
 
 def custom_advantages(reference: str, rewards: Tensor, group: Tensor) -> Tensor:
     """rewards (B,), group (B,) -> (B,), from the function that `reference` names. Raises UserError if what it returns
-    is no finite float32 of that shape."""
+    is not finite, of that shape and of the rewards' dtype."""
     found = _call(reference, rewards.clone(), group.clone())
-    _check(reference, "the advantages", found, rewards.shape, torch.float32)
+    _check(reference, "the advantages", found, rewards)
     return found.detach()
 
 
@@ -68,11 +68,12 @@ def custom_batch(reference: str, batch: Batch) -> Batch:
 
     New prompts drop `old_logp`, which was conditional on the old ones.
     """
-    found = _call(reference, replace(batch))
+    own = {name: value.clone() for name, value in vars(batch).items() if value is not None}  # it may change them
+    found = _call(reference, replace(batch, **own))
     if not isinstance(found, Batch):
         raise UserError(f"{reference}: returned {type(found).__name__}, expected a prerl.objective.Batch")
-    _check(reference, "rewards", found.rewards, batch.rewards.shape, torch.float32)
-    _check(reference, "response_mask", found.response_mask, batch.response_mask.shape, torch.float32)
+    _check(reference, "rewards", found.rewards, batch.rewards)
+    _check(reference, "response_mask", found.response_mask, batch.response_mask)
     for name in ("response_ids", "group"):
         if not torch.equal(getattr(found, name), getattr(batch, name)):
             raise UserError(f"{reference}: changed {name}, which must stay: the responses are what was sampled")
@@ -80,9 +81,9 @@ def custom_batch(reference: str, batch: Batch) -> Batch:
         ((found.response_mask == 0) | (found.response_mask == 1)) & (found.response_mask <= batch.response_mask)
     ).all():
         raise UserError(f"{reference}: response_mask must be 0 or 1, and 0 at padding")
-    size, width = len(batch.rewards), found.prompt_ids.shape[-1]
-    _check(reference, "prompt_ids", found.prompt_ids, (size, width), torch.int64)
-    _check(reference, "prompt_mask", found.prompt_mask, (size, width), torch.int64)
+    prompts = batch.group[:, None].expand(-1, found.prompt_ids.shape[-1])  # of any length
+    _check(reference, "prompt_ids", found.prompt_ids, prompts)
+    _check(reference, "prompt_mask", found.prompt_mask, prompts)
     if not (found.prompt_mask.sum(1) > 0).all() or (found.prompt_mask.diff(dim=1) < 0).any():
         raise UserError(f"{reference}: prompt_mask must be 1 on at least one token, with padding on the left alone")
     same = torch.equal(found.prompt_ids, batch.prompt_ids) and torch.equal(found.prompt_mask, batch.prompt_mask)
@@ -107,13 +108,14 @@ def _line(error: Exception, place: str) -> str:
     return f"{type(error).__name__}: {' '.join(str(error).split())}{where}"
 
 
-def _check(reference: str, what: str, found: Any, shape: tuple[int, ...], dtype: torch.dtype) -> None:
+def _check(reference: str, what: str, found: Any, given: Tensor) -> None:
+    """Raises UserError unless `found` is a finite tensor of the shape and kind of `given`."""
     if not isinstance(found, Tensor):
         raise UserError(f"{reference}: {what}: returned {type(found).__name__}, expected a tensor")
-    if found.shape != torch.Size(shape):
-        raise UserError(f"{reference}: {what}: shape {tuple(found.shape)}, expected {tuple(shape)}")
-    if found.dtype != dtype:
-        kind, wanted = (str(kind).removeprefix("torch.") for kind in (found.dtype, dtype))
+    if found.shape != given.shape:
+        raise UserError(f"{reference}: {what}: shape {tuple(found.shape)}, expected {tuple(given.shape)}")
+    if found.dtype != given.dtype:
+        kind, wanted = (str(tensor.dtype).removeprefix("torch.") for tensor in (found, given))
         raise UserError(f"{reference}: {what}: dtype {kind}, expected {wanted}")
     if found.is_floating_point() and not found.isfinite().all():
         count = int((~found.isfinite()).sum())

@@ -12,6 +12,7 @@ from prerl.config import NAME, Positive, Rate, Scale, Strict
 from prerl.errors import UserError
 from prerl.reading import check, read_yaml, sha256
 
+RESERVED = {"base", "problems", "logs"}  # directories beside those of methods
 DEFAULTS = Path("workflow/methods.yaml")
 KINDS = ("std", "mean", "leave-one-out", "batch", "weighted", "critic")  # of advantages
 FUNCTION = re.compile(r"^([^:]+\.py|[A-Za-z_][\w.]*):[A-Za-z_]\w*$")
@@ -133,3 +134,20 @@ def find_method(path: Path, name: str) -> Method:
     if name not in methods:
         raise UserError(f"{path}: no method {name!r}; there are {', '.join(methods)}")
     return methods[name]
+
+
+def new_method(path: Path, scale: Scale, methods: dict[str, Method]) -> tuple[str, Method]:
+    """The one method of a file, with its name. Raises UserError if it is not one method, has a baseline's name, or
+    names a function that cannot be loaded."""
+    found = load_methods(path)
+    if len(found) != 1:
+        raise UserError(f"{path}: holds {len(found)} methods; compare takes a file of one, with `phases` at the top")
+    [(name, method)] = found.items()
+    if name in methods or name in RESERVED:
+        raise UserError(f"{path}: there is a method {name!r} already; give the file another name")
+    check_methods(str(path), scale.model_copy(update={"methods": [name], "ablations": []}), found)
+    for place in method.sources():
+        from prerl.custom import load_function  # imports torch
+
+        load_function(place)
+    return name, method

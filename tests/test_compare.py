@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from prerl import compare as comparison
-from prerl.baselines import RECORD, Baselines, mean_dev, new_method, write_baselines
+from prerl.baselines import RECORD, Baselines, mean_dev, write_baselines
 from prerl.behaviour import behaviours, count, load_lexicon
 from prerl.compare import ALL, compare, conclude, versus
 from prerl.config import load_scale
@@ -17,7 +17,6 @@ from prerl.errors import UserError
 from prerl.figures import draw_figures
 from prerl.page import write_comparison
 from prerl.reading import sha256
-from prerl.reproduce import first_difference, prediction_interval, reproduce
 from prerl.scores import Estimator, by_benchmark
 from prerl.tables import write_tables
 from tests.helpers import CAPTIONS, ROOT, SMOKE_FILE, changed
@@ -162,7 +161,7 @@ def test_many_comparisons_make_no_improvement(monkeypatch):
 
         methods = [f"m{index}" for index in range(13)]
         samples = {name: {seed: run() for seed in range(5)} for name in ("new", *methods)} | {"base": {0: run()}}
-        rows = pd.DataFrame(versus(samples, "new", methods, Estimator(10, rng))).query("benchmark == @ALL")
+        rows = pd.DataFrame(versus(samples, "new", methods, ["one"], Estimator(10, rng))).query("benchmark == @ALL")
         rows = rows[rows.verdict.notna()]
         named += (rows.verdict == "better").any()
         single += len(rows)
@@ -181,7 +180,7 @@ def test_the_conclusion_says_worse_and_undecided_too():
     rows = pd.DataFrame({"baseline": ["a", "b", "c"], "estimate": [-0.1, 0.0, 0.1]})
     rows = rows.assign(sure_low=rows.estimate - 0.05, sure_high=rows.estimate + 0.05)
     rows = rows.assign(verdict=["worse", "undecided", "better"])
-    text = conclude(rows, scores, "new", {"new": "New", "a": "A", "b": "B", "c": "C"})
+    text = conclude(rows, scores, "new", ["one", "two"], {"new": "New", "a": "A", "b": "B", "c": "C"})
     assert "better than C; worse than A; not told apart from B." in text and "200 problems, 5 seeds" in text
     assert "strongest baseline is A: the difference is -10.0 points [-15.0, -5.0], a deterioration." in text
 
@@ -250,23 +249,6 @@ def test_other_versions_and_machines_are_warned_of(fixed, smoke, lexicon):
     assert not any("code" in text or "lexicon" in text for text in found)
 
 
-@pytest.mark.parametrize(
-    ("name", "text", "message"),
-    [
-        ("grpo", "phases: [{space: post-train, samples: all, advantage: std}]", "there is a method 'grpo' already"),
-        ("mine", "methods: {a: 1, b: 2}", "methods.a: "),
-        ("mine", "phases: [{space: post-train, samples: all, advantage: 'gone.py:f'}]", "no such file or module"),
-        ("Größe", "phases: []", "the file names the method"),
-    ],
-)
-def test_a_file_that_is_no_new_method_is_one_line(methods, smoke, tmp_path, monkeypatch, name, text, message):
-    monkeypatch.chdir(ROOT)
-    (tmp_path / f"{name}.yaml").write_text(text)
-    with pytest.raises(UserError) as error:
-        new_method(tmp_path / f"{name}.yaml", smoke, methods)
-    assert message in str(error.value) and "\n" not in str(error.value)
-
-
 @pytest.fixture(scope="module")
 def page(summaries, fixed, methods):
     summary, _ = summaries["perfect"]
@@ -300,50 +282,3 @@ def test_the_page_opens_and_says_the_conclusion(page, summaries, chromium):
     assert tab.locator("#table-leaderboard tbody tr").first.inner_text().count("Perfect") == 0
     tab.close()
     assert not complaints
-
-
-@pytest.fixture(scope="module")
-def real(scale, trained, methods, lexicon, printed, tmp_path_factory):
-    """Baselines of one really trained run, and its scale."""
-    from prerl.engines.local import train
-    from prerl.evaluate import evaluate
-
-    results = tmp_path_factory.mktemp("real") / "small"
-    for name in ("tables", "figures"):
-        shutil.copytree(printed / name, results / name)
-    shutil.copytree(trained / "problems", results / "problems")
-    shutil.copytree(trained / "model", results / "base/model")
-    shutil.copy(trained / "run.json", results / "base")
-    small = scale.model_copy(update={"methods": ["grpo"], "seeds": [0]})
-    run, tasks = results / "grpo/seed0", ROOT / "workflow/benchmarks"
-    train(small, "grpo", methods["grpo"], 0, trained / "model", trained / "problems", run)
-    for model, out in ((run / "model", run), (trained / "model", results / "base")):
-        evaluate(small, model, trained / "problems", tasks, out)
-    write_baselines(small, {"grpo": methods["grpo"]}, lexicon, results, results / "fixed")
-    return small, results / "fixed"
-
-
-def test_this_machine_reproduces_what_it_made(real):
-    same, text = reproduce(real[0], Baselines(real[1]), "grpo", 0, ROOT / "workflow/benchmarks")
-    assert same and text.endswith("reproduces the baseline exactly.")
-    with pytest.raises(UserError, match="no run of 'grpo' with seed 7"):
-        reproduce(real[0], Baselines(real[1]), "grpo", 7, ROOT / "workflow/benchmarks")
-
-
-def test_where_two_logs_part():
-    old = pd.DataFrame({name: [0.25, 0.5, 0.75] for name in ("reward", "response_tokens", "entropy", "grad_norm")})
-    assert first_difference(old, old) is None
-    assert first_difference(old, old.assign(entropy=[0.25, 0.5 * (1 + 1e-8), 0.75])) is None
-    assert first_difference(old, old.assign(reward=[0.25, 0.5, 0.7])) == 3
-    assert first_difference(old, old[:2]) == 3
-
-
-def test_the_prediction_interval_covers_one_more_value():
-    rng = np.random.default_rng(0)
-    inside = 0
-    for _ in range(2000):
-        *values, next_value = rng.normal(3, 2, 6)
-        low, high = prediction_interval(np.array(values))
-        inside += low <= next_value <= high
-    assert 0.935 < inside / 2000 < 0.965
-    assert prediction_interval(np.array([1.0])) == (-np.inf, np.inf)

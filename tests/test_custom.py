@@ -10,7 +10,7 @@ import torch
 from prerl.custom import custom_advantages, custom_batch, load_function
 from prerl.engines.update import learn
 from prerl.errors import UserError
-from prerl.methods import load_methods
+from prerl.methods import load_methods, new_method
 from prerl.objective import std_advantages
 from tests.helpers import METHODS_FILE, ROOT, changed, random_batch
 
@@ -82,6 +82,17 @@ def test_what_is_wrong_with_a_transform_is_one_line(write, body, message):
     with pytest.raises(UserError) as error:
         custom_batch(place, batch())
     assert message in str(error.value) and str(error.value).startswith(place) and "\n" not in str(error.value)
+
+
+def test_a_transform_that_works_in_place_changes_its_own_copy(write):
+    place = write("def f(batch):\n    batch.rewards.add_(1)\n    batch.response_mask[:, 0] = 0\n    return batch")
+    given, before = batch(), batch()
+    found = custom_batch(place, given)
+    assert torch.equal(found.rewards, before.rewards + 1) and not found.response_mask[:, 0].any()
+    assert all(torch.equal(getattr(given, name), value) for name, value in vars(before).items())
+    place = write("def f(batch):\n    batch.response_ids.add_(1)\n    return batch", "ids")
+    with pytest.raises(UserError, match="changed response_ids"):
+        custom_batch(place, batch())
 
 
 def test_a_place_without_function_says_what_there_is(write, tmp_path):
@@ -215,3 +226,24 @@ def test_a_malformed_method_file_is_one_line(tmp_path, text, message):
 
 def test_the_named_methods_have_no_functions_of_their_own():
     assert all(not method.sources() for method in load_methods(METHODS_FILE).values())
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("grpo", "phases: [{space: post-train, samples: all, advantage: std}]", "there is a method 'grpo' already"),
+        (
+            "problems",
+            "phases: [{space: post-train, samples: all, advantage: std}]",
+            "there is a method 'problems' already",
+        ),
+        ("mine", "methods: {a: 1, b: 2}", "methods.a: "),
+        ("mine", "phases: [{space: post-train, samples: all, advantage: 'gone.py:f'}]", "no such file or module"),
+        ("Größe", "phases: []", "the file names the method"),
+    ],
+)
+def test_a_file_that_is_no_new_method_is_one_line(methods, scale, tmp_path, name, text, message):
+    (tmp_path / f"{name}.yaml").write_text(text)
+    with pytest.raises(UserError) as error:
+        new_method(tmp_path / f"{name}.yaml", scale, methods)
+    assert message in str(error.value) and "\n" not in str(error.value)

@@ -2,6 +2,7 @@
 
 import json
 import math
+import random
 import resource
 import statistics
 import sys
@@ -18,7 +19,7 @@ from prerl.config import Scale, load_scale
 from prerl.engines.update import learn, make_batch
 from prerl.methods import load_methods
 from prerl.model import LeanModel
-from prerl.problems.world import world
+from prerl.problems.world import Problem, world
 from prerl.processor import occupy
 from prerl.records import stream
 from prerl.sampler import Sampling, sample
@@ -45,7 +46,7 @@ def timed(run: Callable[[int], int]) -> dict[str, Any]:
 
 
 class Work:
-    """A scale's model and problems, and the same prompts for whoever is measured."""
+    """A scale's model and problems, and the same `prompts` (token ids, a list a repetition) for whoever is measured."""
 
     def __init__(self, scale: str, model: str, problems: str, prompts: int, group: int, length: int) -> None:
         settings = load_scale(Path(scale))
@@ -55,15 +56,16 @@ class Work:
         self.scale: Scale = settings.model_copy(update={"rl": rl})
         self.model, self.problems, self.rl = Path(model), Path(problems), rl
         occupy(settings.threads)
+        tokenizer = AutoTokenizer.from_pretrained(self.model, local_files_only=True)
+        self.prompts: list[list[list[int]]] = [
+            tokenizer([problem.prompt for problem in problems])["input_ids"] for problems in self.drawn()
+        ]
 
-    def prompts(self, number: int) -> list[list[int]]:
-        """Token ids of the prompts of repetition `number`, the same as in training."""
-        import random
-
-        drawn = world(self.scale.problems, self.problems).draw(
-            random.Random(stream(0, "problems", number + 1)), self.rl.prompts_per_step
-        )
-        return AutoTokenizer.from_pretrained(self.model, local_files_only=True)([p.prompt for p in drawn])["input_ids"]
+    def drawn(self) -> Iterator[list[Problem]]:
+        """The problems of each repetition, those of training."""
+        source = world(self.scale.problems, self.problems)
+        for step in range(1, REPEATS + 2):
+            yield source.draw(random.Random(stream(0, "problems", step)), self.rl.prompts_per_step)
 
 
 @measure
@@ -103,8 +105,6 @@ def local_step(**work: Any) -> dict[str, Any]:
 @measure
 def trl_step(**work: Any) -> dict[str, Any]:
     """The same of TRL's GRPOTrainer as it comes: transformers generates."""
-    import random
-
     from datasets import Dataset
     from transformers import TrainerCallback
     from trl import GRPOTrainer
@@ -118,11 +118,7 @@ def trl_step(**work: Any) -> dict[str, Any]:
     )
     scale = here.scale.model_copy(update={"engine": engine})
     source = world(scale.problems, here.problems)
-    drawn = [
-        problem
-        for step in range(1, REPEATS + 2)
-        for problem in source.draw(random.Random(stream(0, "problems", step)), here.rl.prompts_per_step)
-    ]
+    drawn = [problem for problems in here.drawn() for problem in problems]
     lengths: list[int] = []
     times = [time.monotonic()]
 
@@ -165,7 +161,7 @@ def local_sampling(**work: Any) -> dict[str, Any]:
 
     def run(number: int) -> int:
         end, generator = {tokenizer.eos_token_id}, torch.Generator().manual_seed(number)
-        prompts = here.prompts(number)
+        prompts = here.prompts[number]
         found = sample(lean, prompts, here.rl.group_size, settings, end, tokenizer.pad_token_id, generator)
         return sum(len(response.ids) for response in found)
 
@@ -181,7 +177,7 @@ def transformers_sampling(**work: Any) -> dict[str, Any]:
 
     def run(number: int) -> int:
         torch.manual_seed(number)
-        prompts = here.prompts(number)
+        prompts = here.prompts[number]
         width = max(map(len, prompts))
         ids = torch.tensor([[pad] * (width - len(p)) + p for p in prompts])
         mask = torch.tensor([[0] * (width - len(p)) + [1] * len(p) for p in prompts])
@@ -210,12 +206,12 @@ def vllm_sampling(**work: Any) -> dict[str, Any]:
     from prerl.lm_vllm import VllmLM
 
     here = Work(**work)
-    length = max(map(len, here.prompts(0))) + here.rl.max_new_tokens + 64
+    length = max(len(prompt) for prompts in here.prompts for prompt in prompts) + here.rl.max_new_tokens
     lm = VllmLM(here.model, 1024, memory=0.4, max_length=length, precision="float32")
     settings = Sampling(here.rl.max_new_tokens, here.rl.temperature, here.rl.top_p)
 
     def run(number: int) -> int:
-        prompts = here.prompts(number)
+        prompts = here.prompts[number]
         seeds = [stream(number, place) % 2**31 for place in range(len(prompts))]
         return sum(len(one.ids) for one in lm._sample(prompts, here.rl.group_size, settings, [], seeds))
 

@@ -51,7 +51,7 @@ rule base:
         settings=settings("model", "pretrain"),
         documents=SCALE.problems.largest_number if SCALE.pretrain else None,
         source=f"--baselines {BASELINES}" if NEW and SCALE.pretrain else f"--data-dir {DATA_DIR}",
-        made=BASELINE_RECORD["files"] if NEW else None,
+        made=FIXED.record["files"] if NEW else None,
         code=fingerprint("prerl.base" if SCALE.pretrain else "prerl.published") if not NEW else None,
     shell:
         "prerl base --scale {params.scale} {params.source} --out {params.out} 2> {log}"

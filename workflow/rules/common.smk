@@ -3,9 +3,9 @@ import sys
 from pathlib import Path
 from shlex import quote
 
-from prerl.baselines import Baselines, new_method
+from prerl.baselines import Baselines
 from prerl.config import load_scale
-from prerl.methods import check_methods, load_methods
+from prerl.methods import check_methods, load_methods, new_method
 from prerl.errors import UserError
 from prerl.fingerprint import fingerprint
 
@@ -27,7 +27,8 @@ try:
     check_methods(SCALE_FILE, SCALE, METHODS)
     if NEW_FILE:
         NEW, METHODS[NEW] = new_method(Path(NEW_FILE), SCALE, METHODS)
-        BASELINE_RECORD = Baselines(Path(BASELINES)).check_fit(SCALE)
+        FIXED = Baselines(Path(BASELINES))
+        FIXED.check_fit(SCALE)
 except UserError as error:
     sys.exit(f"prerl: {error}")
 

@@ -1,6 +1,6 @@
 # A new method against fixed baselines. `baselines` makes these, in a directory that is committed; `compare` reads them.
 if NEW:
-    SEEDS = BASELINE_RECORD["seeds"]
+    SEEDS = FIXED.seeds
     FILES = ["samples.parquet", "evaluate.json", "dev.parquet", "run.json"]
 
     rule compare:
@@ -29,7 +29,7 @@ if NEW:
             results=subpath(output[0], ancestor=2),
             baselines=BASELINES,
             out=subpath(output[0], parent=True),
-            made=BASELINE_RECORD["files"],
+            made=FIXED.record["files"],
             code=fingerprint("prerl.compare", "prerl.tables", "prerl.figures", "prerl.page"),
         shell:
             "prerl compare --scale {params.scale} --method {input.method:q} --results {params.results}"

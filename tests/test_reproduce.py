@@ -1,0 +1,61 @@
+"""`prerl check-baselines`: one baseline again."""
+
+import shutil
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from prerl.baselines import Baselines, write_baselines
+from prerl.behaviour import load_lexicon
+from prerl.errors import UserError
+from prerl.reproduce import first_difference, prediction_interval, reproduce
+from tests.helpers import ROOT
+from tests.study import LEXICON
+
+
+@pytest.fixture(scope="module")
+def real(scale, trained, methods, printed, tmp_path_factory):
+    """Baselines of one really trained run, and its scale."""
+    from prerl.engines.local import train
+    from prerl.evaluate import evaluate
+
+    results = tmp_path_factory.mktemp("real") / "small"
+    for name in ("tables", "figures"):
+        shutil.copytree(printed / name, results / name)
+    shutil.copytree(trained / "problems", results / "problems")
+    shutil.copytree(trained / "model", results / "base/model")
+    shutil.copy(trained / "run.json", results / "base")
+    small = scale.model_copy(update={"methods": ["grpo"], "seeds": [0]})
+    run, tasks = results / "grpo/seed0", ROOT / "workflow/benchmarks"
+    train(small, "grpo", methods["grpo"], 0, trained / "model", trained / "problems", run)
+    for model, out in ((run / "model", run), (trained / "model", results / "base")):
+        evaluate(small, model, trained / "problems", tasks, out)
+    write_baselines(small, {"grpo": methods["grpo"]}, load_lexicon(LEXICON), results, results / "fixed")
+    return small, results / "fixed"
+
+
+def test_this_machine_reproduces_what_it_made(real):
+    same, text = reproduce(real[0], Baselines(real[1]), "grpo", 0, ROOT / "workflow/benchmarks")
+    assert same and text.endswith("reproduces the baseline exactly.")
+    with pytest.raises(UserError, match="no run of 'grpo' with seed 7"):
+        reproduce(real[0], Baselines(real[1]), "grpo", 7, ROOT / "workflow/benchmarks")
+
+
+def test_where_two_logs_part():
+    old = pd.DataFrame({name: [0.25, 0.5, 0.75] for name in ("reward", "response_tokens", "entropy", "grad_norm")})
+    assert first_difference(old, old) is None
+    assert first_difference(old, old.assign(entropy=[0.25, 0.5 * (1 + 1e-8), 0.75])) is None
+    assert first_difference(old, old.assign(reward=[0.25, 0.5, 0.7])) == 3
+    assert first_difference(old, old[:2]) == 3
+
+
+def test_the_prediction_interval_covers_one_more_value():
+    rng = np.random.default_rng(0)
+    inside = 0
+    for _ in range(2000):
+        *values, next_value = rng.normal(3, 2, 6)
+        low, high = prediction_interval(np.array(values))
+        inside += low <= next_value <= high
+    assert 0.935 < inside / 2000 < 0.965
+    assert prediction_interval(np.array([1.0])) == (-np.inf, np.inf)
