@@ -93,6 +93,13 @@ def test_a_bad_configuration_stops_before_any_job(checkout):
     assert "no method 'grpoo'" in snakemake(checkout, "-n", "--config", "scale=broken").stderr
 
 
+def test_a_failed_job_says_what_was_wrong_on_the_terminal(checkout):
+    text = "like: smoke\nproblems: {benchmarks: {countdown: 200}}\n"
+    (checkout / "workflow/scales/greedy.yaml").write_text(text)
+    result = snakemake(checkout, "results/greedy/problems/dev.jsonl", "--config", "scale=greedy")
+    assert result.returncode and re.search(r"^prerl: workflow/scales/greedy\.yaml: problems: .+$", result.stderr, re.M)
+
+
 EXAMPLE = "tests/examples/rare_positives.yaml"
 
 

@@ -1,5 +1,6 @@
 import os
 import sys
+import time
 from pathlib import Path
 from shlex import quote
 
@@ -100,3 +101,13 @@ wildcard_constraints:
     seed=r"\d+",
     study="|ablations/|base-study/",
     run=rf"base|({'|'.join(METHODS)})/seed\d+",
+
+
+STARTED = time.time()
+
+
+# What was wrong, in a line: it stands in the log of the job that failed, which few open.
+onerror:
+    logs = [path for path in Path(LOGS).rglob("*.log") if path.stat().st_mtime > STARTED]
+    lines = {line for path in logs for line in path.read_text(errors="replace").splitlines()}
+    print("", *sorted(line for line in lines if line.startswith("prerl: ")), sep="\n", file=sys.stderr)
