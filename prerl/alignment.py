@@ -19,10 +19,12 @@ from torch import Tensor
 from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from prerl.cache import Prompts
+from prerl.checkpoint import DROPPED
 from prerl.config import Scale
 from prerl.engines.rollout import sample_all
 from prerl.errors import UserError
 from prerl.fingerprint import fingerprint
+from prerl.intact import broken, checksums, intact
 from prerl.model import LeanModel, load, response_hidden, response_logp
 from prerl.objective import Batch, forget_prompt
 from prerl.partial import Partial, Rows
@@ -51,12 +53,13 @@ def align_base(scale: Scale, model: Path, problems: Path, out: Path) -> None:
     occupy(scale.threads)
     count = -(-scale.analysis.alignment_rollouts // GROUP)
     record = RunRecord("align", _config(scale, {"problems": count}))
-    inputs = {"model": sha256(model / "model.safetensors")}
+    inputs = {"model": sha256(intact(model / "model.safetensors", model.parent / "run.json"))}
     partial = Partial(out / "alignment-partial", record.data["config"] | inputs | {"code": fingerprint(__name__)})
     tables = Comparison(scale, model, problems, count, "alignment base").run(partial, noise=True)
     for name, rows in tables.items():
         write_table(out / f"{name}.parquet", pd.DataFrame(rows))
-    record.write(out / "alignment.json", inputs=inputs)
+    outputs = checksums([out / f"{name}.parquet" for name in tables], out)
+    record.write(out / "alignment.json", inputs=inputs, outputs=outputs)
     partial.clear()
 
 
@@ -73,6 +76,9 @@ def align_run(scale: Scale, run: Path, problems: Path, out: Path) -> None:
     if not saved:
         raise UserError(f"{run}/checkpoints: no checkpoints; train the run again")
     rows: Rows = []
+    for path in saved.values():
+        if broken(path, DROPPED):
+            raise UserError(f"{path}: damaged; delete {run}/run.json and run again to train it anew")
     inputs = {path.name: sha256(path / "model.safetensors") for path in saved.values()}
     key, partials = record.data["config"] | {"code": fingerprint(__name__)}, out / "alignment-partial"
     for step in scale.analysis.alignment_steps:
@@ -82,7 +88,7 @@ def align_run(scale: Scale, run: Path, problems: Path, out: Path) -> None:
         compared = Comparison(scale, path, problems, count, name).run(partial, noise=False)
         rows += [{"step": step, **row} for row in compared["alignment"]]
     write_table(out / "alignment.parquet", pd.DataFrame(rows))
-    record.write(out / "alignment.json", inputs=inputs)
+    record.write(out / "alignment.json", inputs=inputs, outputs=checksums([out / "alignment.parquet"], out))
     shutil.rmtree(partials)
 
 

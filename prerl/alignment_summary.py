@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from prerl.intact import read_table
 from prerl.metrics import Array, resample_weights, stretched_interval
 from prerl.scores import BASE, Estimator
 
@@ -17,12 +18,12 @@ QUANTITIES = ("cosine", "inner_product", "negative", "norm_post_train", "norm_pr
 def read_alignment(results: Path, methods: list[str], seeds: list[int]) -> pd.DataFrame:
     """All comparisons, a row a rollout, part and parameter group: those of the base (step 0, seed 0) and, where they
     were made, those along training."""
-    tables = [pd.read_parquet(results / BASE / "alignment.parquet").assign(method=BASE, seed=0, step=0)]
+    tables = [read_table(results / BASE / "alignment.parquet").assign(method=BASE, seed=0, step=0)]
     for method in methods:
         for seed in seeds:
             path = results / method / f"seed{seed}/alignment.parquet"
             if path.is_file():
-                tables.append(pd.read_parquet(path).assign(method=method, seed=seed))
+                tables.append(read_table(path).assign(method=method, seed=seed))
     return pd.concat(tables, ignore_index=True)
 
 

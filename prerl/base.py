@@ -19,7 +19,9 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast, Qwen3Config, 
 
 from prerl.checkpoint import Checkpoints
 from prerl.config import Architecture, Pretrain, Scale
+from prerl.errors import check_finite
 from prerl.fingerprint import fingerprint
+from prerl.intact import checksums
 from prerl.model import LeanModel
 from prerl.problems.corpus import VOCABULARY, Habits, document
 from prerl.processor import occupy
@@ -109,6 +111,7 @@ def pretrain(scale: Scale, out: Path) -> None:
         lean = LeanModel(model)
         labels = ids[:, 1:].masked_fill(ids[:, 1:] == encode.pad_token_id, -100)
         loss = F.cross_entropy(lean.logits(lean.hidden(ids[:, :-1])).flatten(0, 1), labels.flatten(), ignore_index=-100)
+        check_finite("loss", loss.item())
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -130,11 +133,14 @@ def pretrain(scale: Scale, out: Path) -> None:
             checkpoints.save(step + 1, model, encode, optimizer, log)
     write(out / "model", lambda path: save(model, encode, path))
     write_table(out / "log.parquet", pd.DataFrame(log))
-    checkpoints.clear()
-    parameters = sum(parameter.numel() for parameter in model.parameters())
     record.write(
-        out / "run.json", parameters=parameters, tokens=sum(row["tokens"] for row in log), final_loss=log[-1]["loss"]
+        out / "run.json",
+        parameters=sum(parameter.numel() for parameter in model.parameters()),
+        tokens=sum(row["tokens"] for row in log),
+        final_loss=log[-1]["loss"],
+        outputs=checksums([out / "model", out / "log.parquet"], out),
     )
+    checkpoints.clear()
 
 
 def save(model: PreTrainedModel, encode: PreTrainedTokenizerFast, path: Path) -> None:

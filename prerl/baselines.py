@@ -17,6 +17,7 @@ from prerl.behaviour import Lexicon, count
 from prerl.config import Scale
 from prerl.errors import UserError
 from prerl.fingerprint import fingerprint
+from prerl.intact import checksums, intact, read_table
 from prerl.methods import Method
 from prerl.reading import sha256
 from prerl.records import RunRecord, read_json, write, write_json, write_table
@@ -46,7 +47,7 @@ def write_baselines(scale: Scale, methods: dict[str, Method], lexicon: Lexicon, 
     tables = {
         "tests": {key: _counts(run / "samples.parquet", "benchmark", lexicon) for key, run in tests.items()},
         "dev": {key: _counts(run / "dev.parquet", "step", lexicon) for key, run in runs.items()},
-        "updates": {key: pd.read_parquet(run / "log.parquet") for key, run in runs.items()},
+        "updates": {key: read_table(run / "log.parquet") for key, run in runs.items()},
     }
     commits = {read_json(run / name)["commit"] for run in runs.values() for name in ("run.json", "evaluate.json")}
     first = read_json(next(iter(runs.values())) / "run.json")
@@ -55,7 +56,7 @@ def write_baselines(scale: Scale, methods: dict[str, Method], lexicon: Lexicon, 
         "identity": identity(scale),
         "base": {
             "parameters": read_json(results / BASE / "run.json")["parameters"],
-            "sha256": sha256(results / BASE / "model/model.safetensors"),
+            "sha256": sha256(intact(results / BASE / "model/model.safetensors", results / BASE / "run.json")),
         },
         "problems": {
             name: sha256(results / "problems" / f"{name}.jsonl") for name in ["dev", *scale.problems.benchmarks]
@@ -83,9 +84,7 @@ def write_baselines(scale: Scale, methods: dict[str, Method], lexicon: Lexicon, 
         for name, parts in tables.items():
             rows = [table.assign(method=method, seed=seed) for (method, seed), table in parts.items()]
             write_table(path / f"{name}.parquet", _small(pd.concat(rows, ignore_index=True)))
-        files = sorted(file for file in path.rglob("*") if file.is_file())
-        checksums = {str(file.relative_to(path)): sha256(file) for file in files}
-        write_json(path / RECORD, record | {"files": checksums})
+        write_json(path / RECORD, record | {"files": checksums([path], path)})
 
     write(out, produce)
 
@@ -168,7 +167,8 @@ class Baselines:
         """Writes out/model, the base model, and out/run.json."""
         record = RunRecord("base", {"baselines": self.record["scale"]})
         write(out / "model", lambda path: shutil.copytree(self.path / BASE, path))
-        record.write(out / "run.json", parameters=self.record["base"]["parameters"])
+        outputs = checksums([out / "model"], out)
+        record.write(out / "run.json", parameters=self.record["base"]["parameters"], outputs=outputs)
 
     def methods(self) -> dict[str, Method]:
         return {name: Method.model_validate(method) for name, method in self.record["methods"].items()}
@@ -207,7 +207,7 @@ def _means(rows: pd.DataFrame) -> pd.DataFrame:
 
 def _counts(path: Path, by: str, lexicon: Lexicon) -> pd.DataFrame:
     """A table of responses, summed over those to each problem of a benchmark or step."""
-    rows = pd.read_parquet(path)
+    rows = read_table(path)
     rows = rows.join(count(rows.response, lexicon)).assign(nats=rows.entropy * rows.tokens)
     groups = rows.groupby([by, "problem"], sort=False)
     sums = groups[[*COUNTED, *lexicon.names]].sum().rename(columns=COUNTED).astype(int)

@@ -11,16 +11,18 @@ from torch import nn
 from torch.distributed.tensor import DTensor, distribute_tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from prerl.intact import SEAL, broken, seal
 from prerl.records import read_json, write, write_json, write_table
 
-TRAINING_FILES = ("critic.safetensors", "optimizer.safetensors", "state.json", "table.parquet")
+TRAINING_FILES = ("critic.safetensors", "optimizer.safetensors", "state.json", "table.parquet", SEAL)
+DROPPED = ("model.safetensors", "optimizer.safetensors")  # of older checkpoints
 
 
 class Checkpoints:
     """The checkpoints of one run: a directory `step-00040` each, a complete model directory plus `state.json`.
 
-    Only the newest keeps its optimiser. The data position and the random state are the step itself, see
-    `records.stream`. A checkpoint of another configuration is not resumed from.
+    The newest two keep their optimiser: should one be damaged, the other is there. The data position and the random
+    state are the step itself, see `records.stream`. A checkpoint of another configuration is not resumed from.
     """
 
     def __init__(self, root: Path, config: dict[str, Any]) -> None:
@@ -61,19 +63,25 @@ class Checkpoints:
             write_json(path / "state.json", {"step": step, "config": self.config, "log": log})
             if table is not None:
                 write_table(path / "table.parquet", table)
+            seal(path)
 
         write(self.path(step), produce)
-        for older in self.root.glob("step-*/optimizer.safetensors"):
-            if older.parent != self.path(step):
-                older.unlink()
+        for older in self._resumable()[2:]:
+            (older / "optimizer.safetensors").unlink()
 
     def resume(
         self, model: PreTrainedModel, optimizer: torch.optim.Optimizer | None = None, critic: nn.Module | None = None
     ) -> tuple[int, list[dict[str, Any]]]:
         """Restores the newest checkpoint of this configuration; without optimiser, that is left to `resume_optimizer`.
-        Returns its step and log; (0, []) if there is none."""
-        for path in sorted(self.root.glob("step-*"), reverse=True):
-            if not (path / "optimizer.safetensors").exists():
+        Returns its step and log; (0, []) if there is none. One that is damaged is not used, nor are any after it."""
+        whole = []
+        for path in sorted(self.root.glob("step-*")):
+            if broken(path, DROPPED):
+                break
+            whole.append(path)
+        for path in self._resumable():
+            if path not in whole:
+                shutil.rmtree(path, ignore_errors=True)  # of several processes, all do
                 continue
             state = read_json(path / "state.json")
             if state["config"] == self.config:
@@ -93,6 +101,10 @@ class Checkpoints:
         """Restores the optimiser of a checkpoint, after the model was perhaps split among processes."""
         _restore_optimizer(_named(model, critic), optimizer, load_file(self.path(step) / "optimizer.safetensors"))
 
+    def _resumable(self) -> list[Path]:
+        """The checkpoints that have their optimiser, the newest first."""
+        return sorted((path.parent for path in self.root.glob("step-*/optimizer.safetensors")), reverse=True)
+
     def tables(self) -> pd.DataFrame:
         """The tables of all checkpoints, in the order of their steps."""
         paths = sorted(self.root.glob("step-*/table.parquet"))
@@ -103,16 +115,18 @@ class Checkpoints:
         shutil.copytree(self.path(step), path, ignore=shutil.ignore_patterns(*TRAINING_FILES))
 
     def prune(self, kept: set[int]) -> None:
-        """Drops all models but the newest and those after the given updates; every table stays."""
-        newest = max(self.root.glob("step-*"))
+        """Drops all models but those that a run may go on from and those after the given updates; every table stays."""
+        needed = {max(self.root.glob("step-*")), *self._resumable(), *(self.path(step) for step in kept)}
         for path in self.root.glob("step-*/model.safetensors"):
-            if path.parent != newest and path.parent not in {self.path(step) for step in kept}:
+            if path.parent not in needed:
                 path.unlink()
 
-    def finish(self) -> None:
-        """Drops what only a resumed run needs; the models stay. A forced rerun then starts from the beginning."""
+    def finish(self, kept: set[int]) -> None:
+        """Drops what only a resumed run needs; the newest model and those after the given updates stay. A forced rerun
+        then starts from the beginning."""
         for path in self.root.glob("step-*/optimizer.safetensors"):
             path.unlink()
+        self.prune(kept)
 
     def clear(self) -> None:
         shutil.rmtree(self.root, ignore_errors=True)

@@ -1,20 +1,29 @@
 """The `prerl` command."""
 
 import sys
+from typing import NoReturn
 
 # isort: off
 from prerl.commands import app, run, report, compare  # noqa: F401  (they register their commands, in this order)
-from prerl.errors import UserError
+from prerl.errors import UserError, lacking
 # isort: on
 
 
 def main() -> None:
-    """Entry point: a user's mistake is one line and exit code 2."""
+    """Entry point: a user's mistake, and what the machine lacks, is one line and exit code 2."""
     try:
         app()
     except UserError as error:
-        print(f"prerl: {error}", file=sys.stderr)
-        sys.exit(2)
+        stop(error)
+    except Exception as error:
+        if (reason := lacking(error)) is None:
+            raise
+        stop(reason)
+
+
+def stop(reason: object) -> NoReturn:
+    print(f"prerl: {reason}", file=sys.stderr)
+    sys.exit(2)
 
 
 if __name__ == "__main__":  # `python -m prerl.cli`, as launchers of several processes need it

@@ -13,6 +13,7 @@ from prerl.behaviour import Lexicon, behaviours, count
 from prerl.config import Scale
 from prerl.curves import curves, speeds
 from prerl.errors import UserError
+from prerl.intact import read_table
 from prerl.methods import Method
 from prerl.metrics import difference_interval
 from prerl.provenance import provenance
@@ -177,5 +178,5 @@ def _enumerated(names: list[str]) -> str:
 
 
 def _counted(path: Path, lexicon: Lexicon) -> pd.DataFrame:
-    table = pd.read_parquet(path)
+    table = read_table(path)
     return table.join(count(table.response, lexicon)).drop(columns="answer")

@@ -9,6 +9,7 @@ import pandas as pd
 from prerl.config import Evaluation, Scale
 from prerl.errors import UserError
 from prerl.fingerprint import fingerprint
+from prerl.intact import checksums, intact
 from prerl.partial import Partial
 from prerl.processor import occupy
 from prerl.reading import sha256
@@ -40,7 +41,8 @@ def evaluate(scale: Scale, model: Path, problems: Path, tasks: Path, out: Path) 
     if scale.problems.world == "public":
         lm.template_options = scale.problems.template_options
     record.data["versions"] |= lm.versions
-    inputs = {"model": sha256(model / "model.safetensors")} | {name: sha256(file) for name, file in files.items()}
+    weights = intact(model / "model.safetensors", model.parent / "run.json")
+    inputs = {"model": sha256(weights)} | {name: sha256(file) for name, file in files.items()}
     partial = Partial(out / "evaluate-partial", record.data["config"] | inputs | {"code": fingerprint(__name__)})
     lm.resume(partial)
     samples, averages = _run(scale, lm, files, tasks)
@@ -48,7 +50,9 @@ def evaluate(scale: Scale, model: Path, problems: Path, tasks: Path, out: Path) 
         more, averages[name] = run_own(lm, name, metric, settings.max_new_tokens)
         samples = pd.concat([samples, more], ignore_index=True)
     write_table(out / "samples.parquet", samples)
-    record.write(out / "evaluate.json", inputs=inputs, averages=averages, tokens=int(samples.tokens.sum()))
+    outputs = checksums([out / "samples.parquet"], out)
+    tokens = int(samples.tokens.sum())
+    record.write(out / "evaluate.json", inputs=inputs, outputs=outputs, averages=averages, tokens=tokens)
     partial.clear()
 
 

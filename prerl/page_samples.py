@@ -11,6 +11,7 @@ from typing import Any
 import pandas as pd
 
 from prerl.behaviour import EXECUTION, Lexicon, count, thoughts
+from prerl.intact import read_table
 from prerl.records import read_json, read_jsonl
 from prerl.scores import BASE
 from prerl.study import Study
@@ -95,12 +96,12 @@ def _runs(results: Path, study: Study) -> Iterator[tuple[str, int, Path]]:
 def _parts(run: Path) -> Iterator[tuple[str, int, pd.DataFrame]]:
     """The test benchmarks of a run at the step that was chosen on dev, then dev at each step: (set, step, rows)."""
     columns = ["problem", "sample", "response", "tokens", "finished", "score"]
-    tested = pd.read_parquet(run / "samples.parquet", columns=["benchmark", *columns])
+    tested = read_table(run / "samples.parquet", columns=["benchmark", *columns])
     chosen = 0 if run.name == BASE else read_json(run / "run.json")["selected_step"]
     for name, rows in tested.groupby("benchmark", sort=False):
         yield name, chosen, rows
     if run.name != BASE:
-        for step, rows in pd.read_parquet(run / "dev.parquet", columns=["step", *columns]).groupby("step"):
+        for step, rows in read_table(run / "dev.parquet", columns=["step", *columns]).groupby("step"):
             yield DEV, int(step), rows
 
 

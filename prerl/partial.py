@@ -8,6 +8,7 @@ import pandas as pd
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from prerl.intact import broken, seal
 from prerl.records import read_json, write, write_json
 
 Rows = list[dict[str, Any]]
@@ -26,12 +27,13 @@ class Partial:
                 pd.DataFrame(rows).to_parquet(path / f"{name}.parquet")
             save_file(sums, path / "sums.safetensors")
             write_json(path / "state.json", {"done": done, "key": self.key})
+            seal(path)
 
         write(self.root, produce)
 
     def load(self) -> tuple[int, dict[str, Rows], dict[str, Tensor]]:
-        """(0, {}, {}) if there is nothing to go on from."""
-        if not (self.root / "state.json").is_file():
+        """(0, {}, {}) if there is nothing to go on from, or it is damaged."""
+        if not self.root.is_dir() or broken(self.root):
             return 0, {}, {}
         state = read_json(self.root / "state.json")
         if state["key"] != self.key:

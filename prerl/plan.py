@@ -131,12 +131,13 @@ def align_stage(scale: Scale, plan: Plan) -> Stage:
 
 def disk(scale: Scale) -> tuple[float, float]:
     """Bytes of all results while one run is under way, and at the end: the base; of a run its model, the best and the
-    newest checkpoint and those whose gradients are compared, in float32; under way two optimisers in its place."""
+    newest checkpoint and those whose gradients are compared, in float32. Under way: its best checkpoint, the newest two
+    with their optimisers, and a third that is being written."""
     size = 4 * scale.model.parameters
     runs = len(scale.methods) * len(scale.seeds)
     aligned = len(scale.analysis.alignment_methods) * len(scale.seeds) * len(scale.analysis.alignment_steps)
     after = 2 * scale.model.parameters + (3 * runs + aligned) * size
-    return after + 4 * size, after
+    return after + 7 * size, after
 
 
 def fits(path: Path, stage: Stage, plan: Plan) -> None:

@@ -12,6 +12,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, P
 
 from prerl.config import HubModel, PublishedModel
 from prerl.errors import UserError
+from prerl.intact import checksums
 from prerl.reading import sha256
 from prerl.records import RunRecord, write
 
@@ -94,7 +95,8 @@ def import_model(settings: PublishedModel | HubModel, data_dir: Path, out: Path)
     save = {"max_shard_size": "1TB"}  # later stages know one file
     write(out / "model", lambda path: (model.save_pretrained(path, **save), tokenizer.save_pretrained(path)))
     parameters = sum(parameter.numel() for parameter in model.parameters())
-    record.write(out / "run.json", parameters=parameters, tokens=0, inputs=inputs)
+    outputs = checksums([out / "model"], out)
+    record.write(out / "run.json", parameters=parameters, tokens=0, inputs=inputs, outputs=outputs)
 
 
 def load_gguf(file: Path, end_token: str) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:

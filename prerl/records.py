@@ -10,13 +10,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from prerl.errors import UserError
+from prerl.errors import UserError, lacking
 
 PACKAGES = ("torch", "transformers", "tokenizers", "safetensors", "lm-eval", "numpy", "pandas", "pyarrow", "scipy")
 
@@ -31,14 +32,22 @@ def stream(*names: object) -> int:
 
 
 def write(path: Path, produce: Callable[[Path], None]) -> None:
-    """Calls `produce` with a temporary path (a file's or a directory's) and renames what it made to `path`."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Calls `produce` with a temporary path (a file's or a directory's) and renames what it made to `path`. Raises
+    UserError if the disk is full, or does not allow it; what was there before is then still there."""
     partial = path.with_name(f".{path.name}.partial")
-    _remove(partial)
-    produce(partial)
-    if path.is_dir():
-        _remove(path)
-    partial.replace(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _remove(partial)
+        produce(partial)
+        if path.is_dir():
+            _remove(path)
+        partial.replace(path)
+    except Exception as error:
+        with suppress(OSError):
+            _remove(partial)
+        if not isinstance(error, UserError) and (reason := lacking(error)):
+            raise UserError(f"{path}: cannot be written: {reason}") from error
+        raise
 
 
 def _remove(path: Path) -> None:

@@ -11,6 +11,7 @@ from prerl.alignment_summary import alignments, noises, positions, read_alignmen
 from prerl.behaviour import Lexicon, behaviours, count
 from prerl.config import Scale
 from prerl.curves import changes, curves, speeds
+from prerl.intact import read_table
 from prerl.methods import Method
 from prerl.problems.overlap import overlaps
 from prerl.provenance import provenance
@@ -56,7 +57,7 @@ def summarize(scale: Scale, methods: dict[str, Method], lexicon: Lexicon, result
         samples[method] = {seed: _counted(run / "samples.parquet", lexicon) for seed, run in runs.items()}
         dev[method] = {seed: _counted(run / "dev.parquet", lexicon) for seed, run in runs.items()}
     rollouts = read_alignment(results, list(methods), scale.seeds)
-    tokens, noise, halves = (pd.read_parquet(results / BASE / f"{n}.parquet") for n in ("positions", "noise", "halves"))
+    tokens, noise, halves = (read_table(results / BASE / f"{n}.parquet") for n in ("positions", "noise", "halves"))
     in_domain = scale.analysis.claims_on.in_domain
     tables = {
         "scores": pd.DataFrame(scores(samples, estimate, in_domain)),
@@ -105,7 +106,7 @@ def summarize(scale: Scale, methods: dict[str, Method], lexicon: Lexicon, result
 
 def _counted(path: Path, lexicon: Lexicon) -> pd.DataFrame:
     """A table of responses with a column a behaviour."""
-    table = pd.read_parquet(path)
+    table = read_table(path)
     return table.join(count(table.response, lexicon))
 
 

@@ -15,6 +15,8 @@ import threading
 from fractions import Fraction
 from functools import lru_cache
 
+from prerl.errors import UserError
+
 LONGEST = 300  # characters of an answer; the longest gold answer of the sets here has less than 200
 CPU_SECONDS = 1.0  # that one comparison may take
 WALL_SECONDS = 20.0  # until a worker that neither answers nor computes is given up (a machine may be that busy)
@@ -112,7 +114,8 @@ def number(text: str) -> Fraction | None:
 
 
 class Worker:
-    """A process that compares answers with math-verify, restarted whenever it has died."""
+    """A process that compares answers with math-verify, restarted whenever it has died. What it died over is wrong,
+    and is said on stderr."""
 
     def __init__(self) -> None:
         self.process: subprocess.Popen | None = None
@@ -130,14 +133,17 @@ class Worker:
             except BrokenPipeError:
                 self.stop()
                 return False
-            return self._line() == "1"
+            verdict = self._line()
+        if not verdict:
+            print(f"verifier: no verdict on {first[:60]!r} (time, memory or a crash): wrong", file=sys.stderr)
+        return verdict == "1"
 
     def _start(self) -> None:
         command = [sys.executable, "-c", "from prerl.verify import serve; serve()"]
         pipe = subprocess.PIPE
         self.process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL, text=True)
         if self._line() != "ready":
-            raise RuntimeError("the verifier's worker does not start; is math-verify installed?")
+            raise UserError("the verifier's worker does not start; is math-verify installed, and memory left?")
 
     def _line(self) -> str:
         """The worker's next line; empty if it died or was given up."""

@@ -47,7 +47,11 @@ def train(scale: Scale, method_name: str, method: Method, seed: int, base: Path,
         if session.collapsed:
             break
         index, phase = phase_at(method, step, scale.rl.steps)
-        session.add(step, {"phase": index, **run.update(step, phase)})
+        try:
+            row = run.update(step, phase)
+        except UserError as error:
+            raise UserError(f"{session.name}, update {step}: {error}") from error
+        session.add(step, {"phase": index, **row})
         if session.due(step):
             save(step)
     session.finish()
@@ -85,7 +89,7 @@ class Run:
         problems = self.world.draw(rng, self.rl.prompts_per_step)
         prompts, responses, texts = self.rollout(problems, self.rl.group_size, stream(self.seed, "rollout", step))
         each = [problem for problem in problems for _ in range(self.rl.group_size)]
-        rewards = [self.world.score(text, problem) for text, problem in zip(texts, each, strict=True)]
+        rewards = [self.score(text, problem) for text, problem in zip(texts, each, strict=True)]
         batch = make_batch(prompts, responses, rewards, self.rl.group_size, self.tokenizer.pad_token_id)
         generated = time.monotonic()
         restated = torch.tensor([self.world.restated(response.ids, self.tokenizer) or 0 for response in responses])
@@ -103,6 +107,14 @@ class Run:
             "generate_seconds": generated - start,
             "update_seconds": updated - generated,
         }
+
+    def score(self, text: str, problem: Problem) -> float:
+        """The reward. An exception here is a defect of the judge, and says on which response it came up."""
+        try:
+            return self.world.score(text, problem)
+        except Exception as error:
+            error.add_note(f"while judging the response to {problem.id}: {text[:300]!r}")
+            raise
 
     def start_token_id(self, phase: Phase) -> int:
         """Of the token that stands in front of y in the pre-train space."""
@@ -135,7 +147,7 @@ class Run:
                 "tokens": len(response.ids),
                 "entropy": response.entropy,
                 "finished": response.finished,
-                "score": self.world.score(text, self.dev[index // repeats]),
+                "score": self.score(text, self.dev[index // repeats]),
             }
             for index, (response, text) in enumerate(zip(responses, texts, strict=True))
         )

@@ -9,6 +9,7 @@ from prerl.checkpoint import Checkpoints
 from prerl.config import Scale
 from prerl.engines.progress import Progress
 from prerl.fingerprint import fingerprint
+from prerl.intact import checksums, intact
 from prerl.methods import Method
 from prerl.reading import sha256
 from prerl.records import RunRecord, write, write_table
@@ -37,7 +38,7 @@ class Session:
         self.record = RunRecord("train", config)
         self.inputs = {name: sha256(path) for name in ("train", "dev") if (path := problems / f"{name}.jsonl").exists()}
         code = fingerprint(f"prerl.engines.{scale.engine.name}")
-        self.inputs |= {"base": sha256(base / "model.safetensors"), "code": code}
+        self.inputs |= {"base": sha256(intact(base / "model.safetensors", base.parent / "run.json")), "code": code}
         self.checkpoints = Checkpoints(out / "checkpoints", config | self.inputs)
         self.log: list[dict[str, Any]] = []
         self.name = f"{method_name} seed {seed}"
@@ -70,9 +71,13 @@ class Session:
         accuracy = dev[dev.step > 0].groupby("step").score.mean()
         return int(accuracy.idxmax()) if len(accuracy) else None
 
+    def needed(self) -> set[int]:
+        """The updates whose models are asked for later, besides the last."""
+        return {self.best() or 0, *self.kept}
+
     def prune(self) -> None:
         """After a checkpoint: models that nothing will ask for take room, at the paper's size hundreds of gigabytes."""
-        self.checkpoints.prune({self.best() or 0, *self.kept})
+        self.checkpoints.prune(self.needed())
 
     def finish(self) -> None:
         """Writes model/ (the best checkpoint on dev), log.parquet, dev.parquet and run.json."""
@@ -80,16 +85,18 @@ class Session:
         write(self.out / "model", lambda path: self.checkpoints.export(best, path))
         write_table(self.out / "log.parquet", pd.DataFrame(self.log))
         write_table(self.out / "dev.parquet", dev)
+        made = [self.out / name for name in ("model", "log.parquet", "dev.parquet")]
         self.record.write(
             self.out / "run.json",
             inputs=self.inputs,
+            outputs=checksums(made, self.out),
             selected_step=best,
             updates=len(self.log),
             skipped_updates=sum(row["skipped"] for row in self.log),
             stopped_without_signal=self.collapsed,
             tokens=int(sum(row["tokens"] for row in self.log)),
         )
-        self.checkpoints.finish()
+        self.checkpoints.finish(self.needed())
 
 
 def stopped(log: list[dict[str, Any]], patience: int) -> bool:

@@ -23,6 +23,7 @@ from prerl.engines.local import Run
 from prerl.engines.session import Session
 from prerl.engines.trl_settings import settings
 from prerl.engines.update import advantages_of, phase_at, transformed
+from prerl.errors import check_finite
 from prerl.methods import Method
 from prerl.objective import Batch, forget_prompt, keep
 from prerl.processor import occupy
@@ -105,7 +106,7 @@ class PhaseTrainer(GRPOTrainer):
     def score(self, prompts: list[str], completions: list[str], place: list[int], **_: Any) -> list[float]:
         """TRL's reward function."""
         problems = [self.problems[index] for index in place]
-        self.rewards = [self.run.world.score(*pair) for pair in zip(completions, problems, strict=True)]
+        self.rewards = [self.run.score(*pair) for pair in zip(completions, problems, strict=True)]
         return self.rewards
 
     def _generate_single_turn(self, prompt_ids: list[list[int]], *args: Any) -> tuple[list[list[int]], Any]:
@@ -213,6 +214,7 @@ class PhaseTrainer(GRPOTrainer):
 
     def _compute_loss(self, model: Any, inputs: dict[str, Any]) -> Tensor:
         loss = super()._compute_loss(model, inputs) * self.phase.loss_coefficient
+        check_finite("loss", float(loss.detach()))
         if (sampled := inputs.get("sampling_per_token_logps")) is not None:
             used = inputs["tool_mask"] * (inputs["advantages"] != 0)[:, None]
             self.gaps.append(float(((self.logp - sampled) * used).nan_to_num().abs().max()))
@@ -223,6 +225,7 @@ class PhaseTrainer(GRPOTrainer):
         super().log(logs, start_time)
         if "grad_norm" not in logs:  # the summary at the end
             return
+        check_finite("gradient's norm", float(logs["grad_norm"]))
         gaps = torch.tensor(max(self.gaps, default=torch.nan), device=self.accelerator.device)
         row = {
             **self.row,

@@ -9,6 +9,7 @@ from transformers import PreTrainedModel
 
 from prerl.config import Reinforce
 from prerl.custom import custom_advantages, custom_batch
+from prerl.errors import check_finite
 from prerl.methods import Method, Phase
 from prerl.model import LeanModel, response_hidden, response_logp
 from prerl.objective import (
@@ -135,11 +136,13 @@ def learn(
         if phase.advantage == "critic":
             error = (critic(hidden)[..., 0] - part.rewards[:, None]) ** 2  # the return: no discount, reward at the end
             loss = loss + CRITIC_COEFFICIENT * (error * part_mask).sum() / part_mask.sum()
+        check_finite("loss", loss.item())
         (loss * part_mask.sum() / total * phase.loss_coefficient).backward()
         if part.old_logp is not None:
             gaps.append(float(((old_logp - part.old_logp) * part_mask).abs().max()))
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     result["grad_norm"] = float(torch.nn.utils.clip_grad_norm_(parameters, rl.max_grad_norm))
+    check_finite("gradient's norm", result["grad_norm"])
     result["sampler_gap"] = max(gaps, default=float("nan"))
     for group in optimizer.param_groups:
         group["lr"] = rl.learning_rate * phase.learning_rate_factor
