@@ -18,7 +18,8 @@ def main() -> None:
     except Exception as error:
         if (reason := lacking(error)) is None:
             raise
-        stop(reason)
+        file = getattr(error, "filename", None)
+        stop(f"{file}: {reason}" if file else reason)
 
 
 def stop(reason: object) -> NoReturn:
