@@ -17,11 +17,12 @@ import pytest
 from tests.helpers import ROOT
 from tests.test_local import TIMING
 
-KILLS = int(os.environ.get("PRERL_KILLS", "4"))  # 20 take six minutes
+KILLS = int(os.environ.get("PRERL_KILLS", "0"))
+pytestmark = pytest.mark.skipif(KILLS < 4, reason="minutes long; PRERL_KILLS=20 kills a study at 20 random moments")
 STAGES = {"prerl base": 9, "prerl train": 9, "prerl evaluate": 12, "prerl figures": 4}  # longest wait, in seconds
 SCALE = """
 like: smoke
-pretrain: {steps: 600, checkpoint_every: 100}
+pretrain: {steps: 600, checkpoint_every: 100, threads: 1}
 rl: {steps: 6, checkpoint_every: 2}
 analysis: {alignment_rollouts: 8, alignment_methods: [dsrl], alignment_steps: [2, 6], bootstrap: 50}
 methods: [grpo, dsrl]
@@ -30,6 +31,7 @@ seeds: [0]
 """
 # What holds times or tells who made it when; all else is compared byte by byte.
 TIMED = {"run.json", "evaluate.json", "alignment.json", "provenance.json", "runs.parquet", "log.parquet"}
+TIMED |= {"state.json", "checksums.json"}  # of checkpoints, with the log so far
 TIMED |= {f"runs.{kind}" for kind in ("csv", "json", "md", "tex")} | {"index.html", "paper.pdf"}
 
 
