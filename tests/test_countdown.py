@@ -19,7 +19,7 @@ from prerl.problems.countdown import (
     solutions,
     ways,
 )
-from prerl.problems.sets import HARD_SOLUTIONS, problem_sets, read_problems, write_problem_sets
+from prerl.problems.sets import HARD_SOLUTIONS, _doubled_ids, problem_sets, read_problems, write_problem_sets
 from tests.helpers import ROOT
 
 PROBLEM = Problem((7, 4, 3), 14)
@@ -116,6 +116,29 @@ def test_drawn_problems_keep_to_their_split_and_shape():
 def test_too_few_problems_is_an_error():
     with pytest.raises(ValueError, match="fewer than 500"):
         draw_distinct(random.Random(0), 3, 4, "test", 500)
+
+
+@pytest.mark.parametrize(
+    "name, size, message",
+    [
+        ("countdown-ood", 10_000, r"countdown-ood: 10000 problems, but numbers up to 6 make fewer than 2970"),
+        ("countdown-ood", 1_500, r"countdown-ood: 1500 problems, but numbers up to 6 make \d+$"),
+        ("countdown", 10**9, r"countdown: 1000000000 problems"),
+        ("countdown-hard", 10**9, r"countdown-hard: 1000000000 problems"),
+    ],
+)
+def test_more_problems_than_there_are_is_refused_at_once(name, size, message):
+    smoke = load_scale(ROOT / "workflow/scales/smoke.yaml").problems
+    with pytest.raises(ValueError, match=message):
+        problem_sets(smoke.model_copy(update={"benchmarks": {name: size}}))
+
+
+def test_all_problems_of_two_equal_numbers_can_be_asked_for():
+    smoke = load_scale(ROOT / "workflow/scales/smoke.yaml").problems
+    small = smoke.model_copy(update={"largest_number": 4, "dev": 1, "benchmarks": {"countdown-ood": 1}})
+    limit = len(_doubled_ids(4))
+    found = problem_sets(small.model_copy(update={"benchmarks": {"countdown-ood": limit}}))["countdown-ood"]
+    assert {problem.id for problem in found} == _doubled_ids(4)
 
 
 def test_corpus_stays_in_train_and_in_the_vocabulary():

@@ -1,11 +1,13 @@
 """The problem sets of a scale: the dev set and the benchmarks, as JSON-lines files that lm-eval reads too."""
 
 import random
+from itertools import permutations
+from math import comb
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from prerl.config import CountdownProblems, PublicProblems
-from prerl.problems.countdown import Problem, doubled, draw_distinct
+from prerl.problems.countdown import LARGEST_VALUE, Problem, doubled, draw_distinct, ways
 from prerl.problems.public import PublicSet, read_set
 from prerl.records import read_jsonl, stream, write_jsonl
 
@@ -22,8 +24,16 @@ def problem_sets(settings: CountdownProblems) -> dict[str, list[Problem]]:
     countdown       test split, three numbers: in domain
     countdown-hard  test split, four numbers and few solutions: four were seen in pretraining, never in RL
     countdown-ood   three numbers two of which are equal: never seen at all
+
+    Raises ValueError if there are fewer than asked for.
     """
     largest = settings.largest_number
+    most = {"countdown-hard": comb(largest, 4), "countdown-ood": largest * (largest - 1)}  # choices of numbers
+    for name, size in {"dev": settings.dev, **settings.benchmarks}.items():
+        if size > (limit := most.get(name, comb(largest, 3)) * LARGEST_VALUE):
+            raise ValueError(f"{name}: {size} problems, but numbers up to {largest} make fewer than {limit}")
+    if (size := settings.benchmarks.get("countdown-ood", 0)) > (there := len(_doubled_ids(largest))):
+        raise ValueError(f"countdown-ood: {size} problems, but numbers up to {largest} make {there}")
     makers = {
         "countdown": lambda rng, size: draw_distinct(rng, 3, largest, "test", size),
         "countdown-hard": lambda rng, size: draw_distinct(rng, 4, largest, "test", size, HARD_SOLUTIONS),
@@ -35,6 +45,15 @@ def problem_sets(settings: CountdownProblems) -> dict[str, list[Problem]]:
 
     dev = draw_distinct(rng("dev"), 3, largest, "dev", settings.dev)
     return {"dev": dev} | {name: makers[name](rng(name), size) for name, size in settings.benchmarks.items()}
+
+
+def _doubled_ids(largest: int) -> set[str]:
+    """All problems of three numbers two of which are equal."""
+    found = set()
+    for a, b in permutations(range(1, largest + 1), 2):
+        numbers = tuple(sorted((a, a, b)))
+        found |= {Problem(numbers, way.value).id for way in ways(numbers) if way.value > 0}
+    return found
 
 
 def write_problem_sets(settings: CountdownProblems, out: Path) -> None:
