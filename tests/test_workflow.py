@@ -1,5 +1,6 @@
 """The DAG itself: it is planned, not run, here; `.ci/run` runs the smoke scale through it."""
 
+import os
 import re
 import shutil
 import subprocess
@@ -98,6 +99,16 @@ def test_a_failed_job_says_what_was_wrong_on_the_terminal(checkout):
     (checkout / "workflow/scales/greedy.yaml").write_text(text)
     result = snakemake(checkout, "results/greedy/problems/dev.jsonl", "--config", "scale=greedy")
     assert result.returncode and re.search(r"^prerl: workflow/scales/greedy\.yaml: problems: .+$", result.stderr, re.M)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="the superuser may write everywhere")
+def test_results_that_may_not_be_written_are_said_before_any_job(checkout):
+    results = checkout / "results/smoke"
+    results.mkdir(parents=True)
+    results.chmod(0o555)
+    result = snakemake(checkout, "--config", "scale=smoke")
+    results.chmod(0o755)
+    assert result.returncode and "prerl: results/smoke cannot be written: nothing was started" in result.stderr
 
 
 EXAMPLE = "tests/examples/rare_positives.yaml"

@@ -106,6 +106,12 @@ wildcard_constraints:
 STARTED = time.time()
 
 
+onstart:
+    there = next(path for path in [Path(RESULTS), *Path(RESULTS).parents] if path.exists())
+    if not os.access(there, os.W_OK):
+        raise WorkflowError(f"prerl: {there} cannot be written: nothing was started")
+
+
 # What was wrong, in a line: it stands in the log of the job that failed, which few open.
 onerror:
     logs = [path for path in Path(LOGS).rglob("*.log") if path.stat().st_mtime > STARTED]
