@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import time
+from collections import Counter
 from contextlib import suppress
 
 import pandas as pd
@@ -107,11 +108,13 @@ def test_a_study_killed_at_random_moments_ends_with_the_same_bytes(whole, tmp_pa
         )
         while not (found := running(process, stage)) and process.is_running() and process.status() != "zombie":
             time.sleep(0.05)
-        time.sleep(rng.uniform(0, STAGES[stage]))
-        killed.append((stage, bool(found)))
+        if found:
+            time.sleep(rng.uniform(0, STAGES[stage]))
+            killed.append(stage)
         kill(process)
         snakemake(copy, "--unlock")
-    assert all(met for _, met in killed), killed
+    assert set(killed) == set(STAGES)  # one that was done before its turn came is not killed as often as others
+    print(f"killed {len(killed)} times: {Counter(killed)}")
     subprocess.run(command("--cores", "2"), cwd=copy, env=env, check=True, capture_output=True)
     once, again = bytes_of(whole), bytes_of(copy)
     assert once.keys() == again.keys()
