@@ -33,7 +33,7 @@ def truncate(path):
 
 
 def killed(scale, methods, trained, out, monkeypatch, at=5):
-    """A run that ended in its update `at`, with checkpoints after updates 0 and 3."""
+    """A run that ended in its update `at`."""
     update = Run.update
 
     def dies(self, step, phase):
@@ -48,28 +48,31 @@ def killed(scale, methods, trained, out, monkeypatch, at=5):
 
 
 @pytest.mark.parametrize(
-    ("damage", "name", "goes_on_after"),
+    ("damage", "name", "first"),
     [
-        (flip, "step-00003/model.safetensors", 0),
-        (truncate, "step-00003/optimizer.safetensors", 0),
-        (flip, "step-00003/state.json", 0),
-        (truncate, "step-00003/checksums.json", 0),
-        (flip, "step-00003/table.parquet", 0),
-        (flip, "step-00000/table.parquet", None),  # dev.parquet could no longer be made: all anew
-        (flip, "step-00000/optimizer.safetensors", None),
+        (flip, "step-00004/model.safetensors", 3),
+        (truncate, "step-00004/optimizer.safetensors", 3),
+        (flip, "step-00004/state.json", 3),
+        (truncate, "step-00004/checksums.json", 3),
+        (flip, "step-00004/table.parquet", 3),
+        (flip, "step-00000/table.parquet", 1),  # dev.parquet could no longer be made: all anew
+        (flip, "step-00002/optimizer.safetensors", 1),
     ],
 )
 def test_a_damaged_checkpoint_is_named_and_the_run_ends_with_the_same_bytes(
-    scale, methods, trained, tmp_path, monkeypatch, capsys, damage, name, goes_on_after
+    scale, methods, trained, tmp_path, monkeypatch, capsys, damage, name, first
 ):
+    """Checkpoints after updates 0, 2 and 4; the run goes on from the last whole one before the damage."""
+    analysis = changed(scale.analysis, alignment_steps=[2, 6])
+    scale = changed(scale, rl=changed(scale.rl, checkpoint_every=2), analysis=analysis)
     whole = run(scale, methods, trained, tmp_path / "whole")
     killed(scale, methods, trained, tmp_path / "run", monkeypatch)
     damage(tmp_path / "run/checkpoints" / name)
     capsys.readouterr()
     again = run(scale, methods, trained, tmp_path / "run")
-    said = "".join(capsys.readouterr())
+    said = capsys.readouterr().err
     assert f"prerl: {tmp_path}/run/checkpoints/{name}: damaged" in said
-    assert ("step 0/6" in said) == (goes_on_after is None) and "step 1/6" in said
+    assert f"step {first}/6" in said and f"step {first - 1}/6  reward" not in said
     assert again[0].equals(whole[0]) and again[1].equals(whole[1]) and again[2] == whole[2]
 
 
