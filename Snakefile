@@ -25,6 +25,7 @@ include: "workflow/rules/bench.smk"
 rule all:
     default_target: True
     input:
+        sources(""),
         rules.tables.output,
         rules.figures.output,
         rules.paper.output,
@@ -33,6 +34,7 @@ rule all:
 
 rule base_study:
     input:
+        sources("base-study/"),
         rules.base_tables.output,
         rules.base_figures.output,
         rules.base_page.output,
@@ -40,6 +42,7 @@ rule base_study:
 
 rule ablations:
     input:
+        sources("ablations/"),
         rules.ablation_tables.output,
         rules.ablation_figures.output,
         rules.ablation_page.output,

@@ -132,8 +132,9 @@ class Worker:
                 self.process.stdin.flush()
             except BrokenPipeError:
                 self.stop()
-                return False
-            verdict = self._line()
+                verdict = ""
+            else:
+                verdict = self._line()
         if not verdict:
             print(f"verifier: no verdict on {first[:60]!r} (time, memory or a crash): wrong", file=sys.stderr)
         return verdict == "1"

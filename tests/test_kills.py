@@ -101,24 +101,22 @@ def test_a_study_killed_at_random_moments_ends_with_the_same_bytes(whole, tmp_pa
     """With two jobs at a time, where the other has one, and in another locale."""
     copy, rng = checkout(tmp_path), random.Random(0)
     env = os.environ | {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "TZ": "Asia/Tokyo"}
-    killed = []
+    killed, again = [], ("--cores", "2", "--rerun-incomplete")
     for stage in [stage for stage in STAGES for _ in range(KILLS // len(STAGES))]:
-        process = psutil.Popen(
-            command("--cores", "2"), cwd=copy, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
+        process = psutil.Popen(command(*again), cwd=copy, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         while not (found := running(process, stage)) and process.is_running() and process.status() != "zombie":
             time.sleep(0.05)
         if found:
             time.sleep(rng.uniform(0, STAGES[stage]))
             killed.append(stage)
         kill(process)
-        snakemake(copy, "--unlock")
+        snakemake(copy, "--unlock", "--cores", "1")
     assert set(killed) == set(STAGES)  # one that was done before its turn came is not killed as often as others
     print(f"killed {len(killed)} times: {Counter(killed)}")
-    subprocess.run(command("--cores", "2"), cwd=copy, env=env, check=True, capture_output=True)
-    once, again = bytes_of(whole), bytes_of(copy)
-    assert once.keys() == again.keys()
-    assert [name for name in once if once[name] != again[name]] == []
+    subprocess.run(command(*again), cwd=copy, env=env, check=True, capture_output=True)
+    once, other = bytes_of(whole), bytes_of(copy)
+    assert once.keys() == other.keys()
+    assert [name for name in once if once[name] != other[name]] == []
     for one, other in zip(logs_of(whole), logs_of(copy), strict=True):
         pd.testing.assert_frame_equal(one, other)
 
@@ -139,7 +137,9 @@ def test_a_flipped_bit_is_named_and_the_dag_makes_the_file_anew(whole, name):
     )
     snakemake(whole, "--cores", "2")
     aside = path.with_name(f"{path.name}.damaged")
-    assert aside.read_bytes() == content
-    aside.unlink()
-    assert bytes_of(whole) == before
+    if path.parent.name != "model":  # a directory that is made anew as a whole
+        assert aside.read_bytes() == content
+        aside.unlink()
+    after = bytes_of(whole)
+    assert after.keys() == before.keys() and [name for name in after if after[name] != before[name]] == []
     assert json.loads((whole / "results/sturdy/grpo/seed0/run.json").read_text())["outputs"]

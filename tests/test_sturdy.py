@@ -10,10 +10,10 @@ import pytest
 import torch
 import yaml
 
-from prerl import sampler
+from prerl import base, sampler
 from prerl.checkpoint import Checkpoints
 from prerl.engines.local import Run
-from prerl.errors import UserError, check_finite, lacking
+from prerl.errors import UserError, lacking
 from prerl.intact import checksums, intact, read_table
 from prerl.partial import Partial
 from prerl.problems.world import CountdownWorld
@@ -202,8 +202,22 @@ def test_a_loss_that_is_no_number_stops_the_run_and_spoils_no_checkpoint(
             run(scale, methods, trained, tmp_path / "run")
     again = run(scale, methods, trained, tmp_path / "run")
     assert again[0].equals(whole[0]) and again[2] == whole[2]
-    with pytest.raises(UserError, match="norm is inf"):
-        check_finite("gradient's norm", float("inf"))
+
+
+def test_a_gradient_that_is_no_number_moves_no_weight(scale, methods, trained, tmp_path, monkeypatch):
+    steps = []
+    monkeypatch.setattr(torch.nn.utils, "clip_grad_norm_", lambda parameters, limit: torch.tensor(float("inf")))
+    monkeypatch.setattr(torch.optim.AdamW, "step", lambda self, closure=None: steps.append(1))
+    with pytest.raises(UserError, match="update 1: the gradient's norm is inf"):
+        run(scale, methods, trained, tmp_path)
+    assert not steps and (tmp_path / "checkpoints/step-00000/model.safetensors").is_file()
+
+
+def test_pretraining_stops_at_a_loss_that_is_no_number(scale, tmp_path, monkeypatch):
+    monkeypatch.setattr(base.F, "cross_entropy", lambda logits, labels, **_: logits.sum() * float("nan"))
+    with pytest.raises(UserError, match="the loss is nan"):
+        base.pretrain(scale, tmp_path)
+    assert not (tmp_path / "model").exists()
 
 
 def test_a_judge_that_fails_says_over_which_response_and_the_run_goes_on_later(

@@ -23,6 +23,8 @@ from prerl.model import load
 from tests.helpers import ROOT, changed
 
 pytest.importorskip("trl", reason="the TRL engine needs the extra `test` or `cluster`")
+from accelerate import Accelerator
+
 from prerl.engines import trl, trl_settings
 
 ENGINE = TrlEngine(name="trl", processes=1, launch=None, precision="float32", gradient_checkpointing=False, vllm=None)
@@ -142,6 +144,21 @@ def test_resume_continues_in_the_phase_it_was_in(scale, methods, trained, tmp_pa
     resumed = run(trl, scale, methods, trained, tmp_path / "killed", "dsrl")
     pd.testing.assert_frame_equal(resumed[0], whole[0])
     assert all(torch.equal(value, resumed[1][name]) for name, value in whole[1].items())
+
+
+@pytest.mark.parametrize("name, value", [("loss", "nan"), ("gradient's norm", "inf")])
+def test_a_number_that_is_none_stops_the_run_before_a_checkpoint(
+    short, methods, trained, tmp_path, monkeypatch, name, value
+):
+    if name == "loss":
+        loss = trl.GRPOTrainer._compute_loss
+        monkeypatch.setattr(trl.GRPOTrainer, "_compute_loss", lambda *a, **k: loss(*a, **k) * float(value))
+    else:
+        norm = torch.tensor(float(value))
+        monkeypatch.setattr(Accelerator, "clip_grad_norm_", lambda self, parameters, limit, **_: norm)
+    with pytest.raises(UserError, match=rf"grpo seed 0, update 1: the {name} is {value}"):
+        run(trl, changed(short, engine=ENGINE), methods, trained, tmp_path, "grpo")
+    assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["step-00000"]
 
 
 def test_two_processes_give_what_one_gives(short, methods, trained, tmp_path):

@@ -47,10 +47,8 @@ def train(scale: Scale, method_name: str, method: Method, seed: int, base: Path,
         if session.collapsed:
             break
         index, phase = phase_at(method, step, scale.rl.steps)
-        try:
+        with session.naming():
             row = run.update(step, phase)
-        except UserError as error:
-            raise UserError(f"{session.name}, update {step}: {error}") from error
         session.add(step, {"phase": index, **row})
         if session.due(step):
             save(step)

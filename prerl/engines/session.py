@@ -1,5 +1,7 @@
 """What surrounds a training run, whichever engine makes its updates: configuration, checkpoints, log and record."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +10,7 @@ import pandas as pd
 from prerl.checkpoint import Checkpoints
 from prerl.config import Scale
 from prerl.engines.progress import Progress
+from prerl.errors import UserError
 from prerl.fingerprint import fingerprint
 from prerl.intact import checksums, intact
 from prerl.methods import Method
@@ -54,6 +57,14 @@ class Session:
         self.log.append({"step": step, **row, **self.progress.pace(step, row)})
         if shown:
             self.progress.step(self.log[-1])
+
+    @contextmanager
+    def naming(self) -> Iterator[None]:
+        """A UserError raised meanwhile says the run and the update that it came up in."""
+        try:
+            yield
+        except UserError as error:
+            raise UserError(f"{self.name}, update {len(self.log) + 1}: {error}") from error
 
     @property
     def collapsed(self) -> bool:

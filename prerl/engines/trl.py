@@ -41,7 +41,8 @@ def train(scale: Scale, method_name: str, method: Method, seed: int, base: Path,
     session.begin(*session.checkpoints.resume(run.model))
     if session.done < scale.rl.steps and not session.collapsed:
         trainer = PhaseTrainer(scale, method, run, session)
-        trainer.train()
+        with session.naming():
+            trainer.train()
         if not trainer.accelerator.is_main_process:
             return
     session.finish()

@@ -80,15 +80,6 @@ def printed(study, kind, names, shown, others):
     return [reported(study, kind, name, shown) for name in names] + files
 
 
-def page_inputs(study):
-    """What a page shows besides tables and figures: every response of the study, and the problems."""
-    return [
-        *expand(f"{RESULTS}/{{run}}/{{file}}", run=["base", *runs(study)], file=["samples.parquet", "run.json"]),
-        *expand(f"{RESULTS}/{{run}}/dev.parquet", run=runs(study)),
-        *rules.problems.output,
-    ]
-
-
 PUBLIC = SCALE.problems.world == "public"
 DATA_DIR = quote(config.get("data_dir", "results/data"))  # what was downloaded; it may hold spaces
 LEXICON = f"workflow/lexicons/{'natural' if PUBLIC else 'countdown'}.yaml"

@@ -49,21 +49,31 @@ COMPARE_TABLES = ["leaderboard", "versus", "effort", "behaviour", "methods"]
 COMPARE_FIGURES = ["differences", "new_curves"]
 
 
-rule summary:
-    input:
-        lambda w: expand(
+def measured(study):
+    """What a study's runs left to be summed up."""
+    aligned = [name for name in STUDIES[study] if name in SCALE.analysis.alignment_methods]
+    return [
+        *expand(
             f"{RESULTS}/{{run}}/{{file}}",
-            run=["base", *runs(w.study)],
+            run=["base", *runs(study)],
             file=["samples.parquet", "evaluate.json", "run.json"],
         ),
-        lambda w: expand(f"{RESULTS}/{{run}}/dev.parquet", run=runs(w.study)),
-        rules.align_base.output,
+        *expand(f"{RESULTS}/{{run}}/dev.parquet", run=runs(study)),
+        *rules.align_base.output,
+        *expand(rules.align_run.output.table, method=aligned, seed=SCALE.seeds),
+    ]
+
+
+def sources(study):
+    """What is behind a study's tables and figures. A target that asks for it too makes it anew where it is missing,
+    which Snakemake would not do for the sake of a table that is there."""
+    return [*measured(study), *expand(rules.summary.output, study=study), *expand(rules.claims.output, study=study)]
+
+
+rule summary:
+    input:
+        lambda w: measured(w.study),
         rules.problems.output if PUBLIC else [],
-        lambda w: expand(
-            rules.align_run.output.table,
-            method=[name for name in STUDIES[w.study] if name in SCALE.analysis.alignment_methods],
-            seed=SCALE.seeds,
-        ),
         lexicon=LEXICON,
     output:
         expand(
@@ -189,7 +199,8 @@ for study, (prefix, table_names, figure_names) in PRINTED.items():
             f"{RESULTS}/{study}figures/captions.json",
             expand(f"{RESULTS}/{study}tables/{{name}}.json", name=table_names),
             expand(f"{RESULTS}/{study}figures/{{name}}.svg", name=figure_names),
-            page_inputs(study),
+            measured(study),
+            rules.problems.output,
             PAGE,
             lexicon=LEXICON,
         output:
