@@ -80,6 +80,27 @@ def printed(study, kind, names, shown, others):
     return [reported(study, kind, name, shown) for name in names] + files
 
 
+def measured(study):
+    """What a study's runs left to be summed up."""
+    aligned = [name for name in STUDIES[study] if name in SCALE.analysis.alignment_methods]
+    return [
+        *expand(
+            f"{RESULTS}/{{run}}/{{file}}",
+            run=["base", *runs(study)],
+            file=["samples.parquet", "evaluate.json", "run.json"],
+        ),
+        *expand(f"{RESULTS}/{{run}}/dev.parquet", run=runs(study)),
+        *rules.align_base.output,
+        *expand(rules.align_run.output.table, method=aligned, seed=SCALE.seeds),
+    ]
+
+
+def sources(study):
+    """What is behind a study's tables and figures. A target that asks for it too makes it anew where it is missing,
+    which Snakemake would not do for the sake of a table that is there."""
+    return [*measured(study), *expand(rules.summary.output, study=study), *expand(rules.claims.output, study=study)]
+
+
 PUBLIC = SCALE.problems.world == "public"
 DATA_DIR = quote(config.get("data_dir", "results/data"))  # what was downloaded; it may hold spaces
 LEXICON = f"workflow/lexicons/{'natural' if PUBLIC else 'countdown'}.yaml"
