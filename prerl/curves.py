@@ -113,7 +113,8 @@ def curve_interval(
     steps); seeds and problems are resampled together in all cubes.
 
     Stretched for few seeds as all intervals are, on the logarithm, with jackknife influences; where a resample gives no
-    finite logarithm the bare percentiles are returned, which with three seeds are too narrow.
+    finite logarithm the bare percentiles are returned, which with three seeds are too narrow, and where too many
+    resamples give none at all, 0 and infinity.
     """
     seeds, problems, _ = cubes[0].shape
     weights = resample_weights(seeds, problems, estimator.resamples, estimator.rng)
@@ -140,7 +141,11 @@ def curve_interval(
         else:
             low, high = np.quantile(resampled, [1 - tail, tail])
     else:
-        low, high = np.quantile(np.nan_to_num(resampled, nan=-np.inf), [1 - tail, tail], method="inverted_cdf")
+        # A resample in which there is nothing to reach says nothing: it could lie at either end.
+        low, high = (
+            np.quantile(np.nan_to_num(resampled, nan=unknown, posinf=np.inf, neginf=-np.inf), at, method="inverted_cdf")
+            for unknown, at in ((-np.inf, 1 - tail), (np.inf, tail))
+        )
     with np.errstate(over="ignore"):  # a bound beyond all numbers is infinite
         estimate, low, high = (float(value) for value in np.exp([point, low, high]))
     return {"estimate": estimate, "low": low, "high": high, "seeds": seeds, "problems": problems}

@@ -57,3 +57,11 @@ def test_a_learner_that_never_gets_there_has_no_finite_steps():
     assert (found["estimate"], found["low"], found["high"]) == (np.inf, np.inf, np.inf)
     found = curve_interval(sooner, cubes, estimator)
     assert (found["estimate"], found["low"], found["high"]) == (0, 0, 0)
+
+
+def test_a_gain_that_hangs_on_one_problem_tells_nothing_of_speed():
+    """Without that problem, as in a third of the resamples, the reference has no half of a gain to be reached."""
+    its, mine = np.zeros((1, 32, len(STEPS))), np.zeros((1, 32, len(STEPS)))
+    its[0, 0, 1:3] = 0.5
+    found = curve_interval(sooner, [mine, its], Estimator(500, np.random.default_rng(0)))
+    assert (found["estimate"], found["low"], found["high"]) == (0, 0, np.inf)

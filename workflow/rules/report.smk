@@ -30,6 +30,9 @@ MAIN_FIGURES = [
 ]
 if PUBLIC:
     MAIN_TABLES += ["overlap"]
+if not SCALE.analysis.alignment_methods:  # the base's alone, which another table and figure show
+    MAIN_TABLES.remove("alignment_training")
+    MAIN_FIGURES.remove("alignment_training")
 BASE_TABLES = [
     "accuracy",
     "agreement",
