@@ -4,6 +4,7 @@ from copy import copy
 from typing import TYPE_CHECKING
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 if TYPE_CHECKING:
@@ -42,6 +43,45 @@ class Cache:
         self.filled += count
 
 
+class RowCache(Cache):
+    """Keys and values of rows that go on from prompts, a copy of its prompt's in each row."""
+
+    def __init__(self, prompts: Cache, pad: Tensor | None, each: Tensor, length: int) -> None:
+        """
+        prompts  what was read, one row a prompt
+        pad      (prompts,) number of padding tokens on the left of each prompt, or None if there are none
+        each     (rows,) which prompt each row goes on from, in ascending order
+        length   most tokens that a row may add
+        """
+        _, kv_heads, width, head_dim = prompts.keys[0].shape
+        super().__init__(len(prompts.keys), len(each), kv_heads, width + length, head_dim)
+        for own, read in ((self.keys, prompts.keys), (self.values, prompts.values)):
+            for layer, there in zip(own, read, strict=True):
+                layer[:, :, :width] = there[each]
+        self.filled = width
+        self.pad = pad[each] if pad is not None else None
+        self._hide()
+
+    def take(self, index: Tensor) -> None:
+        super().take(index)
+        self.pad = self.pad[index] if self.pad is not None else None
+        self._hide()
+
+    def _hide(self) -> None:
+        """The mask (rows, 1, 1, length) that hides the padding."""
+        self.visible = None
+        if self.pad is not None:
+            self.visible = (torch.arange(self.keys[0].shape[2]) >= self.pad[:, None])[:, None, None]
+
+    def attend(self, layer: int, q: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+        """q (rows, kv_heads, queries, head_dim), already scaled; keys and values (rows, kv_heads, 1, head_dim) of one
+        more token. The queries that share a key-value head count as if they were several positions of one head: no copy
+        of the keys for each, which would be most of a step's memory traffic."""
+        keys, values = self.extend(layer, keys, values)
+        visible = self.visible[..., : keys.shape[2]] if self.visible is not None else None
+        return F.scaled_dot_product_attention(q, keys, values, attn_mask=visible, scale=1.0)
+
+
 class SharedCache(Cache):
     """Keys and values of rows that go on from prompts which several of them share.
 
@@ -51,12 +91,7 @@ class SharedCache(Cache):
     """
 
     def __init__(self, prompts: Cache, pad: Tensor | None, each: Tensor, length: int) -> None:
-        """
-        prompts  what was read, one row a prompt
-        pad      (prompts,) number of padding tokens on the left of each prompt, or None if there are none
-        each     (rows,) which prompt each row goes on from, in ascending order
-        length   most tokens that a row may add
-        """
+        """The arguments are a RowCache's."""
         kv_heads, head_dim = prompts.keys[0].shape[1], prompts.keys[0].shape[3]
         super().__init__(len(prompts.keys), len(each), kv_heads, length, head_dim)
         self.prompts, self.prompt_pad = prompts, pad
@@ -86,9 +121,8 @@ class SharedCache(Cache):
             self.padding = (torch.arange(self.prompts.filled) < self.prompt_pad[:, None])[:, None, None]
 
     def attend(self, layer: int, q: Tensor, keys: Tensor, values: Tensor) -> Tensor:
-        """q (rows, kv_heads, queries, head_dim), keys and values (rows, kv_heads, 1, head_dim) of one more token."""
+        """As a RowCache's."""
         keys, values = self.extend(layer, keys, values)
-        q = q * q.shape[-1] ** -0.5
         prompts, (_, kv_heads, queries, head_dim) = len(self.prompts.keys[0]), q.shape
         # Rows that share a prompt are laid out as positions of one sequence; the places of ended rows stay empty.
         joint = q.new_zeros(prompts, self.most, kv_heads, queries, head_dim)

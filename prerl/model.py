@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 
-from prerl.cache import Cache, Prompts, SharedCache
+from prerl.cache import Cache, Prompts
 from prerl.objective import Batch
 
 ARCHITECTURES = {"qwen3", "qwen2", "llama"}
@@ -101,10 +101,7 @@ class LeanModel:
         columns, mask = torch.arange(start + ids.shape[1]), None
         if pad is None and start and ids.shape[1] > 1:
             mask = columns <= positions[:, None]  # (T, columns)
-        if isinstance(cache, SharedCache):
-            pad = cache.pad  # its attention leaves the padding out by itself
-            positions = positions - pad[:, None] if pad is not None else positions
-        elif pad is not None:
+        if pad is not None:
             # A padding query attends to itself alone, so that its softmax is not empty.
             visible = (columns >= pad[:, None, None]) | (columns == positions[:, None])
             mask = (visible & (columns <= positions[:, None]))[:, None]  # (B, 1, T, columns)
@@ -146,21 +143,12 @@ class LeanModel:
         qk = qk * rotation[0] + torch.cat([-second, first], -1) * rotation[1]
         q, k = qk.split([self.heads, self.kv_heads], dim=2)
         q, k, v = q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2)  # (B, heads, T, head_dim)
-        if isinstance(cache, SharedCache):
-            out = cache.attend(index, q.reshape(rows, self.kv_heads, -1, self.head_dim), k, v).reshape(rows, 1, -1)
-            return F.linear(out, layer.out)
         if cache:
             k, v = cache.extend(index, k, v)
-        if length == 1:
-            # The queries that share a key-value head are laid out as if they were several positions of one head:
-            # no copy of the keys for each query head, which is most of a decoding step's memory traffic.
-            q = q.reshape(rows, self.kv_heads, -1, self.head_dim)
-            out = F.scaled_dot_product_attention(q, k, v, attn_mask=mask).view(rows, 1, -1)
-        else:
-            grouped = self.heads != self.kv_heads
-            causal = mask is None
-            out = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=causal, enable_gqa=grouped)
-            out = out.transpose(1, 2).reshape(rows, length, -1)
+        grouped = self.heads != self.kv_heads
+        causal = mask is None and length > 1
+        out = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=causal, enable_gqa=grouped)
+        out = out.transpose(1, 2).reshape(rows, length, -1)
         return F.linear(out, layer.out)
 
 

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from prerl.cache import SharedCache
+from prerl.cache import RowCache, SharedCache
+from prerl.decode import Decoder
 from prerl.model import LeanModel
 
 SHRINK_BELOW = 0.8  # copy the live rows to a smaller cache once fewer than this share of the rows is alive
@@ -51,48 +52,44 @@ def sample(
     read = model.cache(len(prompts), width)
     hidden = model.hidden(ids, read, pad)[:, -1]
     each = torch.arange(len(prompts)).repeat_interleave(repeats)
-    cache = SharedCache(read, pad, each, sampling.max_new_tokens)
-    return _decode(model, cache, hidden[each], sampling, torch.tensor(sorted(end_token_ids)), generator)
+    # A long prompt is read once for all its rows; of a short one a copy in each costs less.
+    kind = SharedCache if width > sampling.max_new_tokens else RowCache
+    decoder = Decoder(model, kind(read, pad, each, sampling.max_new_tokens))
+    return _decode(decoder, model.logits(hidden)[each], sampling, torch.tensor(sorted(end_token_ids)), generator)
 
 
 def _decode(
-    model: LeanModel,
-    cache: SharedCache,
-    hidden: Tensor,
-    sampling: Sampling,
-    end: Tensor,
-    generator: torch.Generator,
+    decoder: Decoder, logits: Tensor, sampling: Sampling, end: Tensor, generator: torch.Generator
 ) -> list[Response]:
-    """Decodes all rows from the hidden state (B, hidden) of their last token to the end token or the limit."""
-    count, limit = len(hidden), sampling.max_new_tokens
+    """Decodes all rows, from the logits (rows, vocabulary) of their first token to the end token or the limit."""
+    count, limit = len(logits), sampling.max_new_tokens
     tokens = torch.zeros(count, limit, dtype=torch.long)
     logp, entropy = torch.zeros(count, limit), torch.zeros(count, limit)
-    lengths = torch.full((count,), limit)
-    ended = torch.zeros(count, dtype=torch.bool)
-    rows = torch.arange(count)  # which response each live row of the cache belongs to
+    rows = torch.arange(count)  # which response each row of the cache belongs to
+    ended = torch.zeros(count, dtype=torch.bool)  # of these rows
     for t in range(limit):
-        log_probs = distribution(model.logits(hidden), sampling)
+        log_probs = distribution(logits, sampling)
         probs = log_probs.exp()
         token = log_probs.argmax(-1) if sampling.temperature == 0 else pick(probs, generator)
         tokens[rows, t] = token
         logp[rows, t] = log_probs.gather(1, token[:, None])[:, 0]
         entropy[rows, t] = -torch.xlogy(probs, probs).sum(-1)
-        now = torch.isin(token, end) & ~ended[rows]
-        lengths[rows[now]] = t + 1
-        ended[rows[now]] = True
-        alive = ~ended[rows]
-        live = int(alive.sum())
+        ended |= torch.isin(token, end)
+        live = len(rows) - int(ended.sum())
         if live == 0 or t == limit - 1:
             break
         if live < SHRINK_BELOW * len(rows):
-            kept = alive.nonzero()[:, 0]
-            rows, token = rows[kept], token[kept]
-            cache.take(kept)
-        hidden = model.hidden(token[:, None], cache)[:, 0]
+            kept = (~ended).nonzero()[:, 0]
+            rows, token, ended = rows[kept], token[kept], ended[kept]
+            decoder.take(kept)
+        logits = decoder.step(token)
+    last = torch.isin(tokens, end).int()  # what a row made after its end does not count
+    finished = last.any(1)
+    lengths = torch.where(finished, last.argmax(1) + 1, limit)
     return [
-        Response(row[:n], row_logp[:n], sum(row_entropy[:n]) / n, finished)
-        for row, row_logp, row_entropy, n, finished in zip(
-            tokens.tolist(), logp.tolist(), entropy.tolist(), lengths.tolist(), ended.tolist(), strict=True
+        Response(row[:n], row_logp[:n], sum(row_entropy[:n]) / n, whole)
+        for row, row_logp, row_entropy, n, whole in zip(
+            tokens.tolist(), logp.tolist(), entropy.tolist(), lengths.tolist(), finished.tolist(), strict=True
         )
     ]
 
