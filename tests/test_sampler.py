@@ -5,6 +5,7 @@ from prerl.model import LeanModel
 from prerl.sampler import Sampling, distribution, pick, sample
 
 PROMPTS = [[1, 20, 30], [1, 40, 50, 60, 21], [1, 33]]
+LONG = [[1, *range(20, 45)], [1, *range(30, 65), 21], [1, 33]]  # longer than responses: rows share what was read
 
 
 @pytest.fixture
@@ -17,16 +18,18 @@ def draw(lean, sampling, prompts=PROMPTS, repeats=4, end=(2,), seed=0):
     return sample(lean, prompts, repeats, sampling, set(end), 0, torch.Generator().manual_seed(seed))
 
 
-def test_greedy_equals_transformers_generate(model, lean):
-    for response, prompt in zip(draw(lean, Sampling(12, temperature=0), repeats=1), PROMPTS, strict=True):
+@pytest.mark.parametrize("prompts", [PROMPTS, PROMPTS[:1], LONG, LONG[:1]], ids=["short", "one", "long", "one long"])
+def test_greedy_equals_transformers_generate(model, lean, prompts):
+    for response, prompt in zip(draw(lean, Sampling(12, temperature=0), prompts, repeats=1), prompts, strict=True):
         out = model.generate(torch.tensor([prompt]), do_sample=False, max_new_tokens=12, pad_token_id=0)
         assert response.ids == out[0, len(prompt) :].tolist()
 
 
+@pytest.mark.parametrize("prompts", [PROMPTS, LONG], ids=["short", "long"])
 @pytest.mark.parametrize("sampling", [Sampling(20), Sampling(20, temperature=0.5), Sampling(20, top_p=0.7)], ids=str)
-def test_log_probs_are_those_of_the_sampled_distribution(model, lean, sampling):
-    for index, response in enumerate(draw(lean, sampling, end=range(2, 40))):
-        prompt = PROMPTS[index // 4]
+def test_log_probs_are_those_of_the_sampled_distribution(model, lean, sampling, prompts):
+    for index, response in enumerate(draw(lean, sampling, prompts, end=range(2, 40))):
+        prompt = prompts[index // 4]
         with torch.inference_mode():
             logits = model(torch.tensor([prompt + response.ids])).logits[0, len(prompt) - 1 : -1]
         log_probs = distribution(logits, sampling)
