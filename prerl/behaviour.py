@@ -7,6 +7,7 @@ behaviours of reasoners: verification, backtracking, subgoal setting, enumeratio
 
 import re
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -54,8 +55,12 @@ def load_lexicon(path: Path) -> Lexicon:
 
 def thoughts(response: str, lexicon: Lexicon) -> list[tuple[str, str]]:
     """The thoughts of a response in order: (kind, text)."""
-    parts = [part for part in re.split(lexicon.split, response, flags=re.IGNORECASE) if part.strip()]
-    return [(kind(part, lexicon), part) for part in parts]
+    return [(kind(part, lexicon), part) for part in split(response, lexicon)]
+
+
+def split(response: str, lexicon: Lexicon) -> list[str]:
+    """The texts of a response's thoughts in order."""
+    return [part for part in re.split(lexicon.split, response, flags=re.IGNORECASE) if part.strip()]
 
 
 def kind(thought: str, lexicon: Lexicon) -> str:
@@ -68,10 +73,11 @@ def kind(thought: str, lexicon: Lexicon) -> str:
 
 def count(responses: pd.Series, lexicon: Lexicon) -> pd.DataFrame:
     """Thoughts of each kind and occurrences of each behaviour in each response: a column each, the responses' index."""
-    rows: dict[str, list[int]] = {}  # many responses are alike
+    rows: dict[str, list[int]] = {}  # many responses are alike, and more so their thoughts
+    known = cache(lambda thought: kind(thought, lexicon))
     for response in responses:
         if response not in rows:
-            kinds = [name for name, _ in thoughts(response, lexicon)]
+            kinds = [known(thought) for thought in split(response, lexicon)]
             counts = [kinds.count(name) for name in (*lexicon.thoughts, EXECUTION)]
             found = [len(re.findall(p, response, re.IGNORECASE)) for p in lexicon.behaviours.values()]
             rows[response] = counts + found

@@ -226,9 +226,14 @@ def resample_weights(seeds: int, problems: int, resamples: int, generator: np.ra
 
     All seeds share their problems, so a problem drawn twice counts twice in every seed: its difficulty is common.
     """
-    seed = generator.multinomial(seeds, np.full(seeds, 1 / seeds), size=resamples)
-    problem = generator.multinomial(problems, np.full(problems, 1 / problems), size=resamples)
-    return seed.astype(float), problem.astype(float)
+    return _counts(seeds, resamples, generator), _counts(problems, resamples, generator)
+
+
+def _counts(size: int, resamples: int, generator: np.random.Generator) -> Array:
+    """How often each of `size` things is drawn in `size` draws, (resamples, size). Counting draws takes a quarter of
+    the time of numpy's multinomial, which was half of a study's summary."""
+    drawn = generator.integers(0, size, (resamples, size)) + size * np.arange(resamples)[:, None]
+    return np.bincount(drawn.ravel(), minlength=resamples * size).reshape(resamples, size).astype(float)
 
 
 def stretched_interval(estimate: float, resampled: Array, influence: Array, level: float) -> tuple[float, float]:

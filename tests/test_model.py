@@ -4,7 +4,8 @@ import pytest
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM, Qwen2Config, Qwen2ForCausalLM, Qwen3Config, Qwen3ForCausalLM
 
-from prerl.cache import Prompts
+from prerl.cache import Prompts, RowCache, SharedCache
+from prerl.decode import Decoder
 from prerl.model import LeanModel, _joint_hidden, load, response_hidden, response_logp
 from tests.helpers import random_batch
 
@@ -72,6 +73,32 @@ def test_cache_and_left_padding_change_nothing(pair):
     for index, row in enumerate(rows):
         alone = pair(torch.cat([row, more[index]])[None]).logits[0, len(row) - 1 :]
         torch.testing.assert_close(logits[index], alone, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("kind", [RowCache, SharedCache])
+@torch.inference_mode()
+def test_decoding_equals_transformers_when_rows_leave(pair, kind):
+    """Prompts of several lengths, several rows each, some of which leave between two tokens."""
+    lean = LeanModel(pair)
+    prompts = [torch.randint(3, 61, (n,)) for n in (4, 7, 6)]
+    pad = torch.tensor([7 - len(prompt) for prompt in prompts])
+    ids = torch.stack([torch.cat([torch.zeros(7 - len(prompt), dtype=torch.long), prompt]) for prompt in prompts])
+    read = lean.cache(3, 7)
+    last = lean.hidden(ids, read, pad)[:, -1]
+    each, more = torch.tensor([0, 0, 1, 2, 2]), torch.randint(3, 61, (5, 4))
+    decoder = Decoder(lean, kind(read, pad, each, 4))
+    rows = torch.arange(5)
+    found = {0: (rows, lean.logits(last)[each])}
+    for t in range(4):
+        if t == 2:
+            left = torch.tensor([1, 2, 4])
+            rows = rows[left]
+            decoder.take(left)
+        found[t + 1] = rows, decoder.step(more[rows, t])
+    for t, (rows, logits) in found.items():
+        for row, predicted in zip(rows.tolist(), logits, strict=True):
+            alone = pair(torch.cat([prompts[each[row]], more[row, :t]])[None]).logits[0, -1]
+            torch.testing.assert_close(predicted, alone, atol=1e-5, rtol=1e-5)
 
 
 def test_logits_in_chunks_give_the_same_values_and_gradients(pair, monkeypatch):
