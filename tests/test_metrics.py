@@ -96,9 +96,10 @@ def test_95_percent_intervals_cover_93_to_97_percent_of_500_truths(seeds, proble
     assert 0.93 <= covered / 500 <= 0.97
 
 
-def test_95_percent_intervals_of_paired_differences_cover_93_to_97_percent_of_500_truths():
+def test_95_percent_intervals_of_paired_differences_cover_93_to_97_percent_of_4000_truths():
+    """The true coverage is 94 %, so near the limit that of 500 truths one in six random streams would miss it."""
     rng, covered, chance = np.random.default_rng(0), 0, 0
-    for _ in range(500):
+    for _ in range(4000):
         difficulty = 2 * rng.normal(size=200)
         first, second = (
             rng.binomial(
@@ -107,11 +108,11 @@ def test_95_percent_intervals_of_paired_differences_cover_93_to_97_percent_of_50
             / 16
             for _ in range(2)
         )
-        low, high = difference_interval(first, second, 400, rng)
+        low, high = difference_interval(first, second, 1000, rng)
         covered += low <= 0 <= high  # two draws of one method: no true difference
-        low, high = improvement_interval(first, second, 400, rng)
+        low, high = improvement_interval(first, second, 1000, rng)
         chance += low <= 0.5 <= high
-    assert 0.93 <= covered / 500 <= 0.97 and 0.93 <= chance / 500 <= 0.97
+    assert 0.93 <= covered / 4000 <= 0.97 and 0.93 <= chance / 4000 <= 0.97
 
 
 def test_improvement_counts_pairs_of_seeds_on_each_problem():
