@@ -144,21 +144,22 @@ def draw_growth(table: pd.DataFrame, out: Path) -> None:
     from prerl.figures import save
 
     labels = {"batch": "responses at once", "length": "tokens a response", "size": "parameters"}
+    paces = ("sampling", "#0072B2", "o"), ("update", "#D55E00", "s")
     with matplotlib.rc_context(STYLE):
-        drawn, axes = plt.subplots(2, 3, figsize=(WIDTH, 3.4), sharex="col", squeeze=False)
+        drawn, axes = plt.subplots(2, 3, figsize=(WIDTH, 3.6), sharex="col", sharey="row", squeeze=False)
         for column, (axis, label) in enumerate(labels.items()):
             rows = table[table.axis == axis]
             x = rows[axis] if axis != "size" else rows.parameters
-            for name, color, marker in (("sampling", "#0072B2", "o"), ("update", "#D55E00", "s")):
-                pace = rows[f"{name}_tokens_per_second"]
-                axes[0, column].plot(x, pace, color=color, marker=marker, label=name)
+            for name, color, marker in paces:
+                axes[0, column].plot(x, rows[f"{name}_tokens_per_second"], color=color, marker=marker, label=name)
             axes[1, column].plot(x, rows.peak_memory_bytes / 1e6, color="#333333", marker="D")
-            for panel in axes[:, column]:
-                panel.set_xscale("log", base=10 if axis == "size" else 2)
-                panel.set_yscale("log")
-            axes[1, column].set_xlabel(label)
-        axes[0, 0].set_ylabel("tokens a second")
-        axes[1, 0].set_ylabel("peak memory (MB)")
+            axes[1, column].set(xscale="log", xlabel=label)
+            axes[1, column].set_xticks(x, [f"{at:,}" if axis != "size" else at for at in rows[axis]])
+            axes[1, column].minorticks_off()
+        for row, label in zip(axes, ("tokens a second", "peak memory (MB)"), strict=True):
+            row[0].set(yscale="log", ylabel=label)
+            row[0].yaxis.set_major_formatter("{x:,.0f}")
+        axes[1, 0].set_ylim(bottom=100)
         axes[0, 0].legend()
         for kind in ("svg", "png"):
             save(drawn, out / f"growth.{kind}", kind, {"Date": None} if kind == "svg" else None)
