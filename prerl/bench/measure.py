@@ -1,5 +1,6 @@
 """One measurement a process: `python -m prerl.bench.measure NAME JSON` prints its result as JSON, on the last line."""
 
+import itertools
 import json
 import math
 import random
@@ -68,6 +69,18 @@ class Work:
             yield source.draw(random.Random(stream(0, "problems", step)), self.rl.prompts_per_step)
 
 
+def with_signal(score: Callable[[str, Any], float]) -> Callable[[str, Any], float]:
+    """A judge that takes as long as `score` and finds every other response right: where a model solves nothing, the
+    local engine skips the update, and its speed would be that of doing nothing."""
+    turn = itertools.count()
+
+    def judge(text: str, problem: Any) -> float:
+        score(text, problem)
+        return float(next(turn) % 2)
+
+    return judge
+
+
 @measure
 def peak(threads: int) -> dict[str, Any]:
     """Floating-point operations a second of a matrix product, the most that a model can reach."""
@@ -84,12 +97,13 @@ def peak(threads: int) -> dict[str, Any]:
 
 @measure
 def local_step(**work: Any) -> dict[str, Any]:
-    """RL steps of the local engine: sampling, scoring, update (GRPO)."""
+    """RL steps of the local engine: sampling, scoring, update (GRPO) on all samples."""
     from prerl.engines.local import Run
 
     here = Work(**work)
     method = load_methods(Path("workflow/methods.yaml"))["grpo"]
     run = Run(here.scale, method, 0, here.model, here.problems)
+    run.score = with_signal(run.score)
     rows = []
 
     def step(number: int) -> int:
@@ -99,6 +113,7 @@ def local_step(**work: Any) -> dict[str, Any]:
     found = timed(step)
     seconds = {key: sum(row[key] for row in rows[1:]) for key in ("generate_seconds", "update_seconds")}
     tokens = sum(row["tokens"] for row in rows[1:])
+    seconds["used_samples"] = sum(row["used_samples"] for row in rows[1:])
     return found | seconds | {"tokens": tokens, "flops_per_token": flops(run.model)}
 
 
@@ -119,6 +134,7 @@ def trl_step(**work: Any) -> dict[str, Any]:
     scale = here.scale.model_copy(update={"engine": engine})
     source = world(scale.problems, here.problems)
     drawn = [problem for problems in here.drawn() for problem in problems]
+    judge = with_signal(source.score)
     lengths: list[int] = []
     times = [time.monotonic()]
 
@@ -126,7 +142,7 @@ def trl_step(**work: Any) -> dict[str, Any]:
         prompts: list[str], completions: list[str], completion_ids: Any, place: list[int], **_: Any
     ) -> list[float]:
         lengths.append(sum(map(len, completion_ids)))
-        return [source.score(text, drawn[index]) for text, index in zip(completions, place, strict=True)]
+        return [judge(text, drawn[index]) for text, index in zip(completions, place, strict=True)]
 
     class Clock(TrainerCallback):
         def on_train_begin(self, *_: Any, **__: Any) -> None:
@@ -267,6 +283,7 @@ def operations(**work: Any) -> Iterator[tuple[str, float]]:
     here = Work(**work)
     method = load_methods(Path("workflow/methods.yaml"))["grpo"]
     run = Run(here.scale, method, 0, here.model, here.problems)
+    run.score = with_signal(run.score)
     run.update(1, method.phases[0])
     with profile(activities=[ProfilerActivity.CPU]) as found:
         run.update(2, method.phases[0])
