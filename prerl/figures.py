@@ -39,6 +39,13 @@ def draw_figures(names: list[str], summary: Path, methods: dict[str, Method], ca
 
 
 def save(drawn: Figure, path: Path, kind: str, metadata: dict | None) -> None:
+    """Writes the same bytes for the same figure. The layout's solver now and then rounds otherwise, and matplotlib
+    names what it clips by the exact position: so positions are rounded, and stay."""
+    if drawn.get_layout_engine():
+        drawn.draw_without_rendering()
+        drawn.set_layout_engine("none")
+        for axes in drawn.axes:
+            axes.set_position([round(side, 9) for side in axes.get_position(original=True).bounds])
     write(path, lambda partial: drawn.savefig(partial, format=kind, dpi=220, metadata=metadata))
 
 

@@ -3,12 +3,15 @@ import re
 import shutil
 from pathlib import Path
 
+import matplotlib
+import matplotlib.pyplot as plt
 import pandas as pd
 import pytest
+from matplotlib.figure import Figure
 
-from prerl.drawing import Figures
+from prerl.drawing import STYLE, Figures
 from prerl.errors import UserError
-from prerl.figures import FIGURES, draw_figures
+from prerl.figures import FIGURES, draw_figures, save
 from prerl.paper import compile_paper
 from prerl.study import Study
 from prerl.tables import interval, latex, pivot, write_tables
@@ -166,3 +169,24 @@ def test_a_paper_without_its_tables_is_a_users_error_and_leaves_the_old_one(desk
     with pytest.raises(UserError, match=r"accuracy\.json"):
         compile_paper(PAPER, desk, BASELINES, out)
     assert out.read_bytes() == b"old"
+
+
+def test_a_layout_that_rounds_otherwise_is_saved_as_the_same_bytes(tmp_path, monkeypatch):
+    def drawn():
+        figure, axes = plt.subplots()
+        axes.plot([0, 1], [0, 1])
+        return figure
+
+    laid_out = Figure.draw_without_rendering
+
+    def shaken(self):
+        laid_out(self)
+        for axes in self.axes:
+            axes.set_position([side + 1e-13 for side in axes.get_position(original=True).bounds])
+
+    with matplotlib.rc_context(STYLE):
+        save(drawn(), tmp_path / "one.svg", "svg", {"Date": None})
+        monkeypatch.setattr(Figure, "draw_without_rendering", shaken)
+        save(drawn(), tmp_path / "other.svg", "svg", {"Date": None})
+    plt.close("all")
+    assert (tmp_path / "one.svg").read_bytes() == (tmp_path / "other.svg").read_bytes()
