@@ -3,6 +3,7 @@
 import ast
 import hashlib
 from pathlib import Path
+from typing import Any
 
 PACKAGE = Path(__file__).parent
 # What these modules read enters a job as checked values, its parameters; so a new key elsewhere reruns nothing.
@@ -13,13 +14,49 @@ def fingerprint(*modules: str) -> str:
     """A hash of the sources of the given modules and of every module of this package that they import, however deep,
     except those that check the configuration.
 
-    Comments and layout do not count: a stage is rerun when the meaning of its code changes. Reads files only, so it
-    is cheap enough for a Snakefile. Raises ValueError if a module is not in the package.
+    Comments, docstrings and layout do not count: a stage is rerun when the meaning of its code changes. Every Python
+    from 3.11 on gives the same hash. Reads files only, so it is cheap enough for a Snakefile. Raises ValueError if a
+    module is not in the package.
     """
     digest = hashlib.sha256()
     for name, tree in sorted(_closure(modules).items()):
-        digest.update(f"{name}\n{ast.dump(tree)}\n".encode())
+        digest.update(f"{name}\n{_canonical(tree)}\n".encode())
     return digest.hexdigest()[:16]
+
+
+def _canonical(value: Any) -> str:
+    """A syntax tree as text that does not depend on the Python that parsed it. `ast.dump` does: newer Pythons have
+    fields that older ones lack (empty in what older ones can read), parse f-strings into other pieces, and know more
+    characters as printable."""
+    if isinstance(value, list):
+        return f"[{','.join(map(_canonical, value))}]"
+    if isinstance(value, ast.Constant):
+        return f"{type(value.value).__name__}:{value.value!a}"
+    if isinstance(value, ast.JoinedStr):
+        return f"JoinedStr({','.join(_pieces(value))})"
+    if not isinstance(value, ast.AST):
+        return ascii(value)
+    fields = {name: part for name, part in ast.iter_fields(value) if part is not None and part != []}
+    if isinstance(value, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+        first = value.body[0] if value.body else None
+        if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant) and isinstance(first.value.value, str):
+            fields["body"] = value.body[1:]
+    inside = ",".join(f"{name}={_canonical(part)}" for name, part in sorted(fields.items()))
+    return f"{type(value).__name__}({inside})"
+
+
+def _pieces(string: ast.JoinedStr) -> list[str]:
+    """The parts of an f-string: neighbouring texts joined, empty ones left out."""
+    found: list[str] = []
+    text = ""
+    for part in string.values:
+        if isinstance(part, ast.Constant):
+            text += part.value
+            continue
+        found += [ascii(text)] if text else []
+        text = ""
+        found.append(_canonical(part))
+    return [*found, ascii(text)] if text else found
 
 
 def _closure(modules: tuple[str, ...]) -> dict[str, ast.Module]:
