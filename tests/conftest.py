@@ -1,3 +1,4 @@
+import itertools
 import os
 import shutil
 
@@ -6,13 +7,18 @@ os.environ.setdefault("TQDM_DISABLE", "1")
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from prerl import base
 from prerl.config import Architecture, load_scale
 from prerl.figures import draw_figures
+from prerl.intact import checksums
 from prerl.methods import load_methods
 from prerl.problems.sets import write_problem_sets
+from prerl.problems.world import CountdownWorld
+from prerl.records import write_json
 from prerl.tables import write_tables
+from tests.base import MODEL
 from tests.helpers import CAPTIONS, METHODS_FILE, SMOKE_FILE, STUDY_FIGURES, STUDY_TABLES, small_scale
 from tests.study import write_study
 
@@ -50,11 +56,20 @@ def tokenizer():
 
 @pytest.fixture(scope="session")
 def trained(scale, tmp_path_factory):
-    """Directory of a base model that was really pretrained, for a few seconds, and of the problem sets."""
+    """Directory of a base model that was really pretrained, and of the problem sets."""
     root = tmp_path_factory.mktemp("base")
-    base.pretrain(scale, root)
+    shutil.copytree(MODEL, root / "model")
+    parameters = sum(weight.numel() for weight in load_file(root / "model/model.safetensors").values())
+    write_json(root / "run.json", {"parameters": parameters, "outputs": checksums([root / "model"], root)})
     write_problem_sets(scale.problems, root / "problems")
     return root
+
+
+@pytest.fixture
+def mixed_rewards(monkeypatch):
+    """Every other response counts as right, whatever it says: so each update has a signal."""
+    judged = itertools.count()  # every batch is even
+    monkeypatch.setattr(CountdownWorld, "score", lambda self, text, problem: float(next(judged) % 2))
 
 
 @pytest.fixture(scope="session")

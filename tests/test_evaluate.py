@@ -99,10 +99,20 @@ def test_loglikelihood_equals_transformers(trained):
 
 def test_greedy_requests_and_stop_strings(trained):
     lm = LocalLM(trained / "model")
-    settings = {"until": [" :"], "max_gen_toks": 12}
-    request = Instance("generate_until", {}, ("Q get 6 with 1 2 3 A", settings), 0, ("task", 0, 1))
-    text = lm.generate_until([request])[0]
-    assert text.startswith("get ") and ":" not in text
+
+    def ask(stops):
+        settings = {"until": stops, "max_gen_toks": 12}
+        return lm.generate_until(
+            [Instance("generate_until", {}, ("Q get 6 with 1 2 3 A", settings), 0, ("task", 0, 1))]
+        )
+
+    (whole,) = ask([])
+    prompt = lm.tokenizer("Q get 6 with 1 2 3 A", return_tensors="pt")
+    model = AutoModelForCausalLM.from_pretrained(trained / "model")
+    expected = model.generate(**prompt, do_sample=False, max_new_tokens=12)[0, prompt["input_ids"].shape[1] :]
+    assert whole == lm.tokenizer.decode(expected, skip_special_tokens=True)
+    last = whole.split()[-1]
+    assert ask([f" {last}"]) == [whole.split(f" {last}")[0]] != [whole]
     top_k = Instance("generate_until", {}, ("Q", {"do_sample": True, "top_k": 50}), 0, ("task", 0, 1))
     with pytest.raises(ValueError, match="top_k"):
         lm.generate_until([top_k])

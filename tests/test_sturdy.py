@@ -10,7 +10,7 @@ import pytest
 import torch
 import yaml
 
-from prerl import base, sampler
+from prerl import base, objective, sampler
 from prerl.checkpoint import Checkpoints
 from prerl.engines.local import Run
 from prerl.errors import UserError, lacking
@@ -191,14 +191,14 @@ def test_a_directory_that_may_not_be_written_is_one_line(trained, tmp_path):
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_a_loss_that_is_no_number_stops_the_run_and_spoils_no_checkpoint(
-    scale, methods, trained, tmp_path, monkeypatch, value
+    scale, methods, trained, tmp_path, monkeypatch, mixed_rewards, value
 ):
     whole = run(scale, methods, trained, tmp_path / "whole")
-    loss = Run.update.__globals__["learn"].__globals__["clipped_loss"]
-    count = iter(range(10**6))
+    update, loss, at = Run.update, objective.clipped_loss, []
     with monkeypatch.context() as patch:
-        patch.setattr("prerl.engines.update.clipped_loss", lambda *a: loss(*a) * (value if next(count) > 20 else 1))
-        with pytest.raises(UserError, match=r"grpo seed 0, update [45]: the loss is (nan|-?inf); the run stops here"):
+        patch.setattr(Run, "update", lambda self, step, phase: at.append(step) or update(self, step, phase))
+        patch.setattr("prerl.engines.update.clipped_loss", lambda *a: loss(*a) * (value if at[-1] == 4 else 1))
+        with pytest.raises(UserError, match=r"grpo seed 0, update 4: the loss is (nan|-?inf); the run stops here"):
             run(scale, methods, trained, tmp_path / "run")
     again = run(scale, methods, trained, tmp_path / "run")
     assert again[0].equals(whole[0]) and again[2] == whole[2]
