@@ -58,7 +58,7 @@ class LeanModel:
         self.embedding, self.final_norm = model.model.embed_tokens.weight, model.model.norm.weight
         self.unembedding = model.lm_head.weight
         self.layers = list(self._join(model))
-        self.inverse_frequency = model.model.rotary_emb.inv_freq.float()
+        self.inverse_frequency = model.model.rotary_emb.inv_freq
         self.rotary_scale = model.model.rotary_emb.attention_scaling
 
     def _join(self, model: PreTrainedModel) -> Iterator[Layer]:
@@ -106,7 +106,7 @@ class LeanModel:
             visible = (columns >= pad[:, None, None]) | (columns == positions[:, None])
             mask = (visible & (columns <= positions[:, None]))[:, None]  # (B, 1, T, columns)
             positions = (positions - pad[:, None]).clamp(min=0)  # (B, T)
-        angles = positions[..., None].float() * self.inverse_frequency
+        angles = positions[..., None] * self.inverse_frequency
         angles = torch.cat([angles, angles], -1).unsqueeze(-2)  # (T, 1, head_dim) or (B, T, 1, head_dim)
         rotation = angles.cos() * self.rotary_scale, angles.sin() * self.rotary_scale
         x = F.embedding(ids, self.embedding)

@@ -1,4 +1,3 @@
-import itertools
 import os
 import shutil
 
@@ -15,10 +14,10 @@ from prerl.figures import draw_figures
 from prerl.intact import checksums
 from prerl.methods import load_methods
 from prerl.problems.sets import write_problem_sets
-from prerl.problems.world import CountdownWorld
 from prerl.records import write_json
 from prerl.tables import write_tables
 from tests.base import MODEL
+from tests.double import exact, mix_rewards
 from tests.helpers import CAPTIONS, METHODS_FILE, SMOKE_FILE, STUDY_FIGURES, STUDY_TABLES, small_scale
 from tests.study import write_study
 
@@ -67,9 +66,14 @@ def trained(scale, tmp_path_factory):
 
 @pytest.fixture
 def mixed_rewards(monkeypatch):
-    """Every other response counts as right, whatever it says: so each update has a signal."""
-    judged = itertools.count()  # every batch is even
-    monkeypatch.setattr(CountdownWorld, "score", lambda self, text, problem: float(next(judged) % 2))
+    mix_rewards(monkeypatch)
+
+
+@pytest.fixture
+def double(monkeypatch):
+    exact(monkeypatch)
+    yield
+    torch.set_default_dtype(torch.float32)
 
 
 @pytest.fixture(scope="session")
