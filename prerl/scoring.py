@@ -1,9 +1,22 @@
-"""Scoring functions that the lm-eval task files in workflow/benchmarks name."""
+"""Functions that the lm-eval task files in workflow/benchmarks name: they read the problems and score the responses."""
 
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from prerl import verify
 from prerl.problems.countdown import Problem, answer, is_correct
+from prerl.records import read_jsonl
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+
+def rows(data_files: dict[str, str], **_: Any) -> dict[str, "Dataset"]:
+    """The rows of problem files by split, read from the files themselves: datasets' own loader keeps a copy, and takes
+    a file that was changed within the same modification time for the old one."""
+    from datasets import Dataset
+
+    return {split: Dataset.from_list(read_jsonl(Path(file))) for split, file in data_files.items()}
 
 
 def countdown_scores(doc: dict[str, Any], responses: list[str]) -> list[dict[str, Any]]:
@@ -15,13 +28,13 @@ def countdown_scores(doc: dict[str, Any], responses: list[str]) -> list[dict[str
 def public_scores(doc: dict[str, Any], responses: list[str]) -> list[dict[str, Any]]:
     """The same for a problem of a public set. Answers that mean the same are written as the first of them."""
     known: list[str] = []
-    rows = []
+    scored = []
     for response in responses:
         found = verify.answer(response)
         alike = next((other for other in known if found is not None and verify.equivalent(found, other)), found)
         known += [found] if found is not None and alike is found else []
-        rows.append({"answer": alike, "score": float(verify.is_correct(response, doc["answer"]))})
-    return rows
+        scored.append({"answer": alike, "score": float(verify.is_correct(response, doc["answer"]))})
+    return scored
 
 
 SCORES = {"countdown": countdown_scores, "public": public_scores}  # by world

@@ -1,4 +1,6 @@
 import json
+import os
+import shutil
 
 import datasets
 import pandas as pd
@@ -12,6 +14,8 @@ from prerl.evaluate import evaluate, own_tasks, run_own
 from prerl.lm import LocalLM, _until
 from prerl.problems.countdown import is_correct
 from prerl.problems.sets import read_problems
+from prerl.reading import sha256
+from prerl.records import read_jsonl, write_jsonl
 from tests.helpers import ROOT, changed
 
 TASKS = ROOT / "workflow/benchmarks"
@@ -66,6 +70,22 @@ def test_a_killed_evaluation_goes_on_with_the_same_responses(scale, trained, tmp
     assert {path.name for path in (tmp_path / "killed").iterdir()} == {"samples.parquet", "evaluate.json"}
     whole, killed = ((tmp_path / name / "samples.parquet").read_bytes() for name in ("whole", "killed"))
     assert whole == killed
+
+
+def test_a_changed_problem_file_with_the_same_time_is_read_anew(scale, trained, tmp_path):
+    """As `cp -p`, `rsync -t` and archives leave it."""
+    problems = shutil.copytree(trained / "problems", tmp_path / "problems")
+    small = scale.model_copy(update={"evaluation": changed(scale.evaluation, benchmarks={"countdown": 2})})
+    file = problems / "countdown.jsonl"
+    rows, time = read_jsonl(file), file.stat().st_mtime_ns
+    for kept in (rows[:3], rows[3:6]):
+        write_jsonl(file, kept)
+        os.utime(file, ns=(time, time))
+        evaluate(small, trained / "model", problems, TASKS, tmp_path / "out")
+        samples = pd.read_parquet(tmp_path / "out/samples.parquet")
+        assert samples.problem.unique().tolist() == [row["id"] for row in kept]
+        record = json.loads((tmp_path / "out/evaluate.json").read_text())
+        assert record["inputs"]["countdown"] == sha256(file)
 
 
 def test_missing_benchmarks_are_a_users_error(scale, trained, tmp_path):
