@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
@@ -24,6 +25,7 @@ pytest.importorskip("trl", reason="the TRL engine needs the extra `test` or `clu
 from accelerate import Accelerator
 
 from prerl.engines import trl, trl_settings
+from prerl.engines.trl_vllm import seed_responses
 
 ENGINE = TrlEngine(name="trl", processes=1, launch=None, precision="float32", gradient_checkpointing=False, vllm=None)
 PACE = ["generate_seconds", "update_seconds", "tokens_per_second", "seconds_left"]
@@ -183,6 +185,34 @@ def test_two_processes_give_what_one_gives(short, methods, trained, tmp_path, do
     one = run(trl, changed(short, engine=ENGINE), methods, trained, tmp_path / "one", "dsrl")
     log = pd.read_parquet(tmp_path / "two/log.parquet").drop(columns=PACE)
     assert_same(one, (log, load_file(tmp_path / "two/checkpoints/step-00003/model.safetensors")), short)
+
+
+def test_vllms_seeds_follow_the_run_and_the_update_and_not_what_was_sampled_before():
+    """Of an engine as far as seeds go; tests/test_vllm.py asks the real one."""
+
+    class Engine:
+        def generate(self, prompts, sampling_params, use_tqdm):
+            return [settings.seed for settings in sampling_params]
+
+    def drawn(seed, step, process, before=0, tensor_parallel=2):
+        trainer = SimpleNamespace(
+            drawing=(seed, "rollout", step),
+            accelerator=SimpleNamespace(process_index=process),
+            scale=SimpleNamespace(engine=SimpleNamespace(vllm=SimpleNamespace(tensor_parallel=tensor_parallel))),
+        )
+        engine, settings = Engine(), SimpleNamespace(seed=None)
+        settings.clone = lambda: SimpleNamespace(**vars(settings))
+        seed_responses(engine, lambda count: trl.PhaseTrainer._seeds(trainer, count))
+        for count in (before, 4):
+            found = engine.generate(["prompt"] * count, sampling_params=settings, use_tqdm=False)
+        assert settings.seed is None
+        return found
+
+    first = drawn(0, 1, 0)
+    assert len(set(first)) == 4 and first == drawn(0, 1, 0, before=7)  # of a process that has sampled before
+    assert drawn(0, 1, 1) == first  # which shares the engine
+    others = [drawn(0, 1, 2), drawn(0, 2, 0), drawn(1, 1, 0), drawn(0, 1, 1, tensor_parallel=1)]
+    assert len({*first, *(seed for found in others for seed in found)}) == 20
 
 
 def test_a_model_in_pieces_is_saved_whole_and_goes_on(trained, tmp_path):

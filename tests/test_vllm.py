@@ -14,15 +14,17 @@ from lm_eval.api.instance import Instance
 os.environ.setdefault("VLLM_LOGGING_LEVEL", "WARNING")
 os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "1")  # GiB, instead of a share of whatever memory the machine has
 
-from prerl import base, lm_vllm
+from prerl import lm_vllm
 from prerl.engines.local import train
+from prerl.engines.trl_vllm import seed_responses
 from prerl.engines.update import make_batch
 from prerl.errors import UserError
 from prerl.evaluate import _run, evaluate, sampler
 from prerl.lm import LocalLM
 from prerl.metrics import difference_interval, ratio_interval
 from prerl.model import LeanModel, load, response_logp
-from prerl.problems.sets import read_problems, write_problem_sets
+from prerl.problems.sets import read_problems
+from prerl.records import stream
 from prerl.sampler import Sampling, distribution
 from prerl.scores import grid
 from tests.helpers import ROOT, changed
@@ -47,24 +49,10 @@ def test_without_vllm_the_way_to_it_is_one_line(scale, tmp_path, monkeypatch):
 
 
 @pytest.fixture(scope="module")
-def wide(scale):
-    """The scale with fewer but wider heads: vLLM's attention on the CPU has no kernel for heads of 16."""
-    return changed(scale, model=changed(scale.model, num_attention_heads=2, num_key_value_heads=1, head_dim=32))
-
-
-@pytest.fixture(scope="module")
-def trained(wide, tmp_path_factory):
-    root = tmp_path_factory.mktemp("wide")
-    base.pretrain(wide, root)
-    write_problem_sets(wide.problems, root / "problems")
-    return root
-
-
-@pytest.fixture(scope="module")
-def run(wide, methods, trained, tmp_path_factory):
+def run(scale, methods, trained, tmp_path_factory):
     """A run of a few updates from the base: a model with tied embeddings that is not the base."""
     out = tmp_path_factory.mktemp("run")
-    train(wide, "grpo", methods["grpo"], 0, trained / "model", trained / "problems", out)
+    train(scale, "grpo", methods["grpo"], 0, trained / "model", trained / "problems", out)
     return out
 
 
@@ -147,6 +135,28 @@ def test_seeds_repeat_and_the_responses_to_a_problem_differ(vllm, prompts):
 
 
 @needs_vllm
+def test_in_training_a_seed_a_response_repeats_whatever_was_sampled_before(vllm, prompts, monkeypatch):
+    """As TRL calls the engine: one set of settings for all prompts, those of a problem one after the other."""
+    from vllm import SamplingParams
+
+    settings = SamplingParams(temperature=1.0, max_tokens=24, logprobs=0)
+    asked = [{"prompt_token_ids": prompts[place // 4]} for place in range(8)]
+    monkeypatch.setattr(vllm.engine, "generate", vllm.engine.generate)  # taken back in the end
+    step = [1]
+    seed_responses(vllm.engine, lambda count: [stream(0, "rollout", step[0], place) for place in range(count)])
+
+    def draw():
+        found = vllm.engine.generate(asked, sampling_params=settings, use_tqdm=False)
+        return [tuple(output.outputs[0].token_ids) for output in found]
+
+    first = draw()
+    step[0] = 2
+    second = draw()
+    step[0] = 1
+    assert draw() == first != second and len(set(first[:4])) > 1
+
+
+@needs_vllm
 def test_loglikelihood_equals_the_local_samplers(vllm, local):
     pairs = [("Q get 5 with 1 2 3 A", " get 5 with 1 2 3 :"), ("Q get 5", " with 9 8 7")]
     requests = [Instance("loglikelihood", {}, pair, index) for index, pair in enumerate(pairs)]
@@ -170,8 +180,8 @@ def test_stop_strings_end_a_response_and_long_prompts_are_refused(vllm):
 
 
 @needs_vllm
-def test_an_evaluation_agrees_with_the_local_samplers_and_repeats_itself(wide, run, trained, vllm, tmp_path, capsys):
-    theirs = with_vllm(wide)
+def test_an_evaluation_agrees_with_the_local_samplers_and_repeats_itself(scale, run, trained, vllm, tmp_path, capsys):
+    theirs = with_vllm(scale)
     ours = changed(theirs, evaluation=changed(theirs.evaluation, sampler=None))
     tables, shares = [], []
     for name, chosen in {"local": ours, "vllm": theirs}.items():

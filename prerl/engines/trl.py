@@ -22,6 +22,7 @@ from prerl.config import Scale
 from prerl.engines.local import Run
 from prerl.engines.session import Session
 from prerl.engines.trl_settings import settings
+from prerl.engines.trl_vllm import seed_responses
 from prerl.engines.update import advantages_of, phase_at, transformed
 from prerl.errors import check_finite
 from prerl.methods import Method
@@ -81,6 +82,15 @@ class PhaseTrainer(GRPOTrainer):
             callbacks=[Begin(self)],
         )
         self.remove_callback(PrinterCallback)
+        self.drawing: tuple[Any, ...] = ()  # the names of the random stream that responses are drawn from
+        if scale.engine.vllm is not None:
+            seed_responses(self.vllm_generation.llm, self._seeds)
+
+    def _seeds(self, count: int) -> list[int]:
+        """A seed for each of the responses that this process's engine draws next. Processes that share an engine ask it
+        for the same ones; the others follow."""
+        first = self.accelerator.process_index // self.scale.engine.vllm.tensor_parallel * count
+        return [stream(*self.drawing, place) for place in range(first, first + count)]
 
     @property
     def at(self) -> int:
@@ -126,6 +136,7 @@ class PhaseTrainer(GRPOTrainer):
 
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
         start = time.monotonic()
+        self.drawing = (self.run.seed, "rollout", self.at + 1)
         output = super()._generate_and_score_completions(inputs)
         rl = self.scale.rl
         index, phase = phase_at(self.method, self.at + 1, rl.steps)
@@ -270,6 +281,7 @@ class PhaseTrainer(GRPOTrainer):
         share = -(-len(prompts) // processes)
         start = self.accelerator.process_index * share
         mine = (prompts * 2)[start : start + share]  # the last share is filled with the first prompts
+        self.drawing = ("dev",)
         found = list(zip(*self._generate_single_turn(mine, None, {}, 1), strict=True))
         ends = set(self.eos_token_ids)
         responses = [Response(ids, logp, -sum(logp) / len(logp), ids[-1] in ends) for ids, logp in gather_object(found)]
