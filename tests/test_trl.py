@@ -211,8 +211,9 @@ def test_vllms_seeds_follow_the_run_and_the_update_and_not_what_was_sampled_befo
     first = drawn(0, 1, 0)
     assert len(set(first)) == 4 and first == drawn(0, 1, 0, before=7)  # of a process that has sampled before
     assert drawn(0, 1, 1) == first  # which shares the engine
-    others = [drawn(0, 1, 2), drawn(0, 2, 0), drawn(1, 1, 0), drawn(0, 1, 1, tensor_parallel=1)]
-    assert len({*first, *(seed for found in others for seed in found)}) == 20
+    others = [drawn(0, 1, 2), drawn(0, 2, 0), drawn(1, 1, 0)]
+    assert len({*first, *(seed for found in others for seed in found)}) == 16
+    assert drawn(0, 1, 1, tensor_parallel=1) == drawn(0, 1, 2)  # the second engine's, either way
 
 
 def test_a_model_in_pieces_is_saved_whole_and_goes_on(trained, tmp_path):
