@@ -237,7 +237,7 @@ def test_a_model_with_code_of_its_own_is_refused_without_asking(tmp_path, monkey
     monkeypatch.setattr("builtins.input", lambda *_: pytest.fail("asked"))
     (tmp_path / "config.json").write_text('{"model_type": "mine", "auto_map": {"AutoConfig": "mine.Config"}}')
     (tmp_path / "mine.py").write_text("raise SystemExit\n")
-    with pytest.raises(UserError, match="config.json: transformers cannot read it"):
+    with pytest.raises(UserError, match=r"config\.json: transformers cannot read it"):
         load(tmp_path)
 
 

@@ -24,8 +24,10 @@ SMOLLM = ROOT / "workflow/scales/smollm.yaml"
 class Template:
     """A tokenizer as far as prompts need one."""
 
-    def apply_chat_template(self, messages, tokenize, add_generation_prompt, **options):
-        assert not tokenize and add_generation_prompt
+    chat_template = "there is one"
+
+    def apply_chat_template(self, messages, tokenize, add_generation_prompt, strftime_now, **options):
+        assert not tokenize and add_generation_prompt and strftime_now("%Y") == "2024"
         return "".join(f"[{message['role']}] {message['content']} " for message in messages) + str(options)
 
 

@@ -1,0 +1,311 @@
+"""Models whose tokenizers differ from the suite's own: start, end and padding tokens, and chat templates."""
+
+import json
+import sys
+from types import SimpleNamespace
+
+import pandas as pd
+import pytest
+from transformers import AutoTokenizer
+
+from prerl.alignment import Comparison, align_base
+from prerl.base import save
+from prerl.config import TrlEngine, Vllm
+from prerl.engines import local
+from prerl.engines.local import Run
+from prerl.errors import UserError
+from prerl.evaluate import evaluate
+from prerl.lm import LocalLM
+from prerl.problems.prompts import chat_text
+from prerl.sampler import Sampling
+from prerl.tokens import Tokens
+from tests import speakers
+from tests.helpers import ROOT, changed
+from tests.speakers import SPEAKERS, public_scale, write_problems, write_speaker
+
+ENGINE = TrlEngine(name="trl", processes=1, launch=None, precision="float32", gradient_checkpointing=False, vllm=None)
+CONVERSATION = [
+    {"role": "system", "content": "Think."},
+    {"role": "user", "content": "2+2?"},
+    {"role": "assistant", "content": "4"},
+    {"role": "user", "content": "1+1?"},
+]
+PROMPTS = {
+    "llama": (
+        "<|begin_of_text|><|start_header_id|>system<|end_header_id|>\n\nThink.<|eot_id|>"
+        "<|start_header_id|>user<|end_header_id|>\n\n2+2?<|eot_id|>"
+        "<|start_header_id|>assistant<|end_header_id|>\n\n4<|eot_id|>"
+        "<|start_header_id|>user<|end_header_id|>\n\n1+1?<|eot_id|>"
+        "<|start_header_id|>assistant<|end_header_id|>\n\n"
+    ),
+    "qwen": (
+        "<|im_start|>system\nThink.<|im_end|>\n<|im_start|>user\n2+2?<|im_end|>\n<|im_start|>assistant\n4<|im_end|>\n"
+        "<|im_start|>user\n1+1?<|im_end|>\n<|im_start|>assistant\n"
+    ),
+    "gemma": (
+        "<bos><start_of_turn>user\nThink.\n\n2+2?<end_of_turn>\n<start_of_turn>model\n4<end_of_turn>\n"
+        "<start_of_turn>user\n1+1?<end_of_turn>\n<start_of_turn>model\n"
+    ),
+    "no template": "Think.\n\nQuestion: 2+2?\nAnswer: 4\n\nQuestion: 1+1?\nAnswer:",
+}
+
+
+@pytest.fixture(params=SPEAKERS, scope="module")
+def name(request):
+    return request.param
+
+
+@pytest.fixture
+def speaker(name):
+    return SPEAKERS[name]
+
+
+@pytest.fixture(scope="module")
+def base(name, tmp_path_factory):
+    """Directory of a speaker's model and of problem sets."""
+    root = tmp_path_factory.mktemp("speaker")
+    write_problems(public_scale(name), Tokens(write_speaker(name, root / "model")).tokenizer, root / "problems")
+    return root
+
+
+@pytest.fixture
+def run(name, base, methods):
+    return Run(public_scale(name), methods["nsr-prerl"], 0, base / "model", base / "problems")
+
+
+def test_the_prompt_of_each_template(name, speaker):
+    """The system's message stands before the first question where the template refuses the role."""
+    assert chat_text(speakers.tokenizer(speaker), CONVERSATION, add_generation_prompt=True) == PROMPTS[name]
+
+
+def test_a_prompt_has_one_start_token_and_no_end_token(speaker, run):
+    """Where both template and tokenizer would write it, where the tokenizer does, and where neither."""
+    for problem, ids in zip(run.dev, run.read(run.dev), strict=True):
+        words = run.tokenizer.convert_ids_to_tokens(ids)
+        assert words[0] == (speaker.front or "<|im_start|>") and words[-1] not in speaker.ends
+        assert speaker.front is None or words.count(speaker.front) == 1
+        assert run.tokenizer.decode(ids) == ("" if speaker.template else speaker.front) + problem.prompt
+
+
+def test_plain_prompts_have_what_the_tokenizer_puts_in_front(speaker, base):
+    """Those of Countdown, whatever the model."""
+    tokens = Tokens(base / "model")
+    (ids,) = tokens.read(["Q get 14 with 7 4 3 A"], chat=False)
+    assert tokens.tokenizer.decode(ids) == (speaker.front or "") + "Q get 14 with 7 4 3 A"
+
+
+def test_all_end_tokens_are_known_and_something_pads(speaker, base):
+    tokens = Tokens(base / "model")
+    assert set(tokens.tokenizer.convert_ids_to_tokens(tokens.ends)) == set(speaker.ends)
+    assert tokens.ends == sorted(tokens.ends)
+    assert tokens.tokenizer.convert_ids_to_tokens(tokens.pad) == (speaker.pad or speaker.eos)
+    assert len(tokens.tokenizer) == len(AutoTokenizer.from_pretrained(base / "model"))
+
+
+def assert_whole(responses, texts, speaker, vocabulary):
+    """Each ends with the first of its end tokens, of which its text says nothing; some with each of them."""
+    ends = {vocabulary.convert_tokens_to_ids(token) for token in speaker.ends}
+    for response, text in zip(responses, texts, strict=True):
+        assert response.finished == (response.ids[-1] in ends) and not ends & set(response.ids[:-1])
+        assert response.finished or len(response.ids) == 160
+        assert not any(token in text for token in speaker.ends)
+    assert {response.ids[-1] for response in responses if response.finished} == ends
+
+
+def test_responses_end_with_any_end_token(speaker, run):
+    """160 random ones of 262 tokens each: all but a few end, with each of up to three end tokens dozens of times."""
+    _, responses, texts = run.rollout(run.dev * 2, 40, seed=0)
+    assert_whole(responses, texts, speaker, run.tokenizer)
+
+
+def test_evaluation_ends_them_likewise(speaker, base):
+    lm = LocalLM(base / "model")
+    prompt = lm.tokens.read(["1+1?"], chat=False)[0]
+    responses = lm._sample([prompt], 160, Sampling(160), [], [0])
+    assert_whole(responses, lm.tokens.texts([response.ids for response in responses]), speaker, lm.tokenizer)
+
+
+def test_every_stage_runs(name, speaker, base, methods, tmp_path):
+    """Training, evaluation, gradients; and the trained model is read alike."""
+    scale = public_scale(name)
+    local.train(scale, "nsr-prerl", methods["nsr-prerl"], 0, base / "model", base / "problems", tmp_path)
+    log = pd.read_parquet(tmp_path / "log.parquet")
+    assert 0 < log.finished[0] <= 1 and log.used_samples[0] == 0  # a model that was never trained solves nothing
+    assert Tokens(tmp_path / "model").ends == Tokens(base / "model").ends
+    evaluate(scale, tmp_path / "model", base / "problems", ROOT / "workflow/benchmarks", tmp_path)
+    samples = pd.read_parquet(tmp_path / "samples.parquet")
+    assert 0 < samples.finished.mean() < 1
+    assert not any(token in response for token in speaker.ends for response in samples.response)
+    align_base(scale, tmp_path / "model", base / "problems", tmp_path)
+    assert len(pd.read_parquet(tmp_path / "positions.parquet")) > 0
+
+
+def judged_by_length(run, text, problem):
+    """A signal that an untrained model gets, too."""
+    return float(len(text) % 2)
+
+
+def test_sampler_and_update_agree(run, methods, monkeypatch):
+    monkeypatch.setattr(Run, "score", judged_by_length)
+    row = run.update(1, methods["grpo"].phases[0])
+    assert row["used_samples"] > 0 and row["sampler_gap"] < 1e-4
+
+
+@pytest.mark.parametrize("name", ["llama", "no template"], indirect=True)
+def test_trl_reads_prompts_and_ends_responses_likewise(name, base, methods, tmp_path, monkeypatch):
+    """One update of each engine on the same responses: template and tokenizer differ on start, end and padding."""
+    trl = pytest.importorskip("prerl.engines.trl", reason="the TRL engine needs the extra `test` or `cluster`")
+    monkeypatch.setattr(Run, "score", judged_by_length)
+    scale, found = public_scale(name), {}
+    for train, its in ((local.train, scale), (trl.train, changed(scale, engine=ENGINE))):
+        out = tmp_path / its.engine.name
+        train(its, "grpo", methods["grpo"], 0, base / "model", base / "problems", out)
+        dev = pd.read_parquet(out / "dev.parquet")
+        found[its.engine.name] = pd.read_parquet(out / "log.parquet").iloc[0], dev, Tokens(out / "model")
+    (log, dev, tokens), (other_log, other_dev, other_tokens) = found.values()
+    for column in ("reward", "finished", "tokens", "used_samples"):
+        assert log[column] == pytest.approx(other_log[column])
+    assert log.used_samples > 0 and 0 < log.finished < 1
+    assert log.grad_norm == pytest.approx(other_log.grad_norm, rel=1e-3)
+    before = dev.step == 0
+    assert dev[before].response.tolist() == other_dev[before].response.tolist()
+    assert (tokens.ends, tokens.pad) == (other_tokens.ends, other_tokens.pad)
+
+
+def test_vllm_stops_at_the_same_tokens(base, monkeypatch):
+    """In an evaluation, and beside TRL's trainer. vLLM itself would know the tokenizer's alone."""
+    from prerl.lm_vllm import VllmLM
+
+    monkeypatch.setitem(sys.modules, "vllm", SimpleNamespace(SamplingParams=lambda **settings: settings))
+    lm, asked = object.__new__(VllmLM), []
+    lm.tokens, lm.max_length = Tokens(base / "model"), 100
+    monkeypatch.setattr(lm, "_generate_from", lambda prompts, settings: asked.extend(settings) or [], raising=False)
+    lm._sample([[1, 2]], 3, Sampling(10), [], [0])
+    assert asked[0]["ignore_eos"] and asked[0]["stop_token_ids"] == lm.tokens.ends
+    trl_settings = pytest.importorskip("prerl.engines.trl_settings", reason="the TRL engine needs the extra `test`")
+    vllm = Vllm(tensor_parallel=1, memory=0.5, max_length=100)
+    scale = public_scale("qwen").model_copy(update={"engine": ENGINE.model_copy(update={"vllm": vllm})})
+    made = trl_settings.settings(scale, 0, 1, base, lm.tokens.ends)
+    assert made.generation_kwargs == {"ignore_eos": True, "stop_token_ids": lm.tokens.ends}
+
+
+def test_lm_evals_own_tasks_are_read_likewise(name, speaker, base):
+    """Their conversations, in one piece and in the two of a likelihood; without template they are plain."""
+    lm = LocalLM(base / "model")
+    lm.chat = bool(speaker.template)
+    text = lm.apply_chat_template(CONVERSATION) if lm.chat else PROMPTS[name]
+    assert text == PROMPTS[name]
+    words = lm.tokenizer.convert_ids_to_tokens(lm.tok_encode(text))
+    assert words.count(speaker.front or "<s>") == (1 if speaker.front else 0)
+    context, continuation = lm._encode_pair(text, " 2")
+    assert context + continuation == lm.tok_encode(text + " 2")
+    assert lm.tokenizer.decode(continuation) == text[len(text.rstrip()) :] + " 2"  # lm-eval's own way to cut
+
+
+@pytest.fixture
+def llama(tmp_path):
+    return write_speaker("llama", tmp_path / "model")
+
+
+def test_an_unknown_start_token_is_refused_by_every_stage(llama, methods, tmp_path):
+    """Of the scale or of a phase."""
+    known = public_scale("llama")
+    scale, method = changed(known, start_token="<none>"), methods["nsr-prerl"]
+    other = changed(method, phases=[changed(method.phases[0], start_token="<none>")])
+    problems = write_problems(scale, Tokens(llama).tokenizer, tmp_path / "problems")
+    for refused in (
+        lambda: Comparison(scale, llama, problems, 1, "test"),
+        lambda: Run(scale, method, 0, llama, problems),
+        lambda: Run(known, other, 0, llama, problems),
+    ):
+        with pytest.raises(UserError) as error:
+            refused()
+        assert str(error.value) == f"{llama}: its tokenizer has no token '<none>'; name another as start_token"
+
+
+@pytest.fixture
+def countdown(model, tokenizer, tmp_path):
+    save(model, tokenizer, tmp_path)
+    return tmp_path
+
+
+def test_an_unknown_start_token_is_not_the_unknown_word(countdown, scale):
+    """Countdown's tokenizer reads any unknown word as <pad>."""
+    with pytest.raises(UserError, match=r"its tokenizer has no token '<start>'; name another as start_token"):
+        Comparison(changed(scale, start_token="<start>"), countdown, countdown, 1, "test")
+    assert Tokens(countdown).id_of("<pad>") == 0
+
+
+def test_countdowns_tokens_are_what_they_were(countdown, tokenizer):
+    tokens, prompts = Tokens(countdown), ["Q get 14 with 7 4 3 A", "Q get 2 with 1 1 A"]
+    assert tokens.read(prompts, chat=False) == tokenizer(prompts)["input_ids"]
+    assert (tokens.ends, tokens.pad) == ([tokenizer.eos_token_id], tokenizer.pad_token_id)
+    assert tokens.texts([[5, 6, tokenizer.eos_token_id], [5]]) == tokenizer.batch_decode([[5, 6], [5]])
+
+
+def test_a_declared_end_token_that_is_a_word_ends_nothing(llama):
+    """Transformers' default of Llama is 2, in other vocabularies than Llama's a letter."""
+    letter = Tokens(llama).tokenizer.convert_tokens_to_ids("A")
+    (llama / "generation_config.json").write_text(json.dumps({"eos_token_id": letter}))
+    assert letter not in Tokens(llama).ends and len(Tokens(llama).ends) == 2
+
+
+def test_without_a_tokenizer_or_an_end_token_it_is_one_line(llama):
+    made = AutoTokenizer.from_pretrained(llama)
+    for file in [*llama.glob("*token*"), *llama.glob("*.jinja"), llama / "generation_config.json"]:
+        file.unlink()
+    with pytest.raises(UserError) as refused:
+        Tokens(llama)
+    assert str(refused.value).startswith(f"{llama}: transformers cannot read its tokenizer: ")
+    assert "\n" not in str(refused.value)
+    made.chat_template = made.eos_token = None
+    made.save_pretrained(llama)
+    with pytest.raises(
+        UserError, match=r"no token ends a response; name one as eos_token in its tokenizer_config\.json"
+    ):
+        Tokens(llama)
+
+
+def test_an_end_token_of_the_template_alone_is_enough(llama):
+    """Then it pads, too; and a library that asks the tokenizer finds it."""
+    made = AutoTokenizer.from_pretrained(llama)
+    made.eos_token = None
+    made.save_pretrained(llama)
+    (llama / "generation_config.json").unlink()
+    tokens = Tokens(llama)
+    assert tokens.tokenizer.eos_token == tokens.tokenizer.pad_token == "<|eot_id|>"
+    assert tokens.ends == [tokens.pad] == [tokens.tokenizer.eos_token_id]
+
+
+@pytest.mark.parametrize(
+    ("template", "text"),
+    [
+        ("{% for m in messages if m.role != 'system' %}{{ m.content }}|{% endfor %}", "Think.\n\n2+2?|4|1+1?|"),
+        (
+            "{{ strftime_now('%d.%m.%Y') }}{% for m in messages %} {{ m.content }}{% endfor %}",
+            "26.07.2024 Think. 2+2? 4 1+1?",
+        ),
+    ],
+    ids=["leaves out the system's message", "tells the date"],
+)
+def test_templates_with_ways_of_their_own(template, text):
+    made = speakers.tokenizer(SPEAKERS["qwen"])
+    made.chat_template = template
+    assert chat_text(made, CONVERSATION) == text
+
+
+def test_an_empty_system_message_is_none_where_there_is_no_such_role():
+    made = speakers.tokenizer(SPEAKERS["gemma"])
+    conversation = [{"role": "system", "content": ""}, {"role": "user", "content": "1+1?"}]
+    assert chat_text(made, conversation) == "<bos><start_of_turn>user\n1+1?<end_of_turn>\n"
+
+
+@pytest.mark.parametrize("template", ["{{ raise_exception('not\nthis') }}", "{{ messages[0].no.more }}", "{% if %}"])
+def test_a_template_that_refuses_every_conversation_is_one_line(llama, template):
+    made = AutoTokenizer.from_pretrained(llama)
+    made.chat_template = template
+    for conversation in (CONVERSATION, CONVERSATION[1:]):
+        with pytest.raises(UserError) as refused:
+            chat_text(made, conversation)
+        assert str(refused.value).startswith(f"{llama}: its chat template refuses the conversation: ")
+        assert "\n" not in str(refused.value)
