@@ -89,8 +89,8 @@ def _end_of_turn(tokenizer: PreTrainedTokenizerBase) -> int | None:
     if not tokenizer.chat_template:
         return None
     try:
-        _, _, behind = tokenizer.apply_chat_template(messages, tokenize=False).rpartition(said)
+        _, found, behind = tokenizer.apply_chat_template(messages, tokenize=False).rpartition(said)
     except (TemplateError, ValueError):  # `chat_text` says what is wrong when a prompt is made
         return None
-    ids = tokenizer(behind.lstrip(), add_special_tokens=False)["input_ids"]
+    ids = tokenizer(behind.lstrip(), add_special_tokens=False)["input_ids"] if found else []
     return ids[0] if ids else None

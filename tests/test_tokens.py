@@ -266,6 +266,13 @@ def test_without_a_tokenizer_or_an_end_token_it_is_one_line(llama):
         Tokens(llama)
 
 
+def test_a_template_that_says_nothing_of_an_answer_ends_none(llama):
+    made = AutoTokenizer.from_pretrained(llama)
+    made.chat_template = "<|eot_id|>"
+    made.save_pretrained(llama)
+    assert Tokens(llama).tokenizer.convert_ids_to_tokens(Tokens(llama).ends) == ["<|end_of_text|>", "<|eom_id|>"]
+
+
 def test_an_end_token_of_the_template_alone_is_enough(llama):
     """Then it pads, too; and a library that asks the tokenizer finds it."""
     made = AutoTokenizer.from_pretrained(llama)
@@ -300,7 +307,9 @@ def test_an_empty_system_message_is_none_where_there_is_no_such_role():
     assert chat_text(made, conversation) == "<bos><start_of_turn>user\n1+1?<end_of_turn>\n"
 
 
-@pytest.mark.parametrize("template", ["{{ raise_exception('not\nthis') }}", "{{ messages[0].no.more }}", "{% if %}"])
+@pytest.mark.parametrize(
+    "template", ["{{ raise_exception('not\nthis') }}", "{{ messages[0].no.more }}", "{% if %}", "Hi!"]
+)
 def test_a_template_that_refuses_every_conversation_is_one_line(llama, template):
     made = AutoTokenizer.from_pretrained(llama)
     made.chat_template = template

@@ -27,20 +27,19 @@ def chat_text(tokenizer: "PreTrainedTokenizerBase", messages: Messages, **option
     options = {"strftime_now": TODAY.strftime, **options}
     system = "\n\n".join(message["content"] for message in messages if message["role"] == "system")
     others = [message for message in messages if message["role"] != "system"]
-    try:
-        text = tokenizer.apply_chat_template(messages, tokenize=False, **options)
-        if system.strip() in text:
-            return text
-    except (TemplateError, ValueError) as error:
-        if others == messages:
-            raise _refused(tokenizer, error) from error
-    # The template refuses the role, or leaves it out.
     first = others[0]["content"]
     joined = [{**others[0], "content": f"{system}\n\n{first}" if system else first}, *others[1:]]
-    try:
-        return tokenizer.apply_chat_template(joined, tokenize=False, **options)
-    except (TemplateError, ValueError) as error:
-        raise _refused(tokenizer, error) from error
+    reason = ""
+    for form in (messages, joined):
+        try:
+            text = tokenizer.apply_chat_template(form, tokenize=False, **options)
+        except (TemplateError, ValueError) as error:
+            reason = " ".join(str(error).split()) or type(error).__name__
+            continue
+        if all(said.strip() in text for said in (system, others[-1]["content"])):
+            return text
+        reason = "it leaves out what is said"
+    raise UserError(f"{tokenizer.name_or_path}: its chat template refuses the conversation: {reason}")
 
 
 def plain_text(messages: Messages) -> str:
@@ -48,8 +47,3 @@ def plain_text(messages: Messages) -> str:
     the answer that is asked for."""
     forms = {"system": "{}\n\n", "user": "Question: {}\nAnswer:", "assistant": " {}\n\n"}
     return "".join(forms[message["role"]].format(message["content"]) for message in messages if message["content"])
-
-
-def _refused(tokenizer: "PreTrainedTokenizerBase", error: Exception) -> UserError:
-    reason = " ".join(str(error).split()) or type(error).__name__
-    return UserError(f"{tokenizer.name_or_path}: its chat template refuses the conversation: {reason}")
