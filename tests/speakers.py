@@ -93,6 +93,30 @@ SPEAKERS = {
         ["<s>", "</s>"], None, eos="</s>", pad=None, front="<s>", behind="</s>", declared=[], ends=["</s>"], start="<s>"
     ),
 }
+CONVERSATION = [
+    {"role": "system", "content": "Think."},
+    {"role": "user", "content": "2+2?"},
+    {"role": "assistant", "content": "4"},
+    {"role": "user", "content": "1+1?"},
+]
+PROMPTS = {
+    "llama": (
+        "<|begin_of_text|><|start_header_id|>system<|end_header_id|>\n\nThink.<|eot_id|>"
+        "<|start_header_id|>user<|end_header_id|>\n\n2+2?<|eot_id|>"
+        "<|start_header_id|>assistant<|end_header_id|>\n\n4<|eot_id|>"
+        "<|start_header_id|>user<|end_header_id|>\n\n1+1?<|eot_id|>"
+        "<|start_header_id|>assistant<|end_header_id|>\n\n"
+    ),
+    "qwen": (
+        "<|im_start|>system\nThink.<|im_end|>\n<|im_start|>user\n2+2?<|im_end|>\n<|im_start|>assistant\n4<|im_end|>\n"
+        "<|im_start|>user\n1+1?<|im_end|>\n<|im_start|>assistant\n"
+    ),
+    "gemma": (
+        "<bos><start_of_turn>user\nThink.\n\n2+2?<end_of_turn>\n<start_of_turn>model\n4<end_of_turn>\n"
+        "<start_of_turn>user\n1+1?<end_of_turn>\n<start_of_turn>model\n"
+    ),
+    "no template": "Think.\n\nQuestion: 2+2?\nAnswer: 4\n\nQuestion: 1+1?\nAnswer:",
+}
 
 
 def tokenizer(speaker: Speaker) -> PreTrainedTokenizerFast:

@@ -10,44 +10,19 @@ from transformers import AutoTokenizer
 
 from prerl.alignment import Comparison, align_base
 from prerl.base import save
+from prerl.commands.run import problems
 from prerl.config import TrlEngine, Vllm
 from prerl.engines import local
 from prerl.engines.local import Run
 from prerl.errors import UserError
 from prerl.evaluate import evaluate
 from prerl.lm import LocalLM
-from prerl.problems.prompts import chat_text
 from prerl.sampler import Sampling
 from prerl.tokens import Tokens
-from tests import speakers
 from tests.helpers import ROOT, changed
-from tests.speakers import SPEAKERS, public_scale, write_problems, write_speaker
+from tests.speakers import CONVERSATION, PROMPTS, SPEAKERS, public_scale, write_problems, write_speaker
 
 ENGINE = TrlEngine(name="trl", processes=1, launch=None, precision="float32", gradient_checkpointing=False, vllm=None)
-CONVERSATION = [
-    {"role": "system", "content": "Think."},
-    {"role": "user", "content": "2+2?"},
-    {"role": "assistant", "content": "4"},
-    {"role": "user", "content": "1+1?"},
-]
-PROMPTS = {
-    "llama": (
-        "<|begin_of_text|><|start_header_id|>system<|end_header_id|>\n\nThink.<|eot_id|>"
-        "<|start_header_id|>user<|end_header_id|>\n\n2+2?<|eot_id|>"
-        "<|start_header_id|>assistant<|end_header_id|>\n\n4<|eot_id|>"
-        "<|start_header_id|>user<|end_header_id|>\n\n1+1?<|eot_id|>"
-        "<|start_header_id|>assistant<|end_header_id|>\n\n"
-    ),
-    "qwen": (
-        "<|im_start|>system\nThink.<|im_end|>\n<|im_start|>user\n2+2?<|im_end|>\n<|im_start|>assistant\n4<|im_end|>\n"
-        "<|im_start|>user\n1+1?<|im_end|>\n<|im_start|>assistant\n"
-    ),
-    "gemma": (
-        "<bos><start_of_turn>user\nThink.\n\n2+2?<end_of_turn>\n<start_of_turn>model\n4<end_of_turn>\n"
-        "<start_of_turn>user\n1+1?<end_of_turn>\n<start_of_turn>model\n"
-    ),
-    "no template": "Think.\n\nQuestion: 2+2?\nAnswer: 4\n\nQuestion: 1+1?\nAnswer:",
-}
 
 
 @pytest.fixture(params=SPEAKERS, scope="module")
@@ -71,11 +46,6 @@ def base(name, tmp_path_factory):
 @pytest.fixture
 def run(name, base, methods):
     return Run(public_scale(name), methods["nsr-prerl"], 0, base / "model", base / "problems")
-
-
-def test_the_prompt_of_each_template(name, speaker):
-    """The system's message stands before the first question where the template refuses the role."""
-    assert chat_text(speakers.tokenizer(speaker), CONVERSATION, add_generation_prompt=True) == PROMPTS[name]
 
 
 def test_a_prompt_has_one_start_token_and_no_end_token(speaker, run):
@@ -212,11 +182,11 @@ def test_an_unknown_start_token_is_refused_by_every_stage(llama, methods, tmp_pa
     known = public_scale("llama")
     scale, method = changed(known, start_token="<none>"), methods["nsr-prerl"]
     other = changed(method, phases=[changed(method.phases[0], start_token="<none>")])
-    problems = write_problems(scale, Tokens(llama).tokenizer, tmp_path / "problems")
+    sets = write_problems(scale, Tokens(llama).tokenizer, tmp_path / "problems")
     for refused in (
-        lambda: Comparison(scale, llama, problems, 1, "test"),
-        lambda: Run(scale, method, 0, llama, problems),
-        lambda: Run(known, other, 0, llama, problems),
+        lambda: Comparison(scale, llama, sets, 1, "test"),
+        lambda: Run(scale, method, 0, llama, sets),
+        lambda: Run(known, other, 0, llama, sets),
     ):
         with pytest.raises(UserError) as error:
             refused()
@@ -266,6 +236,12 @@ def test_without_a_tokenizer_or_an_end_token_it_is_one_line(llama):
         Tokens(llama)
 
 
+def test_problem_sets_for_a_model_without_tokenizer_are_one_line(tmp_path):
+    scale = ROOT / "workflow/scales/smollm.yaml"
+    with pytest.raises(UserError, match=f"{tmp_path}: transformers cannot read its tokenizer: "):
+        problems(scale=scale, out=tmp_path / "problems", model=tmp_path)
+
+
 def test_a_template_that_says_nothing_of_an_answer_ends_none(llama):
     made = AutoTokenizer.from_pretrained(llama)
     made.chat_template = "<|eot_id|>"
@@ -282,39 +258,3 @@ def test_an_end_token_of_the_template_alone_is_enough(llama):
     tokens = Tokens(llama)
     assert tokens.tokenizer.eos_token == tokens.tokenizer.pad_token == "<|eot_id|>"
     assert tokens.ends == [tokens.pad] == [tokens.tokenizer.eos_token_id]
-
-
-@pytest.mark.parametrize(
-    ("template", "text"),
-    [
-        ("{% for m in messages if m.role != 'system' %}{{ m.content }}|{% endfor %}", "Think.\n\n2+2?|4|1+1?|"),
-        (
-            "{{ strftime_now('%d.%m.%Y') }}{% for m in messages %} {{ m.content }}{% endfor %}",
-            "26.07.2024 Think. 2+2? 4 1+1?",
-        ),
-    ],
-    ids=["leaves out the system's message", "tells the date"],
-)
-def test_templates_with_ways_of_their_own(template, text):
-    made = speakers.tokenizer(SPEAKERS["qwen"])
-    made.chat_template = template
-    assert chat_text(made, CONVERSATION) == text
-
-
-def test_an_empty_system_message_is_none_where_there_is_no_such_role():
-    made = speakers.tokenizer(SPEAKERS["gemma"])
-    conversation = [{"role": "system", "content": ""}, {"role": "user", "content": "1+1?"}]
-    assert chat_text(made, conversation) == "<bos><start_of_turn>user\n1+1?<end_of_turn>\n"
-
-
-@pytest.mark.parametrize(
-    "template", ["{{ raise_exception('not\nthis') }}", "{{ messages[0].no.more }}", "{% if %}", "Hi!"]
-)
-def test_a_template_that_refuses_every_conversation_is_one_line(llama, template):
-    made = AutoTokenizer.from_pretrained(llama)
-    made.chat_template = template
-    for conversation in (CONVERSATION, CONVERSATION[1:]):
-        with pytest.raises(UserError) as refused:
-            chat_text(made, conversation)
-        assert str(refused.value).startswith(f"{llama}: its chat template refuses the conversation: ")
-        assert "\n" not in str(refused.value)
