@@ -16,7 +16,7 @@ from typing import Any
 import pandas as pd
 import torch
 from torch import Tensor
-from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedModel
 
 from prerl.cache import Prompts
 from prerl.checkpoint import DROPPED
@@ -32,6 +32,7 @@ from prerl.problems.world import Problem, world
 from prerl.processor import occupy
 from prerl.reading import sha256
 from prerl.records import RunRecord, stream, write_table
+from prerl.tokens import Tokens
 
 GROUP = 4  # rollouts a problem
 BLOCKS = 8  # of problems, for the halves
@@ -102,8 +103,8 @@ class Comparison:
     def __init__(self, scale: Scale, path: Path, problems: Path, count: int, name: str) -> None:
         self.scale, self.name = scale, name
         self.model: PreTrainedModel = load(path)
-        self.tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(path, local_files_only=True)
-        self.start = self.tokenizer.convert_tokens_to_ids(scale.start_token)
+        self.tokens = Tokens(path)
+        self.start = self.tokens.id_of(scale.start_token)
         self.lean = LeanModel(self.model)  # once: the parameters stay as they are
         self.groups = parameter_groups(self.model)
         self.length = sum(parameter.numel() for parameter in self.model.parameters())
@@ -111,6 +112,7 @@ class Comparison:
         rng = random.Random(stream("alignment"))
         self.world = world(scale.problems, problems)
         self.problems: list[Problem] = self.world.draw(rng, count)
+        self.prompts = self.tokens.read([problem.prompt for problem in self.problems], self.world.chat)
 
     def run(self, partial: Partial, noise: bool) -> dict[str, Rows]:
         """Rows of each table by its name; with `noise` all tables, else `alignment` alone. Goes on from what an earlier
@@ -156,17 +158,14 @@ class Comparison:
 
     def sample(self) -> Rows:
         """The token ids of all rollouts, prompt-major."""
-        prompts = self.tokenizer([problem.prompt for problem in self.problems])["input_ids"]
         seed = stream("alignment", "rollouts")
-        responses = sample_all(self.model, self.tokenizer, prompts, GROUP, self.scale.rl, seed, self.name)
+        responses = sample_all(self.model, self.tokens, self.prompts, GROUP, self.scale.rl, seed, self.name)
         return [{"ids": response.ids} for response in responses]
 
     def rollouts(self, responses: Rows) -> Iterator[tuple[Problem, list[tuple[Batch, int | None, bool]]]]:
         """Each problem with its rollouts: a batch of one, the tokens that restate the problem (None in a world where
         responses do not), whether it is right."""
-        tokenizer = self.tokenizer
-        prompts = tokenizer([problem.prompt for problem in self.problems])["input_ids"]
-        for place, (problem, prompt) in enumerate(zip(self.problems, prompts, strict=True)):
+        for place, (problem, prompt) in enumerate(zip(self.problems, self.prompts, strict=True)):
             rollouts = []
             for ids in (list(row["ids"]) for row in responses[place * GROUP : (place + 1) * GROUP]):
                 batch = Batch(
@@ -178,8 +177,9 @@ class Comparison:
                     group=torch.zeros(1, dtype=torch.long),
                     old_logp=None,
                 )
-                right = self.world.score(tokenizer.decode(ids, skip_special_tokens=True), problem) == 1
-                rollouts.append((batch, self.world.restated(ids, tokenizer), right))
+                (text,) = self.tokens.texts([ids])
+                right = self.world.score(text, problem) == 1
+                rollouts.append((batch, self.world.restated(ids, self.tokens.tokenizer), right))
             yield problem, rollouts
 
     def gradients(

@@ -6,6 +6,7 @@ the rotation, and residuals are added by the matrix product itself. Sampling fro
 as with `LeanModel.hidden`, whose results these are up to rounding.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -25,8 +26,12 @@ class Block:
     straight: Tensor  # (heads + kv_heads, head_dim), what cosines are multiplied with
     crossed: Tensor  # the same of sines and the rolled vector
     out: Tensor  # (heads * head_dim, hidden)
+    out_bias: Tensor | None
     gate_up: Tensor
+    gate_up_bias: Tensor | None
+    activation: Callable[[Tensor], Tensor]
     down: Tensor  # (intermediate, hidden)
+    down_bias: Tensor | None
 
 
 class Decoder:
@@ -54,8 +59,12 @@ class Decoder:
             straight=weight * scale,
             crossed=weight.roll(half, -1) * sign * scale,
             out=layer.out.t(),
+            out_bias=layer.out_bias,
             gate_up=layer.gate_up * (layer.mlp_norm * root),
+            gate_up_bias=layer.gate_up_bias,
+            activation=layer.activation,
             down=layer.down.t(),
+            down_bias=layer.down_bias,
         )
 
     def take(self, index: Tensor) -> None:
@@ -82,9 +91,10 @@ class Decoder:
             qk = torch.addcmul(qk * (block.straight * cos), qk.roll(self.head_dim // 2, -1), block.crossed * sin)
             q, k = qk[:, : self.heads], qk[:, self.heads :, None]
             out = cache.attend(index, q.reshape(rows, self.kv_heads, -1, self.head_dim), k, v)
-            x = torch.addmm(x, out.reshape(rows, -1), block.out)
-            gate, up = F.linear(self._unit(x, self.model.hidden_size), block.gate_up).chunk(2, -1)
-            x = torch.addmm(x, F.silu(gate).mul_(up), block.down)
+            x = torch.addmm(_plus(x, block.out_bias), out.reshape(rows, -1), block.out)
+            unit = self._unit(x, self.model.hidden_size)
+            gate, up = F.linear(unit, block.gate_up, block.gate_up_bias).chunk(2, -1)
+            x = torch.addmm(_plus(x, block.down_bias), block.activation(gate).mul_(up), block.down)
         cache.advance(1)
         return self.logits(x)
 
@@ -92,3 +102,7 @@ class Decoder:
         """x / sqrt(x @ x + size * eps): an RMS norm without weight, but for the root of `size`, which stands in the
         weights."""
         return x / torch.linalg.vector_norm(x, dim=-1, keepdim=True).hypot(self.least[size])
+
+
+def _plus(x: Tensor, bias: Tensor | None) -> Tensor:
+    return x if bias is None else x + bias

@@ -45,6 +45,7 @@ def evaluate(scale: Scale, model: Path, problems: Path, tasks: Path, out: Path) 
     inputs = {"model": sha256(weights)} | {name: sha256(file) for name, file in files.items()}
     partial = Partial(out / "evaluate-partial", record.data["config"] | inputs | {"code": fingerprint(__name__)})
     lm.resume(partial)
+    lm.chat = scale.problems.world == "public"
     samples, averages = _run(scale, lm, files, tasks)
     for name, metric in settings.lm_eval.items():
         more, averages[name] = run_own(lm, name, metric, settings.max_new_tokens)
@@ -71,6 +72,7 @@ def run_own(lm: "RecordingLM", name: str, metric: str, max_new_tokens: int) -> t
     """A row a problem of a task or group that lm-eval ships, and the mean score. `metric` is the one that counts, with
     its filter. Raises UserError if there is no such task, its data are not there, or it has no such metric."""
     limit, chat = {"max_gen_toks": max_new_tokens}, bool(lm.tokenizer.chat_template)
+    lm.chat = chat
     results = _simple_evaluate(lm, name, own_tasks(name), gen_kwargs=limit, apply_chat_template=chat)
     key, chosen = metric.split(",")
     rows = []

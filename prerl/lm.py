@@ -11,12 +11,13 @@ import torch
 from lm_eval.api.instance import Instance
 from lm_eval.api.model import TemplateLM
 from lm_eval.api.registry import register_model
-from transformers import AutoTokenizer
 
 from prerl.model import LeanModel, load
 from prerl.partial import Partial
+from prerl.problems.prompts import chat_text
 from prerl.records import stream
 from prerl.sampler import Response, Sampling, sample
+from prerl.tokens import Tokens
 
 SAVE_EVERY = 60  # seconds
 
@@ -26,10 +27,12 @@ class RecordingLM(TemplateLM):
 
     def __init__(self, pretrained: Path | str, batch_size: int | str) -> None:
         super().__init__()
-        self.tokenizer = AutoTokenizer.from_pretrained(pretrained, local_files_only=True)
+        self.tokens = Tokens(Path(pretrained))
+        self.tokenizer = self.tokens.tokenizer
         self.batch_size = int(batch_size)
         self.generated: dict[tuple[str, int], list[dict[str, Any]]] = {}
         self.template_options: dict[str, bool] = {}  # of the chat template, for lm-eval's own tasks
+        self.chat = False  # whether prompts are made by the chat template
         self.versions: dict[str, str] = {}  # of packages that this sampler alone needs
         self.partial: Partial | None = None
         self.known: dict[tuple[str, int], list[dict[str, Any]]] = {}  # what an earlier process generated
@@ -62,10 +65,12 @@ class RecordingLM(TemplateLM):
     def apply_chat_template(self, chat_history: list[dict[str, str]], add_generation_prompt: bool = True) -> str:
         options = {"add_generation_prompt": add_generation_prompt, "continue_final_message": not add_generation_prompt}
         options |= self.template_options
-        return self.tokenizer.apply_chat_template(chat_history, tokenize=False, **options)
+        return chat_text(self.tokenizer, chat_history, **options)
 
     def tok_encode(self, string: str, add_special_tokens: bool | None = None, **kwargs: Any) -> list[int]:
-        return self.tokenizer.encode(string, add_special_tokens=add_special_tokens is not False)
+        if add_special_tokens is False:
+            return self.tokenizer.encode(string, add_special_tokens=False)
+        return self.tokens.read([string], self.chat)[0]
 
     def generate_until(self, requests: list[Instance], disable_tqdm: bool = False) -> list[str]:
         # The repeats of a problem follow each other; they share one reading of the prompt.
@@ -103,8 +108,7 @@ class RecordingLM(TemplateLM):
         prompts = [self.tok_encode(same[0].args[0]) for same in problems]
         seeds = [stream("evaluate", same[0].task_name, same[0].doc_id) for same in problems]
         responses = self._sample(prompts, repeats, _sampling(first), until, seeds)
-        texts = self.tokenizer.batch_decode([response.ids for response in responses], skip_special_tokens=True)
-        texts = [_until(text, until) for text in texts]
+        texts = [_until(text, until) for text in self.tokens.texts([response.ids for response in responses])]
         for index, key in enumerate(keys):
             rows = slice(index * repeats, (index + 1) * repeats)
             kept = [_kept(text, response) for text, response in zip(texts[rows], responses[rows], strict=True)]
@@ -141,8 +145,7 @@ class LocalLM(RecordingLM):
         self, prompts: list[list[int]], repeats: int, sampling: Sampling, until: list[str], seeds: list[int]
     ) -> list[Response]:
         generator = torch.Generator().manual_seed(seeds[0])  # one stream for the batch
-        pad = self.tokenizer.pad_token_id if self.tokenizer.pad_token_id is not None else self.eot_token_id
-        return sample(self.lean, prompts, repeats, sampling, {self.eot_token_id}, pad, generator)
+        return sample(self.lean, prompts, repeats, sampling, set(self.tokens.ends), self.tokens.pad, generator)
 
     @torch.inference_mode()
     def _loglikelihood_tokens(

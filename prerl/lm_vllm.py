@@ -85,8 +85,8 @@ class VllmLM(RecordingLM):
                 max_tokens=sampling.max_new_tokens,
                 seed=seed,  # of the first response; the others have those that follow
                 logprobs=0,  # of the sampled token alone
-                ignore_eos=True,  # as for the local sampler, the tokenizer's end token alone ends a response
-                stop_token_ids=[self.eot_token_id],
+                ignore_eos=True,  # as for the local sampler, these end tokens alone end a response
+                stop_token_ids=self.tokens.ends,
                 stop=until,
                 detokenize=bool(until),
             )

@@ -1,33 +1,36 @@
 """A lean forward pass over a transformers model's own parameters, shared by pretraining, RL and the sampler.
 
-It covers the decoder family of Qwen3, Qwen2 and Llama (rotary positions, RMS norm, gated MLP, grouped-query attention).
-On small models most of transformers' time is overhead around the arithmetic; this forward is the arithmetic alone, and
-equals transformers' to 1e-5. Gradients reach the transformers model, which also loads and saves itself.
+It covers the decoder family of Qwen3, Qwen2 and Llama (rotary positions, RMS norm, gated MLP, grouped-query attention),
+as far as `prerl.families` says. On small models most of transformers' time is overhead around the arithmetic; this
+forward is the arithmetic alone, and equals transformers' to 1e-5. Gradients reach the transformers model, which also
+loads and saves itself.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
-from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
+from transformers import PreTrainedModel
 
 from prerl.cache import Cache, Prompts
+from prerl.families import check_logits, read_model
 from prerl.objective import Batch
 
-ARCHITECTURES = {"qwen3", "qwen2", "llama"}
 LOGITS_AT_ONCE = 1 << 24  # 64 MB; more, as large vocabularies have, are computed in chunks, and again on the way back
 
 
 def load(path: Path) -> PreTrainedModel:
-    """Loads a model directory (safetensors) in float32. Raises ValueError if the architecture is not covered."""
-    config = AutoConfig.from_pretrained(path, local_files_only=True)
-    if config.model_type not in ARCHITECTURES:
-        raise ValueError(f"{path}: architecture {config.model_type!r} is not one of {sorted(ARCHITECTURES)}")
-    return AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32, local_files_only=True, use_safetensors=True)
+    """Loads a model directory (safetensors) in float32, without dropout. Raises UserError if it is not covered, lacks
+    weights, or if the logits of `LeanModel` are not transformers'."""
+    model = read_model(path)
+    with torch.inference_mode():
+        lean = _PassingModel(model)
+        check_logits(model, lambda ids: lean.logits(lean.hidden(ids)), path)
+    return model
 
 
 @dataclass
@@ -38,8 +41,12 @@ class Layer:
     qkv_bias: Tensor | None
     qk_norm: Tensor | None  # (heads + kv_heads, head_dim)
     out: Tensor
+    out_bias: Tensor | None
     gate_up: Tensor  # (2 * intermediate, hidden)
+    gate_up_bias: Tensor | None
+    activation: Callable[[Tensor], Tensor]
     down: Tensor
+    down_bias: Tensor | None
     attention_norm: Tensor
     mlp_norm: Tensor
 
@@ -57,19 +64,22 @@ class LeanModel:
         self.head_dim = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
         self.embedding, self.final_norm = model.model.embed_tokens.weight, model.model.norm.weight
         self.unembedding = model.lm_head.weight
-        self.layers = list(self._join(model))
+        self.layers = self._layers(model)
         self.inverse_frequency = model.model.rotary_emb.inv_freq
         self.rotary_scale = model.model.rotary_emb.attention_scaling
+
+    def _layers(self, model: PreTrainedModel) -> list[Layer]:
+        return list(self._join(model))
 
     def _join(self, model: PreTrainedModel) -> Iterator[Layer]:
         for block in model.model.layers:
             attention, mlp = block.self_attn, block.mlp
-            projections = (attention.q_proj, attention.k_proj, attention.v_proj)
-            biased = attention.q_proj.bias is not None
+            qkv, qkv_bias = _joined(attention.q_proj, attention.k_proj, attention.v_proj)
+            gate_up, gate_up_bias = _joined(mlp.gate_proj, mlp.up_proj)
             normed = hasattr(attention, "q_norm")
             yield Layer(
-                qkv=torch.cat([p.weight for p in projections]),
-                qkv_bias=torch.cat([p.bias for p in projections]) if biased else None,
+                qkv=qkv,
+                qkv_bias=qkv_bias,
                 qk_norm=torch.cat(
                     [
                         attention.q_norm.weight.expand(self.heads, -1),
@@ -79,8 +89,12 @@ class LeanModel:
                 if normed
                 else None,
                 out=attention.o_proj.weight,
-                gate_up=torch.cat([mlp.gate_proj.weight, mlp.up_proj.weight]),
+                out_bias=attention.o_proj.bias,
+                gate_up=gate_up,
+                gate_up_bias=gate_up_bias,
+                activation=mlp.act_fn.forward,  # a module's call takes longer than a small model's arithmetic
                 down=mlp.down_proj.weight,
+                down_bias=mlp.down_proj.bias,
                 attention_norm=block.input_layernorm.weight,
                 mlp_norm=block.post_attention_layernorm.weight,
             )
@@ -112,8 +126,8 @@ class LeanModel:
         x = F.embedding(ids, self.embedding)
         for index, layer in enumerate(self.layers):
             x = x + self._attention(self._norm(x, layer.attention_norm), layer, rotation, index, cache, mask)
-            gate, up = F.linear(self._norm(x, layer.mlp_norm), layer.gate_up).chunk(2, -1)
-            x = x + F.linear(F.silu(gate) * up, layer.down)
+            gate, up = F.linear(self._norm(x, layer.mlp_norm), layer.gate_up, layer.gate_up_bias).chunk(2, -1)
+            x = x + F.linear(layer.activation(gate) * up, layer.down, layer.down_bias)
         if cache:
             cache.advance(ids.shape[1])
         return self._norm(x, self.final_norm)
@@ -149,7 +163,23 @@ class LeanModel:
         causal = mask is None and length > 1
         out = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=causal, enable_gqa=grouped)
         out = out.transpose(1, 2).reshape(rows, length, -1)
-        return F.linear(out, layer.out)
+        return F.linear(out, layer.out, layer.out_bias)
+
+
+class _PassingModel(LeanModel):
+    """For one forward pass: joins the weights of a layer when it gets there. A large model has no memory for a copy."""
+
+    def _layers(self, model: PreTrainedModel) -> Iterable[Layer]:
+        return self._join(model)
+
+
+def _joined(*projections: nn.Linear) -> tuple[Tensor, Tensor | None]:
+    """Their weights, and their biases if they have any."""
+    biased = projections[0].bias is not None
+    return (
+        torch.cat([projection.weight for projection in projections]),
+        torch.cat([projection.bias for projection in projections]) if biased else None,
+    )
 
 
 def response_hidden(model: LeanModel, batch: Batch, prompts: Prompts | None = None) -> Tensor:

@@ -12,9 +12,11 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, P
 
 from prerl.config import HubModel, PublishedModel
 from prerl.errors import UserError
+from prerl.families import check_config, read_config
 from prerl.intact import checksums
 from prerl.reading import sha256
 from prerl.records import RunRecord, write
+from prerl.tokens import Tokens
 
 MODEL_FILES = [
     "*.safetensors",
@@ -81,13 +83,15 @@ def fetch_gguf(settings: PublishedModel, data_dir: Path) -> Path:
 
 
 def import_model(settings: PublishedModel | HubModel, data_dir: Path, out: Path) -> None:
-    """Writes out/model, one file of weights, and out/run.json. What was quantised becomes float32."""
+    """Writes out/model, one file of weights, and out/run.json. What was quantised becomes float32. Raises UserError if
+    the model is not covered, or nothing ends its responses."""
     torch.set_num_threads(1)
     record = RunRecord("base", settings.model_dump())
     source = fetch_model(settings, data_dir)
     if isinstance(settings, HubModel):
+        read_config(source)
         model = AutoModelForCausalLM.from_pretrained(source, dtype="auto", local_files_only=True, use_safetensors=True)
-        tokenizer = AutoTokenizer.from_pretrained(source, local_files_only=True)
+        tokenizer = Tokens(source).tokenizer
         inputs = {path.name: sha256(path) for path in sorted(source.glob("*.safetensors"))}
     else:
         model, tokenizer = load_gguf(source, settings.end_token)
@@ -104,6 +108,8 @@ def load_gguf(file: Path, end_token: str) -> tuple[PreTrainedModel, PreTrainedTo
     if missing := [name for name in ("accelerate", "gguf", "sentencepiece") if find_spec(name) is None]:
         raise UserError(f"{file}: reading it needs the package {missing[0]}: pip install -e '.[smollm]'")
     tokenizer = AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name)
+    if end_token not in tokenizer.get_vocab():
+        raise UserError(f"{file}: its tokenizer has no token {end_token!r}; name another as model.end_token")
     tokenizer.eos_token = tokenizer.pad_token = end_token
     model = AutoModelForCausalLM.from_pretrained(file.parent, gguf_file=file.name, dtype=torch.float32)
     # What is left of the quantisation would be saved, and asked for when the model is loaded again.
@@ -112,6 +118,7 @@ def load_gguf(file: Path, end_token: str) -> tuple[PreTrainedModel, PreTrainedTo
         for name in names:
             if hasattr(holder, name):
                 delattr(holder, name)
+    check_config(model.config, file)
     for config in (model.config, model.generation_config):
         config.eos_token_id = config.pad_token_id = tokenizer.eos_token_id
     return model, tokenizer

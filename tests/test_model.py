@@ -6,7 +6,7 @@ from transformers import LlamaConfig, LlamaForCausalLM, Qwen2Config, Qwen2ForCau
 
 from prerl.cache import Prompts, RowCache, SharedCache
 from prerl.decode import Decoder
-from prerl.model import LeanModel, _joint_hidden, load, response_hidden, response_logp
+from prerl.model import LeanModel, _joint_hidden, response_hidden, response_logp
 from tests.helpers import random_batch
 
 COMMON = {"vocab_size": 61, "hidden_size": 48, "num_hidden_layers": 3, "intermediate_size": 80}
@@ -154,9 +154,3 @@ def test_only_long_prompts_are_read_once(pair, monkeypatch):
         batch = replace(batch, prompt_ids=batch.prompt_ids[:1].expand(4, -1))
         response_hidden(LeanModel(pair), batch)
     assert read == [1]
-
-
-def test_load_refuses_other_architectures(tmp_path):
-    (tmp_path / "config.json").write_text('{"model_type": "gpt2", "architectures": ["GPT2LMHeadModel"]}')
-    with pytest.raises(ValueError, match="gpt2"):
-        load(tmp_path)

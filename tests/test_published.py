@@ -1,5 +1,6 @@
 """A published model. The real one is a download of 98 MB: tests on it need it in results/data."""
 
+import json
 import shutil
 import subprocess
 from pathlib import Path
@@ -11,11 +12,14 @@ from safetensors.torch import load_file
 
 from prerl.config import HubModel, PublicProblems, PublishedModel, load_scale
 from prerl.errors import UserError
+from prerl.model import load
 from prerl.problems.sets import write_public_sets
 from prerl.published import fetch_model, import_model, load_gguf
 from prerl.reading import sha256
 from prerl.records import read_json, read_jsonl
+from prerl.tokens import Tokens
 from tests.helpers import ROOT
+from tests.speakers import write_speaker
 from tests.test_public import ROWS, made  # noqa: F401  (a fixture)
 
 SMOLLM = ROOT / "workflow/scales/smollm.yaml"
@@ -24,8 +28,10 @@ SMOLLM = ROOT / "workflow/scales/smollm.yaml"
 class Template:
     """A tokenizer as far as prompts need one."""
 
-    def apply_chat_template(self, messages, tokenize, add_generation_prompt, **options):
-        assert not tokenize and add_generation_prompt
+    chat_template = "there is one"
+
+    def apply_chat_template(self, messages, tokenize, add_generation_prompt, strftime_now, **options):
+        assert not tokenize and add_generation_prompt and strftime_now("%Y") == "2024"
         return "".join(f"[{message['role']}] {message['content']} " for message in messages) + str(options)
 
 
@@ -120,7 +126,7 @@ def smollm():
 def test_a_real_model_reloads_equal_and_the_lean_forward_equals_it(smollm, tmp_path):
     import torch
 
-    from prerl.model import LeanModel, load
+    from prerl.model import LeanModel
 
     model, tokenizer = smollm
     ids = torch.tensor([tokenizer("How many apples are left?")["input_ids"]])
@@ -183,3 +189,45 @@ def test_worked_examples_are_turns_of_the_chat(made, tmp_path):  # noqa: F811
     (row,) = read_jsonl(tmp_path / "sets/train.jsonl")
     shown = r"[system] Think. [user] 2+2? [assistant] \boxed{4} [user] "
     assert row["prompt"] == f"{shown}{row['question']} {{}}"
+
+
+@pytest.fixture
+def other_family(tmp_path):
+    """What the hub has of a model of another family, fetched already."""
+    return write_speaker("llama", tmp_path / "data/a--b@000000000000")
+
+
+def test_a_base_of_another_family_has_all_that_later_stages_ask_for(other_family, tmp_path):
+    import_model(QWEN, tmp_path / "data", tmp_path / "base")
+    tokens = Tokens(tmp_path / "base/model")
+    assert len(tokens.ends) == 3 and tokens.tokenizer.pad_token_id == tokens.pad
+    load(tmp_path / "base/model")
+
+
+@pytest.mark.parametrize(
+    ("file", "key", "value", "line"),
+    [
+        ("config.json", "sliding_window", 8, "sliding_window 8 of its configuration is not covered"),
+        ("config.json", "quantization_config", {"quant_method": "fp8"}, "quantization_config 'fp8' of its config"),
+        ("tokenizer_config.json", "eos_token", None, "no token ends a response; name one as eos_token"),
+    ],
+)
+def test_a_base_that_no_later_stage_could_use_is_refused_at_once(other_family, tmp_path, file, key, value, line):
+    settings = json.loads((other_family / file).read_text())
+    (other_family / file).write_text(json.dumps(settings | {key: value}))
+    if file == "tokenizer_config.json":
+        (other_family / "generation_config.json").unlink()
+        (other_family / "chat_template.jinja").unlink()
+    with pytest.raises(UserError, match=f"{other_family}: {line}"):
+        import_model(QWEN, tmp_path / "data", tmp_path / "base")
+    assert not (tmp_path / "base").exists()
+
+
+def test_an_end_token_that_the_gguf_file_does_not_have_is_one_line(other_family, monkeypatch):
+    tokenizer = Tokens(other_family).tokenizer
+    monkeypatch.setattr("prerl.published.find_spec", lambda name: name)
+    monkeypatch.setattr("prerl.published.AutoTokenizer.from_pretrained", lambda *_, **__: tokenizer)
+    with pytest.raises(
+        UserError, match=r"a\.gguf: its tokenizer has no token '<none>'; name another as model.end_token"
+    ):
+        load_gguf(Path("a.gguf"), "<none>")

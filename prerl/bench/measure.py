@@ -24,6 +24,7 @@ from prerl.problems.world import Problem, world
 from prerl.processor import occupy
 from prerl.records import stream
 from prerl.sampler import Sampling, sample
+from prerl.tokens import Tokens
 
 REPEATS = 5
 MEASURES: dict[str, Callable[..., dict[str, Any]]] = {}
@@ -57,9 +58,9 @@ class Work:
         self.scale: Scale = settings.model_copy(update={"rl": rl})
         self.model, self.problems, self.rl = Path(model), Path(problems), rl
         occupy(settings.threads)
-        tokenizer = AutoTokenizer.from_pretrained(self.model, local_files_only=True)
+        self.tokens, chat = Tokens(self.model), world(settings.problems, self.problems).chat
         self.prompts: list[list[list[int]]] = [
-            tokenizer([problem.prompt for problem in problems])["input_ids"] for problems in self.drawn()
+            self.tokens.read([problem.prompt for problem in problems], chat) for problems in self.drawn()
         ]
 
     def drawn(self) -> Iterator[list[Problem]]:
@@ -169,16 +170,15 @@ def trl_step(**work: Any) -> dict[str, Any]:
 @measure
 def local_sampling(**work: Any) -> dict[str, Any]:
     here = Work(**work)
-    tokenizer = AutoTokenizer.from_pretrained(here.model, local_files_only=True)
     model = AutoModelForCausalLM.from_pretrained(here.model, local_files_only=True, dtype=torch.float32)
     settings = Sampling(here.rl.max_new_tokens, here.rl.temperature, here.rl.top_p)
     with torch.inference_mode():
         lean = LeanModel(model)
 
     def run(number: int) -> int:
-        end, generator = {tokenizer.eos_token_id}, torch.Generator().manual_seed(number)
+        end, generator = set(here.tokens.ends), torch.Generator().manual_seed(number)
         prompts = here.prompts[number]
-        found = sample(lean, prompts, here.rl.group_size, settings, end, tokenizer.pad_token_id, generator)
+        found = sample(lean, prompts, here.rl.group_size, settings, end, here.tokens.pad, generator)
         return sum(len(response.ids) for response in found)
 
     return timed(run) | {"flops_per_token": flops(model)}
@@ -187,9 +187,8 @@ def local_sampling(**work: Any) -> dict[str, Any]:
 @measure
 def transformers_sampling(**work: Any) -> dict[str, Any]:
     here = Work(**work)
-    tokenizer = AutoTokenizer.from_pretrained(here.model, local_files_only=True)
     model = AutoModelForCausalLM.from_pretrained(here.model, local_files_only=True, dtype=torch.float32)
-    ends, pad = tokenizer.eos_token_id, tokenizer.pad_token_id
+    ends, pad = here.tokens.ends, here.tokens.pad
 
     def run(number: int) -> int:
         torch.manual_seed(number)
@@ -210,8 +209,9 @@ def transformers_sampling(**work: Any) -> dict[str, Any]:
                 eos_token_id=ends,
                 pad_token_id=pad,
             )[:, width:]
-        ended = (out == ends).int().cumsum(1)
-        return int(((ended == 0) | ((ended == 1) & (out == ends))).sum())
+        end = torch.isin(out, torch.tensor(ends))
+        ended = end.int().cumsum(1)
+        return int(((ended == 0) | ((ended == 1) & end)).sum())
 
     return timed(run)
 

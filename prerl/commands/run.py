@@ -44,12 +44,11 @@ def problems(
             return
     except ValueError as error:
         raise UserError(f"{scale}: problems: {error}") from error
-    from transformers import AutoTokenizer
+    from prerl.tokens import Tokens
 
     if model is None:
         raise UserError(f"{scale}: problems: prompts need a chat template; give --model")
-    tokenizer = AutoTokenizer.from_pretrained(model, local_files_only=True)
-    write_public_sets(settings, public_sets(scale, catalog), data_dir, tokenizer, out)
+    write_public_sets(settings, public_sets(scale, catalog), data_dir, Tokens(model).tokenizer, out)
 
 
 @app.command()

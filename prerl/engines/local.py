@@ -10,19 +10,19 @@ from typing import Any
 
 import pandas as pd
 import torch
-from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedModel
 
 from prerl.config import Scale
 from prerl.engines.rollout import sample_all
 from prerl.engines.session import Session
 from prerl.engines.update import critic_for, learn, make_batch, phase_at
-from prerl.errors import UserError
 from prerl.methods import Method, Phase
 from prerl.model import load
 from prerl.problems.world import Problem, world
 from prerl.processor import occupy
 from prerl.records import stream
 from prerl.sampler import Response
+from prerl.tokens import Tokens
 
 
 def train(scale: Scale, method_name: str, method: Method, seed: int, base: Path, problems: Path, out: Path) -> None:
@@ -63,12 +63,11 @@ class Run:
         self.world = world(scale.problems, problems)
         self.dev = self.world.dev()
         self.model: PreTrainedModel = load(base)
-        self.tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(base, local_files_only=True)
+        self.tokens = Tokens(base)
+        self.tokenizer = self.tokens.tokenizer
         self.start = scale.start_token
-        vocabulary = self.tokenizer.get_vocab()
         for token in {self.start, *(phase.start_token for phase in method.phases)} - {None}:
-            if token not in vocabulary:
-                raise UserError(f"{base}: its tokenizer has no token {token!r}; name another as start_token")
+            self.tokens.id_of(token)  # or a UserError, before anything is computed
         self.critic = critic_for(self.model, method)
         parameters = [*self.model.parameters(), *(self.critic.parameters() if self.critic else ())]
         self.optimizer = torch.optim.AdamW(
@@ -88,7 +87,7 @@ class Run:
         prompts, responses, texts = self.rollout(problems, self.rl.group_size, stream(self.seed, "rollout", step))
         each = [problem for problem in problems for _ in range(self.rl.group_size)]
         rewards = [self.score(text, problem) for text, problem in zip(texts, each, strict=True)]
-        batch = make_batch(prompts, responses, rewards, self.rl.group_size, self.tokenizer.pad_token_id)
+        batch = make_batch(prompts, responses, rewards, self.rl.group_size, self.tokens.pad)
         generated = time.monotonic()
         restated = torch.tensor([self.world.restated(response.ids, self.tokenizer) or 0 for response in responses])
         start_token_id = self.start_token_id(phase)
@@ -116,16 +115,19 @@ class Run:
 
     def start_token_id(self, phase: Phase) -> int:
         """Of the token that stands in front of y in the pre-train space."""
-        return self.tokenizer.convert_tokens_to_ids(phase.start_token or self.start)
+        return self.tokens.id_of(phase.start_token or self.start)
 
     def rollout(
         self, problems: list[Problem], repeats: int, seed: int
     ) -> tuple[list[list[int]], list[Response], list[str]]:
         """Prompts as token ids, `repeats` responses to each (prompt-major), and the responses' texts."""
-        prompts = self.tokenizer([problem.prompt for problem in problems])["input_ids"]
-        responses = sample_all(self.model, self.tokenizer, prompts, repeats, self.rl, seed)
-        texts = self.tokenizer.batch_decode([response.ids for response in responses], skip_special_tokens=True)
-        return prompts, responses, texts
+        prompts = self.read(problems)
+        responses = sample_all(self.model, self.tokens, prompts, repeats, self.rl, seed)
+        return prompts, responses, self.tokens.texts([response.ids for response in responses])
+
+    def read(self, problems: list[Problem]) -> list[list[int]]:
+        """The prompts as token ids."""
+        return self.tokens.read([problem.prompt for problem in problems], self.world.chat)
 
     def evaluate_dev(self, step: int) -> pd.DataFrame:
         """A row a dev response. The random stream is the same at every step and for every method and seed."""
@@ -135,7 +137,7 @@ class Run:
     def dev_table(self, step: int, responses: list[Response]) -> pd.DataFrame:
         """The same of given responses, prompt-major."""
         repeats = self.rl.dev_samples
-        texts = self.tokenizer.batch_decode([response.ids for response in responses], skip_special_tokens=True)
+        texts = self.tokens.texts([response.ids for response in responses])
         return pd.DataFrame(
             {
                 "step": step,

@@ -3,17 +3,18 @@
 import sys
 
 import torch
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedModel
 
 from prerl.config import Reinforce
 from prerl.model import LeanModel
 from prerl.sampler import Response, Sampling, sample
+from prerl.tokens import Tokens
 
 
 @torch.inference_mode()
 def sample_all(
     model: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerBase,
+    tokens: Tokens,
     prompts: list[list[int]],
     repeats: int,
     rl: Reinforce,
@@ -25,12 +26,11 @@ def sample_all(
     how far it is."""
     lean, generator = LeanModel(model), torch.Generator().manual_seed(seed)
     sampling = Sampling(rl.max_new_tokens, rl.temperature, rl.top_p)
-    end, pad = {tokenizer.eos_token_id}, tokenizer.pad_token_id
     size = max(1, rl.sample_batch // repeats)
     parts = [prompts[start : start + size] for start in range(0, len(prompts), size)]
     responses: list[Response] = []
     for part in parts:
-        responses += sample(lean, part, repeats, sampling, end, pad, generator)
+        responses += sample(lean, part, repeats, sampling, set(tokens.ends), tokens.pad, generator)
         if name:
             print(f"{name}  response {len(responses)}/{len(prompts) * repeats}", file=sys.stderr, flush=True)
     return responses

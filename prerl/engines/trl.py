@@ -74,13 +74,14 @@ class PhaseTrainer(GRPOTrainer):
         super().__init__(
             model=run.model,
             reward_funcs=self.score,
-            args=settings(scale, run.seed, rl.steps - session.done, session.out),
+            args=settings(scale, run.seed, rl.steps - session.done, session.out, run.tokens.ends),
             train_dataset=Dataset.from_dict(
                 {"prompt": [problem.prompt for problem in self.problems], "place": range(len(self.problems))}
             ),
             processing_class=run.tokenizer,
             callbacks=[Begin(self)],
         )
+        self.eos_token_ids = run.tokens.ends  # TRL leaves out that of the chat template
         self.remove_callback(PrinterCallback)
         self.drawing: tuple[Any, ...] = ()  # the names of the random stream that responses are drawn from
         if scale.engine.vllm is not None:
@@ -114,11 +115,14 @@ class PhaseTrainer(GRPOTrainer):
         self.lr_scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer or self.optimizer, factor)
         return self.lr_scheduler
 
-    def score(self, prompts: list[str], completions: list[str], place: list[int], **_: Any) -> list[float]:
+    def score(self, completion_ids: list[list[int]], place: list[int], **_: Any) -> list[float]:
         """TRL's reward function."""
-        problems = [self.problems[index] for index in place]
-        self.rewards = [self.run.score(*pair) for pair in zip(completions, problems, strict=True)]
+        problems, texts = [self.problems[index] for index in place], self.run.tokens.texts(completion_ids)
+        self.rewards = [self.run.score(*pair) for pair in zip(texts, problems, strict=True)]
         return self.rewards
+
+    def _tokenize_prompts(self, prompts: list[str]) -> tuple[list[list[int]], None, dict[str, Any]]:
+        return self.run.tokens.read(prompts, self.run.world.chat), None, {}
 
     def _generate_single_turn(self, prompt_ids: list[list[int]], *args: Any) -> tuple[list[list[int]], Any]:
         """Responses and their log-probabilities: vLLM's, or else from the local engine's sampler. Then each process
@@ -276,8 +280,7 @@ class PhaseTrainer(GRPOTrainer):
     def _evaluate_dev(self) -> pd.DataFrame:
         """A row a dev response, from vLLM; each process draws its share."""
         repeats, processes = self.scale.rl.dev_samples, self.accelerator.num_processes
-        prompts = self.run.tokenizer([problem.prompt for problem in self.run.dev])["input_ids"]
-        prompts = [prompt for prompt in prompts for _ in range(repeats)]
+        prompts = [prompt for prompt in self.run.read(self.run.dev) for _ in range(repeats)]
         share = -(-len(prompts) // processes)
         start = self.accelerator.process_index * share
         mine = (prompts * 2)[start : start + share]  # the last share is filled with the first prompts

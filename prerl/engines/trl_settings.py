@@ -9,8 +9,9 @@ from prerl.errors import UserError
 from prerl.records import stream
 
 
-def settings(scale: Scale, seed: int, updates: int, out: Path) -> GRPOConfig:
-    """Of a run of `updates` more updates. Raises UserError if the processes cannot share a batch evenly."""
+def settings(scale: Scale, seed: int, updates: int, out: Path, ends: list[int] | None = None) -> GRPOConfig:
+    """Of a run of `updates` more updates; with vLLM, the tokens `ends` alone end a response. Raises UserError if the
+    processes cannot share a batch evenly."""
     rl, engine = scale.rl, scale.engine
     rollouts = rl.prompts_per_step * rl.group_size
     passes, rest = divmod(rollouts, rl.micro_batch * engine.processes)
@@ -45,6 +46,7 @@ def settings(scale: Scale, seed: int, updates: int, out: Path) -> GRPOConfig:
         vllm_tensor_parallel_size=vllm.tensor_parallel if vllm else 1,
         vllm_max_model_length=vllm.max_length if vllm else None,
         vllm_enable_sleep_mode=vllm is not None,
+        generation_kwargs={"ignore_eos": True, "stop_token_ids": ends} if vllm and ends else None,
         vllm_importance_sampling_correction=False,  # as the authors; in the pre-train space it means nothing
         # the loss: a token mean over the whole batch; clip range and dual clip (delta) are set with each phase
         loss_type="dapo",

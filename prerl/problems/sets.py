@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from prerl.config import CountdownProblems, PublicProblems
 from prerl.problems.countdown import LARGEST_VALUE, Problem, doubled, draw_distinct, ways
+from prerl.problems.prompts import chat_text
 from prerl.problems.public import PublicSet, read_set
 from prerl.records import read_jsonl, stream, write_jsonl
 
@@ -79,7 +80,8 @@ def write_public_sets(
 ) -> None:
     """Writes out/train.jsonl, dev.jsonl and NAME.jsonl for every benchmark: id, question, prompt, answer.
 
-    The prompt is the whole text in front of a response, by the tokenizer's chat template. Sets are shuffled the same
+    The prompt is the whole text in front of a response, by the tokenizer's chat template if it has one, see
+    `prompts.chat_text`. Sets are shuffled the same
     way on every machine, so that the first problems of a benchmark are no selection.
     """
 
@@ -97,9 +99,7 @@ def write_public_sets(
 
     def prompt(question: str) -> str:
         messages = [*shown, {"role": "user", "content": question}]
-        return tokenizer.apply_chat_template(
-            messages, tokenize=False, add_generation_prompt=True, **settings.template_options
-        )
+        return chat_text(tokenizer, messages, add_generation_prompt=True, **settings.template_options)
 
     training = shuffled(settings.train)
     sets = {"dev": training[: settings.dev], "train": training[settings.dev :]}

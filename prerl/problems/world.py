@@ -27,6 +27,8 @@ class Problem(Protocol):
 class World(Protocol):
     """A source of problems and the judge of responses."""
 
+    chat: bool  # whether prompts are made by the tokenizer's chat template
+
     def draw(self, rng: random.Random, size: int) -> list[Problem]:
         """Training problems."""
 
@@ -47,6 +49,8 @@ def world(settings: CountdownProblems | PublicProblems, directory: Path) -> Worl
 
 class CountdownWorld:
     """Countdown: training problems are drawn from the train split without end."""
+
+    chat = False
 
     def __init__(self, settings: CountdownProblems, directory: Path) -> None:
         self.largest, self.directory = settings.largest_number, directory
@@ -75,6 +79,8 @@ class PublicProblem:
 
 class PublicWorld:
     """Public problem sets: training problems are a training set's, dev a part of it that is held out."""
+
+    chat = True
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
