@@ -104,7 +104,7 @@ def test_greedy_requests_and_stop_strings(trained):
     text = lm.generate_until([request])[0]
     assert text.startswith("get ") and ":" not in text
     top_k = Instance("generate_until", {}, ("Q", {"do_sample": True, "top_k": 50}), 0, ("task", 0, 1))
-    with pytest.raises(ValueError, match="top_k"):
+    with pytest.raises(UserError, match="task task: generation_kwargs: top_k: 50: the samplers do not do this"):
         lm.generate_until([top_k])
     assert _until("a b c d", ["c", "b"]) == "a " and _until("a", []) == "a"
 
