@@ -21,7 +21,7 @@ from trl import GRPOTrainer
 from prerl.config import Scale
 from prerl.engines.local import Run
 from prerl.engines.session import Session
-from prerl.engines.trl_settings import settings
+from prerl.engines.trl_settings import check_length, settings
 from prerl.engines.update import advantages_of, phase_at, transformed
 from prerl.errors import check_finite
 from prerl.methods import Method
@@ -69,6 +69,8 @@ class PhaseTrainer(GRPOTrainer):
             for step in range(session.done + 1, rl.steps + 1)
             for problem in run.world.draw(random.Random(stream(run.seed, "problems", step)), rl.prompts_per_step)
         ]
+        prompts = run.tokenizer([problem.prompt for problem in [*self.problems, *run.dev]])["input_ids"]
+        check_length(scale, max(map(len, prompts)))
         self.rewards: list[float] = []
         super().__init__(
             model=run.model,

@@ -9,6 +9,17 @@ from prerl.errors import UserError
 from prerl.records import stream
 
 
+def check_length(scale: Scale, longest: int) -> None:
+    """Raises UserError if vLLM has no room for a prompt of `longest` tokens and the longest response to it: it would
+    cut the response, or stop at the first such prompt."""
+    vllm, rl = scale.engine.vllm, scale.rl
+    if vllm is not None and vllm.max_length < longest + rl.max_new_tokens:
+        raise UserError(
+            f"engine.vllm.max_length: {vllm.max_length} tokens do not hold the longest prompt ({longest}) and "
+            f"rl.max_new_tokens ({rl.max_new_tokens})"
+        )
+
+
 def settings(scale: Scale, seed: int, updates: int, out: Path) -> GRPOConfig:
     """Of a run of `updates` more updates. Raises UserError if the processes cannot share a batch evenly."""
     rl, engine = scale.rl, scale.engine
