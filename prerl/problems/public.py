@@ -96,13 +96,13 @@ def _answers(name: str, entry: PublicSet, path: Path) -> dict[str, str]:
         if not question:
             raise UserError(f"{path}: row {number}: {entry.question} is empty: a problem needs a question")
         if not answer:
-            unanswered[question] = number
+            unanswered.setdefault(question, number)
         answers.setdefault(question, answer)
     if len(unanswered) != entry.unanswered:
         first = f"row {min(unanswered.values())}: {entry.answer} is empty: " if unanswered else ""
         raise UserError(
-            f"{path}: {first}{len(unanswered)} problems have no answer, but the catalogue says {entry.unanswered} of "
-            f"{name} (unanswered)"
+            f"{path}: {first}of {name} {len(unanswered)} have no answer, but the catalogue says {entry.unanswered} "
+            "(unanswered)"
         )
     answers = {question: answer for question, answer in answers.items() if question not in unanswered}
     if len(answers) != entry.problems:
