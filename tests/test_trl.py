@@ -236,12 +236,10 @@ def test_what_the_engine_cannot_do_is_one_line(short, methods, tmp_path):
         check_methods("x.yaml", scale, methods)
     check_methods("x.yaml", short, methods)
     uneven = changed(short, engine=changed(ENGINE, processes=3))
-    gpus = {"launch": "x.yaml", "vllm": Vllm(tensor_parallel=1, memory=0.5, max_length=64)}  # responses: up to 48
-    roomy = changed(short, engine=changed(ENGINE, **gpus))
-    trl_settings.check_length(roomy, 16)
-    trl_settings.check_length(changed(short, engine=ENGINE), 10**6)
+    room = Vllm(tensor_parallel=1, memory=0.5, max_length=64)
+    trl_settings.check_length(room, 16, 48)
     said = r"engine\.vllm\.max_length: 64 tokens do not hold the longest prompt \(17\) and rl\.max_new_tokens \(48\)"
     with pytest.raises(UserError, match=said):
-        trl_settings.check_length(roomy, 17)
+        trl_settings.check_length(room, 17, 48)
     with pytest.raises(UserError, match=r"rl\.micro_batch: 4 responses in each of 3 processes do not divide the 32"):
         trl_settings.settings(uneven, 0, 3, tmp_path)

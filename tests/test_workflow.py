@@ -127,6 +127,13 @@ def test_options_are_texts_whatever_snakemake_takes_them_for(tmp_path):
             load_options({"scale": value}, tmp_path)
 
 
+def test_more_training_problems_than_there_are_are_refused_before_any_job(checkout):
+    text = "like: smollm\nproblems: {dev: 7466}\n"
+    (checkout / "workflow/scales/greedy.yaml").write_text(text)
+    result = snakemake(checkout, "--dry-run", "--config", "scale=greedy")
+    assert result.returncode and result.stderr.startswith("prerl: workflow/scales/greedy.yaml: rl.prompts_per_step: 8 ")
+
+
 def test_a_failed_job_says_what_was_wrong_on_the_terminal(checkout):
     text = "like: smoke\nproblems: {benchmarks: {countdown: 200}}\n"
     (checkout / "workflow/scales/greedy.yaml").write_text(text)

@@ -69,8 +69,9 @@ class PhaseTrainer(GRPOTrainer):
             for step in range(session.done + 1, rl.steps + 1)
             for problem in run.world.draw(random.Random(stream(run.seed, "problems", step)), rl.prompts_per_step)
         ]
-        prompts = run.tokenizer([problem.prompt for problem in [*self.problems, *run.dev]])["input_ids"]
-        check_length(scale, max(map(len, prompts)))
+        if scale.engine.vllm is not None:
+            prompts = run.tokenizer([problem.prompt for problem in [*self.problems, *run.dev]])["input_ids"]
+            check_length(scale.engine.vllm, max(map(len, prompts)), rl.max_new_tokens)
         self.rewards: list[float] = []
         super().__init__(
             model=run.model,

@@ -5,6 +5,7 @@ from pathlib import Path
 from shlex import quote
 
 from prerl.baselines import Baselines
+from prerl.commands.run import public_sets
 from prerl.config import load_scale
 from prerl.config_options import load_options
 from prerl.methods import check_methods, load_methods, new_method
@@ -32,6 +33,7 @@ NEW = None  # its name
 try:
     SCALE, METHODS = load_scale(Path(SCALE_FILE)), load_methods(Path(METHODS_FILE))
     check_methods(SCALE_FILE, SCALE, METHODS)
+    public_sets(Path(SCALE_FILE), Path("workflow/problems.yaml"))
     if NEW_FILE:
         NEW, METHODS[NEW] = new_method(Path(NEW_FILE), SCALE, METHODS)
         FIXED = Baselines(Path(BASELINES))
