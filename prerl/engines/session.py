@@ -147,7 +147,7 @@ def reason(rows: list[dict[str, Any]], max_new_tokens: int) -> str:
         cause = "every response was wrong"
     else:
         cause = "in no group did rewards differ so that a response carried an advantage"
-    return f"no signal in the last {len(rows)} updates: {cause}"
+    return f"no signal in the last {len(rows)} update{'s' * (len(rows) > 1)}: {cause}"
 
 
 def stopped(log: list[dict[str, Any]], patience: int) -> bool:
