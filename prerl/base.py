@@ -18,7 +18,8 @@ from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
 
 from prerl.checkpoint import Checkpoints
-from prerl.config import Architecture, Pretrain, Scale
+from prerl.config import Scale
+from prerl.config_model import Architecture, Pretrain
 from prerl.errors import check_finite
 from prerl.fingerprint import fingerprint
 from prerl.intact import checksums

@@ -14,7 +14,7 @@ from typing import Any, Literal
 import pandas as pd
 from pydantic import field_validator
 
-from prerl.config import Strict
+from prerl.config_values import Strict
 from prerl.metrics import Array, ratio, relative_interval
 from prerl.reading import check, read_yaml
 from prerl.scores import BASE, Estimator, Samples, grid

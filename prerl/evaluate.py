@@ -36,6 +36,10 @@ def evaluate(scale: Scale, model: Path, problems: Path, tasks: Path, out: Path) 
     for file in (model / "model.safetensors", *files.values()):
         if not file.is_file():
             raise UserError(f"{file}: not found; run the stage that makes it")
+        if file.stat().st_size == 0:
+            raise UserError(f"{file}: is empty; delete it, and run the stage that makes it")
+    for name in settings.lm_eval:
+        own_tasks(name)  # before hours of sampling
     record = RunRecord("evaluate", settings.model_dump())
     lm = sampler(settings, model)
     if scale.problems.world == "public":
@@ -99,17 +103,22 @@ def _shipped() -> "TaskManager":
 
 
 def own_tasks(name: str) -> "TaskManager":
-    """lm-eval's tasks, after the named one was loaded with its data. Raises UserError if that cannot be done."""
+    """lm-eval's tasks, after the named one was loaded with its data. Raises UserError if that cannot be done, or its
+    responses cannot be sampled as it asks."""
+    from prerl.lm_settings import sampling
+
     manager = _shipped()
     if name not in manager.task_index:
         raise UserError(f"evaluation.lm_eval: lm-eval has no task or group {name!r}")
     try:
-        manager.load([name])
+        tasks = manager.load([name])["tasks"]
     except (OSError, ValueError) as error:  # also what datasets and the hub raise
         raise UserError(
             f"evaluation.lm_eval.{name}: its data cannot be loaded ({type(error).__name__}); with network, run "
             "`prerl fetch --scale` first"
         ) from error
+    for task in tasks.values():
+        sampling(task.config.generation_kwargs or {}, f"evaluation.lm_eval.{name}: task {task.config.task}")
     return manager
 
 
@@ -124,9 +133,14 @@ def _run(scale: Scale, lm: "RecordingLM", files: dict[str, Path], tasks: Path) -
     """All responses to the scale's benchmarks, a row each, and lm-eval's own average of each benchmark."""
     from lm_eval.tasks import TaskManager
 
+    from prerl.lm_settings import sampling
+
     manager = TaskManager(include_path=str(tasks), include_defaults=False)
     if missing := set(files) - set(manager.all_tasks):
         raise UserError(f"{tasks}: no task file for benchmark {min(missing)!r}; there are {manager.all_tasks}")
+    for name in files:  # the scale's settings take the place of a file's, but not of what they do not say
+        entry = manager.task_index[name]
+        sampling((entry.cfg or {}).get("generation_kwargs") or {}, str(entry.yaml_path))
     group = {"group": "prerl", "task": [_task(scale, name, file) for name, file in files.items()]}
     results = _simple_evaluate(lm, group, manager)
     averages = {name: results["results"][name]["avg,all"] for name in files}

@@ -7,7 +7,8 @@ from typing import Any
 
 PACKAGE = Path(__file__).parent
 # What these modules read enters a job as checked values, its parameters; so a new key elsewhere reruns nothing.
-SETTINGS = {"prerl.config", "prerl.methods", "prerl.reading", "prerl.errors"}
+CONFIGURATION = {f"prerl.config{part}" for part in ("", "_engine", "_model", "_options", "_values")}
+SETTINGS = CONFIGURATION | {"prerl.methods", "prerl.reading", "prerl.errors"}
 
 
 def fingerprint(*modules: str) -> str:

@@ -12,6 +12,7 @@ from lm_eval.api.instance import Instance
 from lm_eval.api.model import TemplateLM
 from lm_eval.api.registry import register_model
 
+from prerl.lm_settings import sampling
 from prerl.model import LeanModel, load
 from prerl.partial import Partial
 from prerl.problems.prompts import chat_text
@@ -107,7 +108,8 @@ class RecordingLM(TemplateLM):
         until = [until] if isinstance(until, str) else until
         prompts = [self.tok_encode(same[0].args[0]) for same in problems]
         seeds = [stream("evaluate", same[0].task_name, same[0].doc_id) for same in problems]
-        responses = self._sample(prompts, repeats, _sampling(first), until, seeds)
+        settings = sampling(first.args[1], f"task {first.task_name}")
+        responses = self._sample(prompts, repeats, settings, until, seeds)
         texts = [_until(text, until) for text in self.tokens.texts([response.ids for response in responses])]
         for index, key in enumerate(keys):
             rows = slice(index * repeats, (index + 1) * repeats)
@@ -159,15 +161,6 @@ class LocalLM(RecordingLM):
             logp = logits.log_softmax(-1).gather(1, target)
             scored.append((float(logp.sum()), bool((logits.argmax(-1) == target[:, 0]).all())))
         return scored
-
-
-def _sampling(request: Instance) -> Sampling:
-    """What lm-eval's generation settings mean. Raises ValueError for what the samplers do not do."""
-    settings: dict[str, Any] = request.args[1]
-    if settings.get("top_k", 0) > 0:
-        raise ValueError(f"task {request.task_name}: top_k is not supported; set it to 0")
-    temperature = settings.get("temperature", 1.0) if settings.get("do_sample", False) else 0.0
-    return Sampling(settings.get("max_gen_toks", 256), temperature, settings.get("top_p", 1.0))
 
 
 def _until(text: str, stops: list[str]) -> str:

@@ -8,11 +8,13 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
-from prerl.config import NAME, Positive, Rate, Scale, Strict
+from prerl.config import Scale
+from prerl.config_values import NAME, Number, Positive, Rate, Strict
 from prerl.errors import UserError
 from prerl.reading import check, read_yaml, sha256
 
-RESERVED = {"base", "problems", "logs"}  # directories beside those of methods
+# Directories beside those of methods.
+RESERVED = {"ablations", "base", "base-study", "bench", "compare", "figures", "logs", "problems", "summary", "tables"}
 DEFAULTS = Path("workflow/methods.yaml")
 KINDS = ("std", "mean", "leave-one-out", "batch", "weighted", "critic")  # of advantages
 FUNCTION = re.compile(r"^([^:]+\.py|[A-Za-z_][\w.]*):[A-Za-z_]\w*$")
@@ -31,7 +33,7 @@ class Phase(Strict):
     start_token: str | None  # instead of the scale's; pre-train space only
     clip_low: Rate
     clip_high: Rate
-    dual_clip: Annotated[float, Field(gt=1)]
+    dual_clip: Annotated[Number, Field(gt=1)]
     loss_coefficient: Rate
     learning_rate_factor: Rate  # times the scale's learning rate, so that a method means the same at every scale
 
@@ -106,6 +108,12 @@ def load_methods(path: Path) -> dict[str, Method]:
     defaults, methods = data.get("defaults") or {}, data.get("methods")
     if not isinstance(methods, dict) or not methods or not isinstance(defaults, dict):
         raise UserError(f"{path}: methods: expected a mapping from method names to methods")
+    for name in methods:
+        if not re.match(NAME, str(name)) or name in RESERVED:
+            raise UserError(
+                f"{path}: methods: {name}: call it by small letters, digits and hyphens, and not as a "
+                f"stage ({', '.join(sorted(RESERVED))})"
+            )
     return {name: _method(path, f"methods.{name}", entry, defaults) for name, entry in methods.items()}
 
 
@@ -121,12 +129,17 @@ def _method(path: Path, key: str, entry: Any, defaults: dict[str, Any]) -> Metho
 
 
 def check_methods(path: str, scale: Scale, methods: dict[str, Method]) -> None:
-    """Raises UserError if a method of the scale does not exist, or its engine cannot train it."""
+    """Raises UserError if a method of the scale does not exist, or cannot be trained there."""
     for name in (*scale.methods, *scale.ablations):
         if name not in methods:
             raise UserError(f"{path}: methods: no method {name!r} in workflow/methods.yaml")
         if scale.engine.name == "trl" and methods[name].has_critic:
             raise UserError(f"{path}: methods: {name!r} has a critic, which only the local engine can train")
+        if scale.problems.world == "public" and any(phase.tokens == "body" for phase in methods[name].phases):
+            raise UserError(
+                f"{path}: methods: {name!r} has a phase with `tokens: body`, without what restates the problem: "
+                "responses to public problems restate nothing; take `tokens: all`"
+            )
 
 
 def find_method(path: Path, name: str) -> Method:

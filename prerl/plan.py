@@ -6,7 +6,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from prerl.config import HubModel, Plan, Scale, load_scale
+from prerl.config import Plan, Scale, load_scale
+from prerl.config_model import HubModel
 from prerl.errors import UserError
 from prerl.problems.public import PublicSet
 from prerl.reading import check
@@ -64,10 +65,16 @@ def show_plan(path: Path, changes: list[str], sets: dict[str, PublicSet]) -> Non
 
 def assumptions(path: Path, scale: Scale, changes: list[str]) -> Plan:
     """Those of the scale, with the changes KEY=VALUE."""
-    if scale.plan is None or not isinstance(scale.model, HubModel) or scale.engine.name != "trl":
+    on_gpus = scale.engine.name == "trl" and scale.engine.vllm is not None
+    if scale.plan is None or not isinstance(scale.model, HubModel) or not on_gpus:
         raise UserError(f"{path}: plan: this scale states no assumptions; it runs on the CPU of one machine")
     if scale.evaluation.sampler is None:
         raise UserError(f"{path}: evaluation.sampler: a model of this size needs vLLM")
+    if unknown := set(scale.evaluation.lm_eval) - set(SHIPPED):
+        raise UserError(
+            f"{path}: evaluation.lm_eval: {min(unknown)!r} costs what nobody knows: its number of problems is not in "
+            f"prerl.plan.SHIPPED, which has {', '.join(SHIPPED)}"
+        )
     if wrong := [change for change in changes if "=" not in change]:
         raise UserError(f"--assume {wrong[0]}: expected KEY=VALUE")
     return check(Plan, scale.plan.model_dump() | dict(change.split("=", 1) for change in changes), "--assume")
@@ -103,7 +110,7 @@ def evaluate_stage(scale: Scale, plan: Plan, sets: dict[str, PublicSet]) -> Stag
         repeats * (scale.problems.benchmarks[name] or sets[name].problems)
         for name, repeats in scale.evaluation.benchmarks.items()
     )
-    responses += sum(SHIPPED.get(name, 0) for name in scale.evaluation.lm_eval)
+    responses += sum(SHIPPED[name] for name in scale.evaluation.lm_eval)
     tokens = responses * plan.response_tokens
     hours = plan.overhead * tokens / plan.generate_tokens_per_second / vllm.tensor_parallel / 3600
     weights = 2 * model.parameters / vllm.tensor_parallel

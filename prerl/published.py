@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
-from prerl.config import HubModel, PublishedModel
+from prerl.config_model import HubModel, PublishedModel
 from prerl.errors import UserError
 from prerl.families import check_config, read_config
 from prerl.intact import checksums

@@ -47,17 +47,18 @@ def check(model: type[Model], data: Any, where: str) -> Model:
         return model.model_validate(data)
     except ValidationError as error:
         first = error.errors()[0]
-        key = _key(first["loc"], data) or "(top level)"
+        key = _key(first["loc"], data, first["type"] == "missing") or "(top level)"
         more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
         message = "unknown key" if first["type"] == "extra_forbidden" else first["msg"].removeprefix("Value error, ")
         raise UserError(f"{where}: {key}: {message}{more}") from error
 
 
-def _key(location: tuple[str | int, ...], data: Any) -> str:
-    """The path of a key as the file has it: pydantic names the kind of a section between its keys."""
+def _key(location: tuple[str | int, ...], data: Any, missing: bool) -> str:
+    """The path of a key as the file has it, or of one that is `missing` there: pydantic names the kind of a section
+    between its keys, and after them."""
     parts = []
     for place, part in enumerate(location):
-        if isinstance(data, dict) and part not in data and place < len(location) - 1:
+        if isinstance(data, dict) and part not in data and not (missing and place == len(location) - 1):
             continue
         parts.append(str(part))
         data = data.get(part) if isinstance(data, dict) else data

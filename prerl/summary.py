@@ -35,7 +35,7 @@ def summarize(scale: Scale, methods: dict[str, Method], lexicon: Lexicon, result
     changes.parquet    method, quantity, window (early, end), reference: paired differences on dev
     speeds.parquet     method, updates to half of GRPO's gain on dev, and how many times sooner than GRPO
     warm_ups.parquet   benchmark, length of DSRL's warm-up, avg@n; and the contrast of 10 to 25 updates to others
-    runs.parquet       a row a run: selected step, dev accuracies, collapse, cost
+    runs.parquet       a row a run: selected step, dev accuracies, collapse and why it stopped early, cost
     alignment.parquet  method, step, part, group, correct, quantity, estimate, low, high, ...: gradients in both spaces
     rollouts.parquet   the base's, a row a rollout and part, as `prerl align-base` wrote it
     positions.parquet  log-probabilities in both spaces by position: difference and correlation
@@ -126,6 +126,7 @@ def _runs(methods: list[str], scale: Scale, dev: Samples, results: Path) -> Iter
                 "collapsed": bool(accuracy.iloc[-1] < COLLAPSE * accuracy[0]),
                 "updates": trained["updates"],
                 "skipped_updates": trained["skipped_updates"],
+                "stop_reason": trained["stop_reason"],
                 "train_seconds": trained["wall_seconds"],
                 "evaluate_seconds": evaluated["wall_seconds"],
                 "train_tokens": trained["tokens"],

@@ -9,7 +9,8 @@ import torch
 from safetensors.torch import load_file
 
 from prerl import base
-from prerl.config import Architecture, load_scale
+from prerl.config import load_scale
+from prerl.config_model import Architecture
 from prerl.figures import draw_figures
 from prerl.intact import checksums
 from prerl.methods import load_methods

@@ -28,7 +28,7 @@ def small_scale(smoke: Scale) -> Scale:
         pretrain=changed(smoke.pretrain, steps=800, checkpoint_every=300, threads=1),
         rl=changed(smoke.rl, steps=6, checkpoint_every=3, max_new_tokens=48, group_size=8, dev_samples=8),
         evaluation=changed(smoke.evaluation, max_new_tokens=48),
-        analysis=changed(smoke.analysis, alignment_rollouts=8, alignment_steps=[3, 6]),
+        analysis=changed(smoke.analysis, alignment_rollouts=32, alignment_steps=[3, 6]),
     )
 
 

@@ -109,6 +109,7 @@ def write_study(
                 "updates": 5 * (len(accuracies) - 1),
                 "skipped_updates": 2,
                 "stopped_without_signal": method == "nsr-prerl",
+                "stop_reason": "no signal" if method == "nsr-prerl" else None,
                 "wall_seconds": 3.0,
                 "tokens": 100,
                 "peak_memory_bytes": 20,

@@ -161,7 +161,7 @@ def test_halves_are_all_equal_splits_and_their_cosines():
 
 
 def test_a_killed_comparison_goes_on_with_the_same_rows(scale, trained, tmp_path, monkeypatch):
-    scale = changed(scale, analysis=changed(scale.analysis, alignment_rollouts=20))  # five problems
+    scale = changed(scale, analysis=changed(scale.analysis, alignment_rollouts=32))  # eight problems
     monkeypatch.setattr("prerl.alignment.SAVE_EVERY", 2)
     align_base(scale, trained / "model", trained / "problems", tmp_path / "whole")
     gradients, calls = Comparison.gradients, []
@@ -178,7 +178,7 @@ def test_a_killed_comparison_goes_on_with_the_same_rows(scale, trained, tmp_path
     monkeypatch.setattr(Comparison, "sample", lambda self: pytest.fail("sampled again"))
     calls[:] = [1] * 100
     align_base(scale, trained / "model", trained / "problems", tmp_path / "killed")
-    assert len(calls) == 100 + 3 * GROUP + 1  # the last of the second problem once more
+    assert len(calls) == 100 + 6 * GROUP + 1  # the last of the second problem once more
     for name in ("alignment", "positions", "noise", "halves"):
         tables = [pd.read_parquet(tmp_path / which / f"{name}.parquet") for which in ("whole", "killed")]
         pd.testing.assert_frame_equal(*tables)

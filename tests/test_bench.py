@@ -5,8 +5,10 @@ import json
 import pandas as pd
 import pytest
 import torch
+from typer.testing import CliRunner
 
 from prerl.bench import measure, report
+from prerl.cli import app
 from prerl.errors import UserError
 from prerl.model import load
 from tests.helpers import SMOKE_FILE
@@ -98,3 +100,9 @@ def test_a_bench_without_a_base_or_that_fails_is_one_line(tmp_path):
         report.bench(SMOKE_FILE, None, tmp_path, SIZES, tmp_path)
     with pytest.raises(UserError, match=r"bench: growth failed: .+"):
         report.measured("growth", wrong=1)
+
+
+@pytest.mark.parametrize(("option", "value"), [("--prompts", 0), ("--group", 1), ("--length", -1)])
+def test_a_bench_of_nothing_is_refused(tmp_path, option, value):
+    result = CliRunner().invoke(app, ["bench", "--results", "x", "--out", str(tmp_path), option, str(value)])
+    assert result.exit_code == 2 and option in result.output and not isinstance(result.exception, UserError)

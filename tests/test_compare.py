@@ -1,15 +1,18 @@
 """Fixed baselines, and a new method against them."""
 
 import json
+import re
 import shutil
 
 import numpy as np
 import pandas as pd
 import pytest
+from typer.testing import CliRunner
 
 from prerl import compare as comparison
 from prerl.baselines import RECORD, Baselines, mean_dev, write_baselines
 from prerl.behaviour import behaviours, count, load_lexicon
+from prerl.cli import app
 from prerl.compare import ALL, compare, conclude, versus
 from prerl.config import load_scale
 from prerl.curves import cube
@@ -183,6 +186,28 @@ def test_the_conclusion_says_worse_and_undecided_too():
     text = conclude(rows, scores, "new", ["one", "two"], {"new": "New", "a": "A", "b": "B", "c": "C"})
     assert "better than C; worse than A; not told apart from B." in text and "200 problems, 5 seeds" in text
     assert "strongest baseline is A: the difference is -10.0 points [-15.0, -5.0], a deterioration." in text
+
+
+@pytest.mark.parametrize(
+    ("method", "message"),
+    [
+        ("workflow/methods.yaml", r"methods\.yaml: holds \d+ methods; compare takes a file of one"),
+        ("grpo.yaml", "grpo.yaml: there is a method 'grpo' already; give the file another name"),
+        ("mine.yaml", "gone.py:f: no such file or module"),
+        ("none.yaml", "none.yaml: cannot be read"),
+    ],
+)
+def test_a_file_that_is_no_new_method_is_not_compared(fixed, runs, tmp_path, monkeypatch, method, message):
+    monkeypatch.chdir(ROOT)
+    phase = "phases: [{space: post-train, samples: all, advantage: %s}]"
+    (tmp_path / "grpo.yaml").write_text(phase % "std")
+    (tmp_path / "mine.yaml").write_text(phase % "'gone.py:f'")
+    path = method if "/" in method else str(tmp_path / method)
+    options = {"scale": SMOKE_FILE, "method": path, "results": runs, "out": tmp_path / "out", "baselines": fixed}
+    arguments = [str(word) for key, value in options.items() for word in (f"--{key}", value)]
+    result = CliRunner().invoke(app, ["compare", *arguments])
+    assert isinstance(result.exception, UserError) and re.search(message, str(result.exception))
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import yaml
 
 from prerl.config import load_scale
 from prerl.errors import UserError
-from prerl.methods import KINDS, load_methods
+from prerl.methods import KINDS, check_methods, load_methods
 from tests.helpers import METHODS_FILE, ROOT, SMOKE_FILE
 
 PAPER = ["grpo", "psr-rl", "nsr-rl", "prerl", "psr-prerl", "nsr-prerl", "dsrl", "nsr-rl-grpo"]
@@ -78,6 +78,10 @@ def broken(tmp_path, change, source=SMOKE_FILE):
     return path
 
 
+GPUS = {
+    **{"name": "trl", "processes": 4, "launch": "x.yaml", "precision": "bfloat16", "gradient_checkpointing": True},
+    "vllm": {"tensor_parallel": 2, "memory": 0.5, "max_length": 512},
+}
 VLLM = {"tensor_parallel": 1, "memory": 0.9, "max_length": 4096, "precision": "bfloat16"}
 BAD_SCALES = {
     "rl.stepz: unknown key": lambda data: data["rl"].update(stepz=1),
@@ -98,6 +102,47 @@ BAD_SCALES = {
     "evaluation: sampler.max_length must hold": lambda data: data["evaluation"].update(
         sampler=VLLM | {"max_length": 96}
     ),
+    "rl: checkpoint_every: 6 must divide the 20 steps": lambda data: data["rl"].update(checkpoint_every=6),
+    "rl: checkpoint_every: 40 must divide the 20 steps": lambda data: data["rl"].update(checkpoint_every=40),
+    "rl.temperature: Input should be greater than or equal to 0.01": lambda data: data["rl"].update(temperature=1e-9),
+    "rl.steps: Input should be a number, not true": lambda data: data["rl"].update(steps=True),
+    "seeds.1: Input should be a number, not false": lambda data: data.update(seeds=[0, False]),
+    "seeds.0: Input should be less than 2147483648": lambda data: data.update(seeds=[2**31]),
+    "threads: Input should be less than or equal to 1024": lambda data: data.update(threads=10**6),
+    "pretrain: warmup_steps must not exceed steps": lambda data: data["pretrain"].update(warmup_steps=1501),
+    "model: num_key_value_heads must divide": lambda data: data["model"].update(num_key_value_heads=3),
+    "model: head_dim must be even": lambda data: data["model"].update(head_dim=15),
+    "problems: dev: an interval over problems needs two": lambda data: data["problems"].update(dev=1),
+    "problems: countdown: an interval over": lambda data: data["problems"]["benchmarks"].update(countdown=1),
+    "evaluation.benchmarks.countdown: Input should be greater than or equal to 2": lambda data: data["evaluation"][
+        "benchmarks"
+    ].update(countdown=1),
+    "evaluation.benchmarks: Dictionary should have at least 1 item": lambda data: data["evaluation"].update(
+        benchmarks={}
+    ),
+    "evaluation: lm_eval: 'countdown' is a benchmark's name too": lambda data: data["evaluation"].update(
+        lm_eval={"countdown": "exact_match,none"}
+    ),
+    "analysis.alignment_rollouts: Input should be greater than or equal to 32": lambda data: data["analysis"].update(
+        alignment_rollouts=4
+    ),
+    "analysis.alignment_rollouts: 32 shared by 8 seeds": lambda data: data.update(seeds=list(range(8))),
+    "analysis.bootstrap: Input should be greater than or equal to 40": lambda data: data["analysis"].update(
+        bootstrap=1
+    ),
+    "analysis: alignment_methods and alignment_steps go together": lambda data: data["analysis"].update(
+        alignment_steps=[]
+    ),
+    "analysis.alignment_steps must be distinct: 5 stands": lambda data: data["analysis"].update(
+        alignment_steps=[5, 20, 5]
+    ),
+    "analysis.claims_on.in_domain must be distinct": lambda data: data["analysis"]["claims_on"].update(
+        in_domain=["countdown", "countdown"]
+    ),
+    "engine: vllm.tensor_parallel: 2 GPUs hold a copy": lambda data: data.update(engine=GPUS | {"processes": 3}),
+    "engine.vllm.max_length must hold a prompt and rl.max_new_tokens": lambda data: data.update(
+        engine=GPUS | {"vllm": GPUS["vllm"] | {"max_length": 96}}
+    ),
     "model: Field required": lambda data: data.pop("model") and None,
     "expected keys and values": lambda data: "- 1\n- 2\n",
     "not valid YAML": lambda data: "rl: [1, 2\nseeds: 3",
@@ -113,6 +158,41 @@ def test_a_bad_scale_is_one_line_that_names_file_and_key(tmp_path, message):
     assert str(error.value).startswith(str(path)) and "\n" not in str(error.value)
 
 
+PUBLIC_ALONE = {
+    "problems: benchmarks: 'gsm8k-train' is the training set": {"gsm8k": 100, "gsm8k-train": None},
+    "problems: benchmarks: 'dev' names the file of another set": {"gsm8k": 100, "dev": None},
+}
+
+
+@pytest.mark.parametrize("message", PUBLIC_ALONE)
+def test_nothing_is_tested_on_what_it_was_trained_on(tmp_path, message):
+    source = ROOT / "workflow/scales/smollm.yaml"
+    path = broken(tmp_path, lambda data: data["problems"].update(benchmarks=PUBLIC_ALONE[message]), source)
+    with pytest.raises(UserError, match=re.escape(f"{path}: {message}")):
+        load_scale(path)
+
+
+def test_gpus_and_rollouts_that_fit_are_taken(tmp_path):
+    """What the bad scales above change one number of."""
+    load_scale(broken(tmp_path, lambda data: data.update(engine=GPUS, seeds=list(range(7)))))
+
+
+def test_the_least_number_of_rollouts_fills_every_part_of_the_problems(tmp_path):
+    from prerl.alignment import BLOCKS, GROUP
+
+    assert GROUP == 4  # as prerl/config.py and prerl/problems/sets.py say
+    load_scale(broken(tmp_path, lambda data: data["analysis"].update(alignment_rollouts=BLOCKS * GROUP)))
+    with pytest.raises(UserError, match="alignment_rollouts"):
+        load_scale(broken(tmp_path, lambda data: data["analysis"].update(alignment_rollouts=BLOCKS * GROUP - 1)))
+
+
+def test_a_scale_like_one_that_is_itself_like_another_is_refused(tmp_path):
+    for name, text in {"a": "like: b", "b": "like: c\nseeds: [1]"}.items():
+        (tmp_path / f"{name}.yaml").write_text(text)
+    with pytest.raises(UserError, match=r"a\.yaml: like: .*b\.yaml is itself like c"):
+        load_scale(tmp_path / "a.yaml")
+
+
 BAD_METHODS = {
     "methods.grpo: phases.0.space": lambda data: data["methods"]["grpo"]["phases"][0].update(space="prompt"),
     "methods.grpo: phases.0.color: unknown key": lambda data: data["methods"]["grpo"]["phases"][0].update(color=1),
@@ -124,6 +204,11 @@ BAD_METHODS = {
         start_token="<bos>"
     ),
     "defaults: unknown key": lambda data: "standards: {}\nmethods: {}",
+    "methods: tables: call it by": lambda data: data["methods"].update(tables=data["methods"]["grpo"]),
+    "methods: My_Method: call it by": lambda data: data["methods"].update(My_Method=data["methods"]["grpo"]),
+    "methods.grpo: phases.0.clip_low: Input should be a finite number": lambda data: data["methods"]["grpo"]["phases"][
+        0
+    ].update(clip_low=float("inf")),
     "methods: expected a mapping": lambda data: data.update(methods=["grpo"]),
     "phases.0.clip_low: Field required": lambda data: data["defaults"].pop("clip_low") and None,
 }
@@ -136,6 +221,15 @@ def test_a_bad_method_is_one_line_that_names_file_and_key(tmp_path, message):
     with pytest.raises(UserError, match=re.escape(message)) as error:
         load_methods(path)
     assert str(error.value).startswith(str(path)) and "\n" not in str(error.value)
+
+
+def test_a_phase_of_the_body_needs_a_world_that_has_one(methods):
+    scale = load_scale(ROOT / "workflow/scales/smollm.yaml")
+    check_methods("x.yaml", scale, methods)
+    body = scale.model_copy(update={"ablations": ["dsrl-body"]})
+    with pytest.raises(UserError, match=r"x\.yaml: methods: 'dsrl-body' has a phase with `tokens: body`"):
+        check_methods("x.yaml", body, methods)
+    check_methods("x.yaml", body.model_copy(update={"problems": load_scale(SMOKE_FILE).problems}), methods)
 
 
 def prerl(*arguments):

@@ -1,6 +1,7 @@
 import json
 import os
 import shutil
+from types import SimpleNamespace
 
 import datasets
 import pandas as pd
@@ -12,10 +13,12 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from prerl.errors import UserError
 from prerl.evaluate import evaluate, own_tasks, run_own
 from prerl.lm import LocalLM, _until
+from prerl.lm_settings import sampling
 from prerl.problems.countdown import is_correct
 from prerl.problems.sets import read_problems
 from prerl.reading import sha256
 from prerl.records import read_jsonl, write_jsonl
+from prerl.sampler import Sampling
 from tests.helpers import ROOT, changed
 
 TASKS = ROOT / "workflow/benchmarks"
@@ -134,9 +137,83 @@ def test_greedy_requests_and_stop_strings(trained):
     last = whole.split()[-1]
     assert ask([f" {last}"]) == [whole.split(f" {last}")[0]] != [whole]
     top_k = Instance("generate_until", {}, ("Q", {"do_sample": True, "top_k": 50}), 0, ("task", 0, 1))
-    with pytest.raises(ValueError, match="top_k"):
+    with pytest.raises(UserError, match="task task: generation_kwargs: top_k: 50: the samplers do not do this"):
         lm.generate_until([top_k])
     assert _until("a b c d", ["c", "b"]) == "a " and _until("a", []) == "a"
+
+
+@pytest.mark.parametrize(
+    ("settings", "meant"),
+    [
+        ({"max_new_tokens": 9}, Sampling(9, 0.0)),
+        ({"max_new_tokens": 9, "max_gen_toks": 7}, Sampling(7, 0.0)),  # lm-eval's own order
+        ({"max_gen_toks": None, "max_tokens": 5, "until": "x"}, Sampling(5, 0.0)),
+        ({"temperature": 0.5, "top_p": 0.9}, Sampling(256, 0.5, 0.9)),
+        ({"do_sample": True}, Sampling(256, 1.0)),
+        ({"do_sample": False, "temperature": 0.5}, Sampling(256, 0.0)),
+        ({"top_k": None, "min_p": 0.0, "repetition_penalty": 1.0, "num_beams": 1}, Sampling(256, 0.0)),
+        ({"top_k": -1}, Sampling(256, 0.0)),
+    ],
+)
+def test_generation_settings_are_kept_or_change_nothing(settings, meant):
+    assert sampling(settings, "task x") == meant
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"top_k": 50}, "top_k: 50: the samplers do not do this; leave it out, or set it to 0"),
+        ({"min_p": 0.1}, "min_p: 0.1: the samplers do not do this; leave it out, or set it to 0"),
+        (
+            {"repetition_penalty": 1.2},
+            "repetition_penalty: 1.2: the samplers do not do this; leave it out, or set it to 1",
+        ),
+        ({"logit_bias": {5: 1}}, "logit_bias: {5: 1}: the samplers do not do this; leave it out"),
+        ({"temperature": "hot"}, "temperature: Input should be a valid number, unable to parse string as a number"),
+        ({"top_p": 0}, "top_p: Input should be greater than 0"),
+        ({"max_new_tokens": 0}, "max_new_tokens: Input should be greater than 0"),
+    ],
+)
+def test_generation_settings_that_no_sampler_keeps_name_task_and_key(settings, message):
+    with pytest.raises(UserError) as error:
+        sampling(settings, "task x")
+    assert str(error.value) == f"task x: generation_kwargs: {message}"
+
+
+def test_a_task_file_may_not_ask_for_what_would_not_be_done(scale, trained, tmp_path, monkeypatch):
+    """The scale's settings take the place of a file's, which says more."""
+    monkeypatch.setattr(LocalLM, "_sample", lambda *_: pytest.fail("sampled"))
+    tasks = tmp_path / "tasks"
+    shutil.copytree(TASKS, tasks)
+    shared = tasks / "_countdown.yaml"
+    shared.write_text(shared.read_text().replace("top_k: 0,", "top_k: 0, min_p: 0.1,"))
+    with pytest.raises(UserError, match=r"tasks/countdown\.yaml: generation_kwargs: min_p: 0\.1: the samplers do not"):
+        evaluate(scale, trained / "model", trained / "problems", tasks, tmp_path / "out")
+
+
+def test_an_own_task_that_is_not_there_or_asks_for_more_is_refused_before_anything_is_sampled(
+    scale, trained, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(LocalLM, "_sample", lambda *_: pytest.fail("sampled"))
+    run = lambda name: evaluate(with_task(scale, name), trained / "model", trained / "problems", TASKS, tmp_path)  # noqa: E731
+    with pytest.raises(UserError, match=r"evaluation\.lm_eval: lm-eval has no task or group 'nothing'"):
+        run("nothing")
+    config = SimpleNamespace(task="one", generation_kwargs={"num_beams": 10})
+    tasks = {"tasks": {"one": SimpleNamespace(config=config)}}
+    monkeypatch.setattr("lm_eval.tasks.TaskManager.load", lambda self, names: tasks)
+    with pytest.raises(UserError, match=r"evaluation\.lm_eval\.boolq: task one: generation_kwargs: num_beams: 10: the"):
+        run("boolq")
+
+
+def with_task(scale, name):
+    return changed(scale, evaluation=changed(scale.evaluation, lm_eval={name: "exact_match,none"}))
+
+
+def test_an_empty_problem_file_is_one_line(scale, trained, tmp_path):
+    for name in scale.evaluation.benchmarks:
+        (tmp_path / f"{name}.jsonl").touch()
+    with pytest.raises(UserError, match=r"countdown\.jsonl: is empty"):
+        evaluate(scale, trained / "model", tmp_path, TASKS, tmp_path / "out")
 
 
 GPQA = "gpqa_diamond_cot_zeroshot"

@@ -26,7 +26,7 @@ SCALE = """
 like: smoke
 pretrain: {steps: 600, checkpoint_every: 100, threads: 1}
 rl: {steps: 6, checkpoint_every: 2}
-analysis: {alignment_rollouts: 8, alignment_methods: [dsrl], alignment_steps: [2, 6], bootstrap: 50}
+analysis: {alignment_rollouts: 32, alignment_methods: [dsrl], alignment_steps: [2, 6], bootstrap: 50}
 methods: [grpo, dsrl]
 ablations: []
 seeds: [0]

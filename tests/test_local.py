@@ -6,7 +6,7 @@ import torch
 from safetensors.torch import load_file
 
 from prerl.engines.local import Run, train
-from prerl.engines.session import stopped
+from prerl.engines.session import reason, stopped
 from prerl.engines.update import CRITIC_COEFFICIENT, critic_for, learn, make_batch, phase_at
 from prerl.errors import UserError
 from prerl.methods import Phase
@@ -80,7 +80,7 @@ def test_seeds_differ_and_methods_share_their_problems(scale, methods, trained, 
     first, other, same = drawn[:size], drawn[size : 2 * size], drawn[2 * size :]
     assert first == same != other and weights != other_weights
     assert grpo.response_tokens[0] == nsr.response_tokens[0]  # to the first problems, from the same base
-    assert record["updates"] == scale.rl.steps and record["config"]["seed"] == 0
+    assert record["updates"] == scale.rl.steps and record["config"]["seed"] == 0 and record["stop_reason"] is None
     assert grpo.sampler_gap.max() < 1e-4  # sampler and forward agree on the sampled tokens
 
 
@@ -146,6 +146,32 @@ def test_a_run_without_signal_skips_counts_and_stops(scale, methods, trained, tm
     for name, value in load_file(tmp_path / "model/model.safetensors").items():
         assert torch.equal(value, base[name])
     assert dev.step.unique().tolist() == [0, 3, 4]
+
+
+@pytest.mark.parametrize(
+    ("finished", "reward", "said"),
+    [
+        (0.0, 0.0, "every response was cut at rl.max_new_tokens (96)"),
+        (0.02, 0.0, "98.0% of responses were cut at rl.max_new_tokens (96)"),
+        (0.5, 0.0, "every response was wrong"),
+        (0.0, 1.0, "every response was right"),
+        (1.0, 0.5, "in no group did rewards differ"),
+    ],
+)
+def test_why_a_run_stopped_is_told_from_its_last_updates(finished, reward, said):
+    row = {"finished": finished, "reward": reward, "skipped": True}
+    assert reason([row] * 4, 96).startswith(f"no signal in the last 4 updates: {said}")
+
+
+def test_a_run_all_of_whose_responses_are_cut_says_so_at_its_end(
+    scale, methods, trained, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setattr("prerl.sampler.pick", lambda probs, generator: torch.full((len(probs),), 30))  # never the end
+    scale = changed(scale, rl=changed(scale.rl, stop_after_skipped=3))
+    log, _, _, record = run(scale, methods, trained, tmp_path)
+    said = f"no signal in the last 3 updates: every response was cut at rl.max_new_tokens ({scale.rl.max_new_tokens})"
+    assert len(log) == 3 and not log.finished.any() and record["stop_reason"] == said
+    assert capsys.readouterr().err.endswith(f"grpo seed 0  stopped after update 3 of {scale.rl.steps}: {said}\n")
 
 
 def test_stopped_needs_an_unbroken_row_of_skips():

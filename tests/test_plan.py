@@ -64,6 +64,22 @@ def test_a_plan_that_cannot_fit_or_be_read_is_refused(changes, message):
         show_plan(SCALES / "qwen3-8b.yaml", changes, SETS)
 
 
+def test_a_task_of_unknown_size_has_no_price(tmp_path):
+    path = tmp_path / "x.yaml"
+    text = (SCALES / "qwen3-4b.yaml").read_text().replace("    mmlu_pro: exact", "    mmlu_redux: exact")
+    path.write_text(text)
+    with pytest.raises(UserError, match=r"x\.yaml: evaluation\.lm_eval: 'mmlu_redux' costs what nobody knows"):
+        show_plan(path, [], SETS)
+
+
+def test_a_scale_without_vllm_has_no_plan(tmp_path):
+    path = tmp_path / "x.yaml"
+    text = (SCALES / "qwen3-4b.yaml").read_text().replace("launch: ../accelerate/fsdp.yaml", "launch: null")
+    path.write_text(re.sub(r"vllm: \{.*\}", "vllm: null", text))
+    with pytest.raises(UserError, match=r"x\.yaml: plan: this scale states no assumptions; it runs on the CPU"):
+        show_plan(path, [], SETS)
+
+
 def test_a_scale_of_one_machine_has_no_plan():
     path = SCALES / "tiny.yaml"
     with pytest.raises(UserError, match=r"tiny\.yaml: plan: this scale states no assumptions"):

@@ -10,7 +10,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from prerl.config import HubModel, PublicProblems, PublishedModel, load_scale
+from prerl.config import load_scale
+from prerl.config_model import HubModel, PublicProblems, PublishedModel
 from prerl.errors import UserError
 from prerl.model import load
 from prerl.problems.sets import write_public_sets
@@ -46,7 +47,9 @@ def test_the_problem_sets_of_a_public_world(made, tmp_path):  # noqa: F811
         examples=[],
         template_options={"loud": True},
     )
-    write_public_sets(settings, {"mine": entry, "other": entry}, directory, Template(), tmp_path / "sets")
+    (directory / "copy.jsonl").write_text((directory / "whatever.jsonl").read_text() + "\n")  # another file
+    other = entry.model_copy(update={"sha256": sha256(directory / "copy.jsonl")})
+    write_public_sets(settings, {"mine": entry, "other": other}, directory, Template(), tmp_path / "sets")
     sets = {path.stem: read_jsonl(path) for path in (tmp_path / "sets").iterdir()}
     assert {name: len(rows) for name, rows in sets.items()} == {"train": 1, "dev": 1, "other": 1}
     assert {sets["train"][0]["id"], sets["dev"][0]["id"]} == {"mine-0", "mine-1"}

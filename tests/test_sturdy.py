@@ -235,7 +235,7 @@ def test_a_judge_that_fails_says_over_which_response_and_the_run_goes_on_later(
 def test_a_model_that_only_ends_stops_for_want_of_a_signal(scale, methods, trained, tmp_path, monkeypatch):
     end = 2  # <eos>
     monkeypatch.setattr(sampler, "pick", lambda probs, generator: torch.full((len(probs),), end))
-    patient = changed(scale, rl=changed(scale.rl, steps=10, stop_after_skipped=4))
+    patient = changed(scale, rl=changed(scale.rl, steps=12, stop_after_skipped=4))
     log, dev, _, record = run(patient, methods, trained, tmp_path)
     assert record["stopped_without_signal"] and record["updates"] == record["skipped_updates"] == 4
     assert (log.response_tokens == 1).all() and (dev.response == "").all() and (dev.score == 0).all()

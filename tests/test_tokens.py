@@ -11,7 +11,7 @@ from transformers import AutoTokenizer
 from prerl.alignment import Comparison, align_base
 from prerl.base import save
 from prerl.commands.run import problems
-from prerl.config import TrlEngine, Vllm
+from prerl.config_engine import TrlEngine, Vllm
 from prerl.engines import local
 from prerl.engines.local import Run
 from prerl.errors import UserError

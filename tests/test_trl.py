@@ -12,7 +12,8 @@ import torch
 import yaml
 from safetensors.torch import load_file
 
-from prerl.config import TrlEngine, load_scale
+from prerl.config import load_scale
+from prerl.config_engine import TrlEngine, Vllm
 from prerl.engines import local
 from prerl.engines.launch import launch
 from prerl.engines.session import Session
@@ -252,11 +253,25 @@ def test_on_gpus_accelerate_starts_the_same_command_with_a_configuration_that_it
     assert len(started) == 1
 
 
+def test_a_prompt_that_vllm_has_no_room_for_stops_the_run_before_vllm_starts(short, methods, trained, tmp_path):
+    gpus = {"launch": "x.yaml", "vllm": Vllm(tensor_parallel=1, memory=0.5, max_length=49)}
+    scale = changed(short, engine=changed(ENGINE, **gpus))
+    made = local.Run(scale, methods["grpo"], 0, trained / "model", trained / "problems")
+    session = Session(scale, "grpo", methods["grpo"], 0, trained / "model", trained / "problems", tmp_path)
+    with pytest.raises(UserError, match=r"engine\.vllm\.max_length: 49 tokens do not hold the longest prompt \(9\)"):
+        trl.PhaseTrainer(scale, methods["grpo"], made, session)
+
+
 def test_what_the_engine_cannot_do_is_one_line(short, methods, tmp_path):
     scale = changed(short, engine=ENGINE)
     with pytest.raises(UserError, match=r"x\.yaml: methods: 'ppo' has a critic, which only the local engine can train"):
         check_methods("x.yaml", scale, methods)
     check_methods("x.yaml", short, methods)
     uneven = changed(short, engine=changed(ENGINE, processes=3))
+    room = Vllm(tensor_parallel=1, memory=0.5, max_length=64)
+    trl_settings.check_length(room, 16, 48)
+    said = r"engine\.vllm\.max_length: 64 tokens do not hold the longest prompt \(17\) and rl\.max_new_tokens \(48\)"
+    with pytest.raises(UserError, match=said):
+        trl_settings.check_length(room, 17, 48)
     with pytest.raises(UserError, match=r"rl\.micro_batch: 4 responses in each of 3 processes do not divide the 32"):
         trl_settings.settings(uneven, 0, 3, tmp_path)

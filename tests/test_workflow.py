@@ -11,6 +11,8 @@ import pytest
 import yaml
 
 from prerl.config import load_scale
+from prerl.config_options import Options, load_options
+from prerl.errors import UserError
 from tests.helpers import ROOT, STUDY_FIGURES, STUDY_TABLES
 
 
@@ -92,6 +94,44 @@ def test_a_bad_configuration_stops_before_any_job(checkout):
     broken = checkout / "workflow/scales/broken.yaml"
     broken.write_text((checkout / "workflow/scales/smoke.yaml").read_text().replace("grpo,", "grpoo,"))
     assert "no method 'grpoo'" in snakemake(checkout, "-n", "--config", "scale=broken").stderr
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        (["scales=smoke", "mehtod=x.yaml"], "prerl: --config: scales: unknown key; there are scale, method, data_dir"),
+        (["scale=smoke", "mehtod=x.yaml"], "prerl: --config: mehtod: unknown key; there are scale, method, data_dir"),
+        (
+            ["scale=4"],
+            "prerl: workflow/scales/4.yaml: cannot be read, for it is not there; --config scale= takes one of",
+        ),
+        (["method="], "prerl: --config: method: expected method=VALUE, got None"),
+        (["data_dir=[a]"], "prerl: --config: data_dir: expected data_dir=VALUE, got ['a']"),
+    ],
+)
+def test_a_mistyped_option_plans_nothing(checkout, config, message):
+    result = snakemake(checkout, "--dry-run", "--quiet", "rules", "--config", *config)
+    lines = [line for line in result.stderr.splitlines() if line.startswith("prerl: ")]
+    assert result.returncode and [line[: len(message)] for line in lines] == [message]
+    assert "Traceback" not in result.stderr and not planned(result.stdout)
+
+
+def test_options_are_texts_whatever_snakemake_takes_them_for(tmp_path):
+    for name in ("tiny", "7", "1e3"):
+        (tmp_path / f"{name}.yaml").touch()
+    assert load_options({}, tmp_path) == Options()
+    found = load_options({"scale": 7, "method": 3.5, "data_dir": 9}, tmp_path)
+    assert found == Options(scale="7", method="3.5", data_dir="9")
+    for value in (None, True, "", " ", {}, ["tiny"]):
+        with pytest.raises(UserError, match="--config: scale: expected scale=VALUE, got "):
+            load_options({"scale": value}, tmp_path)
+
+
+def test_more_training_problems_than_there_are_are_refused_before_any_job(checkout):
+    text = "like: smollm\nproblems: {dev: 7466}\n"
+    (checkout / "workflow/scales/greedy.yaml").write_text(text)
+    result = snakemake(checkout, "--dry-run", "--config", "scale=greedy")
+    assert result.returncode and result.stderr.startswith("prerl: workflow/scales/greedy.yaml: rl.prompts_per_step: 8 ")
 
 
 def test_a_failed_job_says_what_was_wrong_on_the_terminal(checkout):

@@ -125,7 +125,7 @@ def trl_step(**work: Any) -> dict[str, Any]:
     from transformers import TrainerCallback
     from trl import GRPOTrainer
 
-    from prerl.config import TrlEngine
+    from prerl.config_engine import TrlEngine
     from prerl.engines.trl_settings import settings
 
     here = Work(**work)

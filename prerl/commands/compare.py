@@ -19,7 +19,7 @@ from prerl.commands import (
     app,
 )
 from prerl.config import load_scale
-from prerl.methods import find_method, load_methods
+from prerl.methods import find_method, new_method
 
 
 @app.command()
@@ -59,9 +59,9 @@ def compare(
     from prerl.page import write_comparison
     from prerl.tables import write_tables
 
-    [(name, found)] = load_methods(method).items()
-    fixed, summary = Baselines(baselines), out / "summary"
-    print(run(load_scale(scale), fixed, name, found, load_lexicon(lexicon), results, summary))
+    settings, fixed, summary = load_scale(scale), Baselines(baselines), out / "summary"
+    name, found = new_method(method, settings, fixed.methods())
+    print(run(settings, fixed, name, found, load_lexicon(lexicon), results, summary))
     methods = fixed.methods() | {name: found}
     write_tables([*TABLES], summary, methods, captions / "tables", out / "tables")
     draw_figures([*FIGURES], summary, methods, captions / "figures", out / "figures")
@@ -91,9 +91,9 @@ def bench(
     results: Results,
     out: Out,
     scale: ScaleFile = Path("workflow/scales/tiny.yaml"),
-    prompts: Annotated[int | None, typer.Option(help="In a batch; by default the scale's.")] = None,
-    group: Annotated[int | None, typer.Option(help="Responses a prompt; by default the scale's.")] = None,
-    length: Annotated[int | None, typer.Option(help="Most tokens a response; by default the scale's.")] = None,
+    prompts: Annotated[int | None, typer.Option(min=1, help="In a batch; by default the scale's.")] = None,
+    group: Annotated[int | None, typer.Option(min=2, help="Responses a prompt; by default the scale's.")] = None,
+    length: Annotated[int | None, typer.Option(min=1, help="Most tokens a response; by default the scale's.")] = None,
     growth: Annotated[bool, typer.Option(help="Also speed and memory against batch, length and model size.")] = False,
 ) -> None:
     """Measure speed side by side with TRL, transformers and vLLM, each in a process of its own."""

@@ -38,17 +38,17 @@ def problems(
     from prerl.problems.sets import write_problem_sets, write_public_sets
 
     settings = load_scale(scale).problems
-    try:
-        if settings.world == "countdown":
-            write_problem_sets(settings, out)
-            return
-    except ValueError as error:
-        raise UserError(f"{scale}: problems: {error}") from error
+    sets = public_sets(scale, catalog)
+    if settings.world == "countdown":
+        try:
+            return write_problem_sets(settings, out)
+        except ValueError as error:
+            raise UserError(f"{scale}: problems: {error}") from error
     from prerl.tokens import Tokens
 
     if model is None:
         raise UserError(f"{scale}: problems: prompts need a chat template; give --model")
-    write_public_sets(settings, public_sets(scale, catalog), data_dir, Tokens(model).tokenizer, out)
+    write_public_sets(settings, sets, data_dir, Tokens(model).tokenizer, out)
 
 
 @app.command()
@@ -59,7 +59,7 @@ def fetch(
     catalog: CatalogFile = CATALOG,
 ) -> None:
     """Download problem sets and models at pinned revisions, and check them; later stages need no network."""
-    from prerl.config import Architecture
+    from prerl.config_model import Architecture
     from prerl.problems.public import fetch as bring
     from prerl.problems.public import load_catalog
 
@@ -188,12 +188,19 @@ def align_run(
 
 
 def public_sets(scale: Path, catalog: Path) -> dict[str, "PublicSet"]:
-    """The public problem sets of a scale, by name."""
+    """The public problem sets of a scale, by name. Raises UserError if the scale asks for more than there is."""
     from prerl.problems.public import load_catalog
+    from prerl.problems.sets import check_sizes
 
-    settings = load_scale(scale).problems
-    names = [settings.train, *settings.benchmarks] if settings.world == "public" else []
-    return find_sets(load_catalog(catalog), names)
+    settings = load_scale(scale)
+    public = settings.problems.world == "public"
+    names = [settings.problems.train, *settings.problems.benchmarks] if public else []
+    sets = find_sets(load_catalog(catalog), names)
+    try:
+        check_sizes(settings, sets)
+    except ValueError as error:
+        raise UserError(f"{scale}: {error}") from error
+    return sets
 
 
 def find_sets(sets: dict[str, "PublicSet"], names: list[str]) -> dict[str, "PublicSet"]:

@@ -4,7 +4,7 @@ import os
 import sys
 from pathlib import Path
 
-from prerl.config import TrlEngine
+from prerl.config_engine import TrlEngine
 from prerl.errors import UserError
 
 

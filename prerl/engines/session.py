@@ -1,5 +1,6 @@
 """What surrounds a training run, whichever engine makes its updates: configuration, checkpoints, log and record."""
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,7 +16,9 @@ from prerl.fingerprint import fingerprint
 from prerl.intact import checksums, intact
 from prerl.methods import Method
 from prerl.reading import sha256
-from prerl.records import RunRecord, write, write_table
+from prerl.records import RunRecord, read_jsonl, write, write_table
+
+NEARLY_ALL = 0.95  # a share of responses
 
 
 class Session:
@@ -25,6 +28,7 @@ class Session:
         self, scale: Scale, method_name: str, method: Method, seed: int, base: Path, problems: Path, out: Path
     ) -> None:
         self.rl, self.out = scale.rl, out
+        check_sets(problems, scale.rl.prompts_per_step)
         aligned = method_name in scale.analysis.alignment_methods
         self.kept = scale.analysis.alignment_steps if aligned else []  # steps whose models are asked for later
         config = {
@@ -72,6 +76,12 @@ class Session:
         everything) and will not move again."""
         return stopped(self.log, self.rl.stop_after_skipped)
 
+    @property
+    def stop_reason(self) -> str | None:
+        """Why the run has collapsed, in words; None if it has not."""
+        last = self.log[-self.rl.stop_after_skipped :]
+        return reason(last, self.rl.max_new_tokens) if self.collapsed else None
+
     def due(self, step: int) -> bool:
         """Whether a dev evaluation and a checkpoint follow update `step`, just logged."""
         return step % self.rl.checkpoint_every == 0 or step == self.rl.steps or self.collapsed
@@ -105,9 +115,39 @@ class Session:
             updates=len(self.log),
             skipped_updates=sum(row["skipped"] for row in self.log),
             stopped_without_signal=self.collapsed,
+            stop_reason=self.stop_reason,
             tokens=int(sum(row["tokens"] for row in self.log)),
         )
         self.checkpoints.finish(self.needed())
+        if self.stop_reason:
+            at = f"stopped after update {len(self.log)} of {self.rl.steps}"
+            print(f"{self.name}  {at}: {self.stop_reason}", file=sys.stderr, flush=True)
+
+
+def check_sets(problems: Path, at_once: int) -> None:
+    """Raises UserError if there is nothing to evaluate on, or fewer training problems than an update draws."""
+    for name, least, use in (("dev", 1, "every choice is made on them"), ("train", at_once, "an update draws {}")):
+        path = problems / f"{name}.jsonl"
+        if path.exists() and (there := len(read_jsonl(path))) < least:  # Countdown's training problems have no file
+            raise UserError(
+                f"{path}: {there} problems, but {use.format(least)}: change problems.dev or rl.prompts_per_step, and "
+                "make the problem sets anew"
+            )
+
+
+def reason(rows: list[dict[str, Any]], max_new_tokens: int) -> str:
+    """Why updates, given as rows of the log, were all without a signal."""
+    finished, reward = (sum(row[key] for row in rows) / len(rows) for key in ("finished", "reward"))
+    if reward == 1:
+        cause = "every response was right"
+    elif finished <= 1 - NEARLY_ALL:
+        which = "every response was" if finished == 0 else f"{1 - finished:.1%} of responses were"
+        cause = f"{which} cut at rl.max_new_tokens ({max_new_tokens})"
+    elif reward == 0:
+        cause = "every response was wrong"
+    else:
+        cause = "in no group did rewards differ so that a response carried an advantage"
+    return f"no signal in the last {len(rows)} update{'s' * (len(rows) > 1)}: {cause}"
 
 
 def stopped(log: list[dict[str, Any]], patience: int) -> bool:

@@ -21,7 +21,7 @@ from trl import GRPOTrainer
 from prerl.config import Scale
 from prerl.engines.local import Run
 from prerl.engines.session import Session
-from prerl.engines.trl_settings import settings
+from prerl.engines.trl_settings import check_length, settings
 from prerl.engines.trl_vllm import seed_responses
 from prerl.engines.update import advantages_of, phase_at, transformed
 from prerl.errors import check_finite
@@ -70,6 +70,9 @@ class PhaseTrainer(GRPOTrainer):
             for step in range(session.done + 1, rl.steps + 1)
             for problem in run.world.draw(random.Random(stream(run.seed, "problems", step)), rl.prompts_per_step)
         ]
+        if scale.engine.vllm is not None:
+            longest = max(map(len, run.read([*self.problems, *run.dev])))
+            check_length(scale.engine.vllm, longest, rl.max_new_tokens)
         self.rewards: list[float] = []
         super().__init__(
             model=run.model,

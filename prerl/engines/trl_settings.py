@@ -5,8 +5,19 @@ from pathlib import Path
 from trl import GRPOConfig
 
 from prerl.config import Scale
+from prerl.config_engine import Vllm
 from prerl.errors import UserError
 from prerl.records import stream
+
+
+def check_length(vllm: Vllm, longest: int, max_new_tokens: int) -> None:
+    """Raises UserError if vLLM has no room for a prompt of `longest` tokens and the longest response to it: it would
+    cut the response, or stop at the first such prompt."""
+    if vllm.max_length < longest + max_new_tokens:
+        raise UserError(
+            f"engine.vllm.max_length: {vllm.max_length} tokens do not hold the longest prompt ({longest}) and "
+            f"rl.max_new_tokens ({max_new_tokens})"
+        )
 
 
 def settings(scale: Scale, seed: int, updates: int, out: Path, ends: list[int] | None = None) -> GRPOConfig:

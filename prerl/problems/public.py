@@ -3,12 +3,13 @@
 from pathlib import Path
 from typing import Annotated, Any
 
-import pandas as pd
+from pyarrow import parquet
 from pydantic import Field
 
-from prerl.config import Positive, Strict
+from prerl.config_values import Integer, Positive, Strict
 from prerl.errors import UserError
 from prerl.reading import check, read_yaml, sha256
+from prerl.records import read_jsonl
 
 ADDRESS = "https://raw.githubusercontent.com/{repository}/{revision}/{path}"
 
@@ -23,6 +24,7 @@ class PublicSet(Strict):
     question: str
     answer: str
     problems: Positive
+    unanswered: Annotated[Integer, Field(ge=0)] = 0  # beside these, published without an answer: they are left out
 
     @property
     def address(self) -> str:
@@ -63,8 +65,15 @@ def find(entry: PublicSet, data_dir: Path) -> Path | None:
 def read_set(name: str, entry: PublicSet, data_dir: Path) -> list[dict[str, str]]:
     """The distinct problems of a set in their order: id, question, answer (the gold one, or a worked solution).
 
-    Raises UserError if the directory has no file with the set's checksum.
+    Raises UserError if the directory has no file with the set's checksum, or its rows are not what the catalogue says.
     """
+    answers = _answers(name, entry, _file(name, entry, data_dir))
+    pairs = enumerate(answers.items())
+    return [{"id": f"{name}-{place}", "question": question, "answer": answer} for place, (question, answer) in pairs]
+
+
+def _file(name: str, entry: PublicSet, data_dir: Path) -> Path:
+    """The set's file in the directory. Raises UserError, which says how to get it, if there is none."""
     path = find(entry, data_dir)
     if path is None:
         changed = data_dir / f"{name}{Path(entry.path).suffix}"
@@ -74,18 +83,46 @@ def read_set(name: str, entry: PublicSet, data_dir: Path) -> list[dict[str, str]
             f"{data_dir}: no file of {name} (sha256 {entry.sha256[:12]}...); with network, run "
             f"`prerl fetch {name} --data-dir {data_dir}`"
         )
-    rows = pd.read_parquet(path) if path.suffix == ".parquet" else pd.read_json(path, lines=True, dtype=False)
+    return path
+
+
+def _answers(name: str, entry: PublicSet, path: Path) -> dict[str, str]:
+    """The answer to each distinct question of a file, in its order."""
+    rows = parquet.read_table(path).to_pylist() if path.suffix == ".parquet" else read_jsonl(path)
     answers: dict[str, str] = {}
-    for row in rows.to_dict("records"):
-        answers.setdefault(str(_at(row, entry.question)), str(_at(row, entry.answer)))
+    unanswered: dict[str, int] = {}
+    for number, row in enumerate(rows, start=1):
+        question, answer = (_text(row, keys, f"{path}: row {number}") for keys in (entry.question, entry.answer))
+        if not question:
+            raise UserError(f"{path}: row {number}: {entry.question} is empty: a problem needs a question")
+        if not answer:
+            unanswered.setdefault(question, number)
+        answers.setdefault(question, answer)
+    if len(unanswered) != entry.unanswered:
+        first = f"row {min(unanswered.values())}: {entry.answer} is empty: " if unanswered else ""
+        raise UserError(
+            f"{path}: {first}of {name} {len(unanswered)} have no answer, but the catalogue says {entry.unanswered} "
+            "(unanswered)"
+        )
+    answers = {question: answer for question, answer in answers.items() if question not in unanswered}
     if len(answers) != entry.problems:
         raise UserError(f"{path}: {len(answers)} distinct problems, but the catalogue says {entry.problems} of {name}")
-    pairs = enumerate(answers.items())
-    return [{"id": f"{name}-{place}", "question": question, "answer": answer} for place, (question, answer) in pairs]
+    return answers
 
 
-def _at(row: Any, path: str) -> Any:
-    """The value at a path of keys and places."""
-    for step in path.split("."):
-        row = row[int(step) if step.isdigit() else step]
-    return row
+def _text(row: Any, keys: str, where: str) -> str:
+    """The text or number at a path of keys and places, "" for null. Raises UserError if there is no such place, or
+    something else."""
+    value = row
+    for step in keys.split("."):
+        if isinstance(value, dict) and step in value:
+            value = value[step]
+        elif isinstance(value, list) and step.isdigit() and int(step) < len(value):
+            value = value[int(step)]
+        else:
+            raise UserError(f"{where}: no {keys}, where the catalogue says that question or answer stands")
+    if value is None or value != value:  # NaN
+        return ""
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        raise UserError(f"{where}: {keys} is a {type(value).__name__}, expected a text or a number")
+    return str(value) if str(value).strip() else ""

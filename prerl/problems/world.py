@@ -7,14 +7,13 @@ from typing import Protocol
 
 from transformers import PreTrainedTokenizerBase
 
-from prerl.config import CountdownProblems, PublicProblems
+from prerl.config_model import CountdownProblems, PublicProblems
+from prerl.errors import UserError
 from prerl.problems import countdown
 from prerl.problems.corpus import restatement
-from prerl.problems.sets import read_problems
+from prerl.problems.sets import RL_NUMBERS, read_problems
 from prerl.records import read_jsonl
 from prerl.verify import is_correct
-
-RL_NUMBERS = 3  # RL trains on Countdown problems of three numbers; the base has also seen four
 
 
 class Problem(Protocol):
@@ -88,6 +87,8 @@ class PublicWorld:
 
     def draw(self, rng: random.Random, size: int) -> list[PublicProblem]:
         self.train = self.train or self._read("train")
+        if size > len(self.train):
+            raise UserError(f"{self.directory}/train.jsonl: {len(self.train)} problems, but {size} are drawn at once")
         return rng.sample(self.train, size)
 
     def dev(self) -> list[PublicProblem]:

@@ -5,7 +5,9 @@ from pathlib import Path
 from shlex import quote
 
 from prerl.baselines import Baselines
+from prerl.commands.run import public_sets
 from prerl.config import load_scale
+from prerl.config_options import load_options
 from prerl.methods import check_methods, load_methods, new_method
 from prerl.errors import UserError
 from prerl.fingerprint import fingerprint
@@ -13,10 +15,15 @@ from prerl.fingerprint import fingerprint
 # Jobs find the `prerl` command of this Python also when its environment is not activated.
 os.environ.update(PATH=os.pathsep.join([str(Path(sys.executable).parent), *os.get_exec_path()]))
 
-SCALE_NAME = config.get("scale", "tiny")
+try:
+    OPTIONS = load_options(config, Path("workflow/scales"))
+except UserError as error:
+    sys.exit(f"prerl: {error}")
+
+SCALE_NAME = OPTIONS.scale
 SCALE_FILE = f"workflow/scales/{SCALE_NAME}.yaml"
 BASELINES = f"results/baselines/{SCALE_NAME}"  # committed
-NEW_FILE = config.get("method")  # of a method that is to be compared with them
+NEW_FILE = OPTIONS.method  # of a method that is to be compared with them
 # Its runs start from the baselines' own base model, and so lie apart.
 RESULTS = f"results/{SCALE_NAME}/compare" if NEW_FILE else f"results/{SCALE_NAME}"
 LOGS = f"{RESULTS}/logs"
@@ -26,6 +33,7 @@ NEW = None  # its name
 try:
     SCALE, METHODS = load_scale(Path(SCALE_FILE)), load_methods(Path(METHODS_FILE))
     check_methods(SCALE_FILE, SCALE, METHODS)
+    public_sets(Path(SCALE_FILE), Path("workflow/problems.yaml"))
     if NEW_FILE:
         NEW, METHODS[NEW] = new_method(Path(NEW_FILE), SCALE, METHODS)
         FIXED = Baselines(Path(BASELINES))
@@ -102,7 +110,7 @@ def sources(study):
 
 
 PUBLIC = SCALE.problems.world == "public"
-DATA_DIR = quote(config.get("data_dir", "results/data"))  # what was downloaded; it may hold spaces
+DATA_DIR = quote(OPTIONS.data_dir)  # what was downloaded; it may hold spaces
 LEXICON = f"workflow/lexicons/{'natural' if PUBLIC else 'countdown'}.yaml"
 # What training problems are drawn from; other keys of the section say what they are tested on.
 TRAINING_PROBLEMS = SCALE.problems.model_dump(exclude={"dev", "benchmarks"})
