@@ -4,13 +4,15 @@ import shutil
 import subprocess
 import sys
 
+import pandas as pd
 import pytest
 import torch
 
 from prerl.errors import UserError
 from prerl.fingerprint import PACKAGE, fingerprint
+from prerl.intact import broken, checksums, read_table, seal
 from prerl.machine import processor
-from prerl.records import RunRecord, read_json, read_jsonl, stream, write, write_jsonl, write_text
+from prerl.records import RunRecord, read_json, read_jsonl, stream, write, write_json, write_jsonl, write_text
 
 
 def test_an_interrupted_write_leaves_the_old_file(tmp_path):
@@ -77,7 +79,7 @@ def test_a_run_record_says_how_it_was_made(tmp_path):
 RECORDS = """
 import sys
 from pathlib import Path
-from prerl.records import RunRecord
+from prerl.records import RunRecord, read_json, read_jsonl, stream, write, write_json, write_jsonl, write_text
 record = RunRecord("stage", {{}})
 {then}
 record.write(Path(sys.argv[1]))
@@ -182,3 +184,42 @@ def test_a_row_may_hold_any_character_but_a_line_feed_unescaped(tmp_path):
     rows = [{"text": "a\u2028b\x85c\x1cd"}, {"text": "e\nf"}]  # str.splitlines would cut the first in pieces
     write_jsonl(tmp_path / "rows.jsonl", rows)
     assert read_jsonl(tmp_path / "rows.jsonl") == rows
+
+
+def test_a_table_that_no_record_lists_is_not_trusted(tmp_path):
+    """Whatever its name, and whichever of the records lists it; only where no record lists anything it is one's own."""
+    tables = {name: tmp_path / f"{name}.parquet" for name in ("samples", "new", "forgotten")}
+    for path in tables.values():
+        pd.DataFrame({"a": [1]}).to_parquet(path)
+    write_json(tmp_path / "run.json", {"stage": "train"})
+    assert read_table(tables["forgotten"]).a.tolist() == [1]
+    write_json(tmp_path / "run.json", {"outputs": checksums([tables["samples"]], tmp_path)})
+    write_json(tmp_path / "alignment.json", {"outputs": checksums([tables["new"]], tmp_path)})
+    assert read_table(tables["samples"]).a.tolist() == read_table(tables["new"]).a.tolist() == [1]
+    with pytest.raises(UserError, match=r"forgotten\.parquet: no stage's record has its checksum \(run.json, align"):
+        read_table(tables["forgotten"])
+    assert tables["forgotten"].is_file()
+    pd.DataFrame({"a": [2]}).to_parquet(tables["new"])
+    with pytest.raises(
+        UserError, match=r"new\.parquet: damaged .* the one in alignment\.json\); it is new\.parquet\.d"
+    ):
+        read_table(tables["new"])
+    with pytest.raises(UserError, match=r"new\.parquet: not found; run the stage"):
+        read_table(tables["new"])
+
+
+def test_a_sealed_directory_has_what_its_seal_lists_and_nothing_else(tmp_path, capsys):
+    for name in ("a", "b"):
+        (tmp_path / name).write_text(name)
+    seal(tmp_path)
+    assert not broken(tmp_path)
+    (tmp_path / "b").unlink()
+    assert not broken(tmp_path, dropped=("b",)) and broken(tmp_path)
+    assert f"{tmp_path}/b: missing; not used" in capsys.readouterr().err
+    (tmp_path / "c").touch()
+    assert broken(tmp_path, dropped=("b",)) and f"{tmp_path}/c: not listed" in capsys.readouterr().err
+    (tmp_path / "c").unlink()
+    (tmp_path / "a").write_text("A")
+    assert broken(tmp_path, dropped=("b",)) and f"{tmp_path}/a: damaged" in capsys.readouterr().err
+    (tmp_path / "checksums.json").unlink()
+    assert broken(tmp_path)
