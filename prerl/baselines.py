@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from prerl.behaviour import Lexicon, count
+from prerl.behaviour import Lexicon
 from prerl.config import Scale
+from prerl.counts import counts, means
 from prerl.errors import UserError
 from prerl.fingerprint import fingerprint
 from prerl.intact import checksums, intact, read_table
@@ -25,8 +26,6 @@ from prerl.scores import BASE, Samples
 
 RECORD = "baselines.json"
 JUDGES = {"countdown": "prerl.problems.countdown", "public": "prerl.verify"}
-# Of an evaluation's response and of a dev response: what is summed over those to one problem.
-COUNTED = {"score": "correct", "tokens": "tokens", "finished": "finished"}
 
 
 def write_baselines(scale: Scale, methods: dict[str, Method], lexicon: Lexicon, results: Path, out: Path) -> None:
@@ -45,8 +44,8 @@ def write_baselines(scale: Scale, methods: dict[str, Method], lexicon: Lexicon, 
     runs = {(name, seed): results / name / f"seed{seed}" for name in methods for seed in seeds}
     tests = {(BASE, 0): results / BASE, **runs}
     tables = {
-        "tests": {key: _counts(run / "samples.parquet", "benchmark", lexicon) for key, run in tests.items()},
-        "dev": {key: _counts(run / "dev.parquet", "step", lexicon) for key, run in runs.items()},
+        "tests": {key: counts(run / "samples.parquet", "benchmark", lexicon) for key, run in tests.items()},
+        "dev": {key: counts(run / "dev.parquet", "step", lexicon) for key, run in runs.items()},
         "updates": {key: read_table(run / "log.parquet") for key, run in runs.items()},
     }
     commits = {read_json(run / name)["commit"] for run in runs.values() for name in ("run.json", "evaluate.json")}
@@ -191,30 +190,7 @@ class Baselines:
 
     def dev(self) -> Samples:
         """Method -> seed -> a row a step and problem, of means over its responses, as `prerl.curves` takes them."""
-        return _by_run(_means(pd.read_parquet(self.path / "dev.parquet")))
-
-
-def mean_dev(path: Path, lexicon: Lexicon) -> pd.DataFrame:
-    """A run's dev.parquet in the form of `Baselines.dev`."""
-    return _means(_counts(path, "step", lexicon))
-
-
-def _means(rows: pd.DataFrame) -> pd.DataFrame:
-    """Sums over a problem's responses as means; the sum of right ones becomes the score."""
-    sums = rows.columns.drop(["method", "seed", "step", "problem", "n", "entropy"], errors="ignore")
-    return rows.assign(**rows[sums].div(rows.n, axis=0)).rename(columns={"correct": "score"})
-
-
-def _counts(path: Path, by: str, lexicon: Lexicon) -> pd.DataFrame:
-    """A table of responses, summed over those to each problem of a benchmark or step."""
-    rows = read_table(path)
-    rows = rows.join(count(rows.response, lexicon)).assign(nats=rows.entropy * rows.tokens)
-    groups = rows.groupby([by, "problem"], sort=False)
-    sums = groups[[*COUNTED, *lexicon.names]].sum().rename(columns=COUNTED).astype(int)
-    sums.insert(0, "n", groups.size())
-    if by == "step":
-        sums["entropy"] = groups.nats.sum() / sums.tokens
-    return sums.reset_index()
+        return _by_run(means(pd.read_parquet(self.path / "dev.parquet")))
 
 
 def _small(table: pd.DataFrame) -> pd.DataFrame:
