@@ -1,6 +1,5 @@
 """A new method against the fixed baselines: tidy tables with intervals, and a conclusion in words. Needs no torch."""
 
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,8 +15,8 @@ from prerl.curves import at_start, curves, speeds
 from prerl.errors import UserError
 from prerl.methods import Method
 from prerl.metrics import difference_interval
-from prerl.provenance import provenance
-from prerl.records import stream, write_json, write_table
+from prerl.provenance import provenance, warn
+from prerl.records import read_json, stream, write_json, write_table
 from prerl.scores import BASE, Estimator, Samples, averaged, by_benchmark, check_alike, pass_at, scores
 
 ALL = "all benchmarks"  # their mean, each with the same weight
@@ -73,12 +72,14 @@ def compare(
     for table, content in tables.items():
         write_table(out / f"{table}.parquet", content)
     labels = {key: one.label for key, one in methods.items()} | {name: method.label}
-    warnings = baselines.warnings(scale, lexicon)
-    for warning in warnings:
-        print(f"prerl: warning: {baselines.path}: {warning}", file=sys.stderr)
+    records = [read_json(run / name) for run in runs.values() for name in ("run.json", "evaluate.json")]
+    warnings = baselines.warnings(scale, lexicon, records)
+    warn(baselines.path, warnings)
+    made = provenance(results, list(runs.values())) | {"baselines": baselines.made_with()}
+    warn(results, made["mixed"])
     everything = {key: one.model_dump() for key, one in (methods | {name: method}).items()}
     write_json(out / "methods.json", {"methods": everything})
-    write_json(out / "provenance.json", provenance(results, list(runs.values())))
+    write_json(out / "provenance.json", made)
     text = conclude(tables["versus"], tables["scores"], name, benchmarks, labels)
     write_json(out / "conclusion.json", {"text": text, "warnings": warnings})
     write_json(

@@ -14,7 +14,7 @@ from prerl.curves import at_start, changes, curves, speeds
 from prerl.intact import read_table
 from prerl.methods import Method
 from prerl.problems.overlap import overlaps
-from prerl.provenance import provenance
+from prerl.provenance import provenance, warn
 from prerl.records import read_json, stream, write_json, write_table
 from prerl.scores import BASE, Estimator, Samples, check_alike, comparisons, scores, spreads, warm_ups
 
@@ -43,7 +43,7 @@ def summarize(scale: Scale, methods: dict[str, Method], lexicon: Lexicon, result
     pairs.parquet      the cosines of unrelated rollouts, a row a pair
     overlap.parquet    of public sets: a row a set, how many of its problems resemble training problems
     scale.json         the scale's name, description, seeds and sizes
-    provenance.json    commit, versions, hardware, cost by stage
+    provenance.json    commits, versions, hardware, and what of these is mixed, which stderr says too; cost by stage
 
     Scores are those of the checkpoint selected on dev; curves show the whole run. A run that stopped for want of a
     signal keeps its last values, since its policy can no longer move.
@@ -90,7 +90,9 @@ def summarize(scale: Scale, methods: dict[str, Method], lexicon: Lexicon, result
         "steps": scale.rl.steps,
     }
     runs = [results / method / f"seed{seed}" for method in methods for seed in scale.seeds]
-    write_json(out / "provenance.json", provenance(results, runs))
+    made = provenance(results, runs)
+    warn(results, made["mixed"])
+    write_json(out / "provenance.json", made)
     write_json(
         out / "scale.json",
         {
