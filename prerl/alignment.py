@@ -94,7 +94,8 @@ def align_run(scale: Scale, run: Path, problems: Path, out: Path) -> None:
 
 
 def _config(scale: Scale, more: dict[str, Any]) -> dict[str, Any]:
-    return {"rollouts_a_problem": GROUP, "start_token": scale.start_token, "rl": scale.rl.model_dump()} | more
+    settings = {"start_token": scale.start_token, "threads": scale.threads, "rl": scale.rl.model_dump()}
+    return {"rollouts_a_problem": GROUP} | settings | more
 
 
 class Comparison:

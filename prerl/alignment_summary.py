@@ -32,7 +32,9 @@ def alignments(rollouts: pd.DataFrame, estimate: Estimator) -> Iterator[dict[str
     and largest value; `negative` is the share of inner products below 0. Intervals over seeds and problems, since
     rollouts of one problem are alike. Rollouts whose gradient is zero have no cosine: `undefined` counts them."""
     rollouts = rollouts.assign(negative=(rollouts.inner_product < 0).astype(float))
+    streams = {method: estimate.of(method) for method in rollouts.method.unique()}
     for (method, step, part, group), rows in rollouts.groupby(["method", "step", "part", "group"], sort=False):
+        own = streams[method]
         for correct, chosen in {"any": rows, "right": rows[rows.correct], "wrong": rows[~rows.correct]}.items():
             if len(chosen) == 0:
                 continue
@@ -49,7 +51,7 @@ def alignments(rollouts: pd.DataFrame, estimate: Estimator) -> Iterator[dict[str
                 }
                 above, below = _cells(cells.sum()), _cells(cells.size())
                 share = quantity == "negative"
-                yield found | (estimate.share(above, below, len(values)) if share else estimate(above, below))
+                yield found | (own.share(above, below, len(values)) if share else own(above, below))
 
 
 def _cells(values: pd.Series) -> Array:

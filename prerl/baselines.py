@@ -13,20 +13,20 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from prerl.behaviour import Lexicon, count
+from prerl.behaviour import Lexicon
 from prerl.config import Scale
+from prerl.counts import counts, means
 from prerl.errors import UserError
 from prerl.fingerprint import fingerprint
 from prerl.intact import checksums, intact, read_table
 from prerl.methods import Method
+from prerl.provenance import differences, distinct, mixed, warn
 from prerl.reading import sha256
 from prerl.records import RunRecord, read_json, write, write_json, write_table
 from prerl.scores import BASE, Samples
 
 RECORD = "baselines.json"
 JUDGES = {"countdown": "prerl.problems.countdown", "public": "prerl.verify"}
-# Of an evaluation's response and of a dev response: what is summed over those to one problem.
-COUNTED = {"score": "correct", "tokens": "tokens", "finished": "finished"}
 
 
 def write_baselines(scale: Scale, methods: dict[str, Method], lexicon: Lexicon, results: Path, out: Path) -> None:
@@ -39,18 +39,20 @@ def write_baselines(scale: Scale, methods: dict[str, Method], lexicon: Lexicon, 
     out/updates.parquet  the training logs: method, seed, and a row an update as in log.parquet
     out/tables/, out/learning_curves.png   of the main study, to be read
     out/baselines.json   the record: identity (what a comparison must have in common), configuration of every method,
-                         cost and selected step of every run, versions, hardware, commit; checksums of the other files
+                         cost and selected step of every run; threads, engine, and every set of versions and hardware
+                         that the runs were made with; commit; checksums of the other files
     """
     seeds = scale.baseline_seeds or scale.seeds
     runs = {(name, seed): results / name / f"seed{seed}" for name in methods for seed in seeds}
     tests = {(BASE, 0): results / BASE, **runs}
     tables = {
-        "tests": {key: _counts(run / "samples.parquet", "benchmark", lexicon) for key, run in tests.items()},
-        "dev": {key: _counts(run / "dev.parquet", "step", lexicon) for key, run in runs.items()},
+        "tests": {key: counts(run / "samples.parquet", "benchmark", lexicon) for key, run in tests.items()},
+        "dev": {key: counts(run / "dev.parquet", "step", lexicon) for key, run in runs.items()},
         "updates": {key: read_table(run / "log.parquet") for key, run in runs.items()},
     }
-    commits = {read_json(run / name)["commit"] for run in runs.values() for name in ("run.json", "evaluate.json")}
-    first = read_json(next(iter(runs.values())) / "run.json")
+    trained, tested = ([read_json(run / name) for run in runs.values()] for name in ("run.json", "evaluate.json"))
+    commits = distinct([*trained, *tested], "commit")
+    warn(results, mixed([trained, tested]))
     record = {
         "scale": results.name,
         "identity": identity(scale),
@@ -65,9 +67,10 @@ def write_baselines(scale: Scale, methods: dict[str, Method], lexicon: Lexicon, 
         "methods": {name: method.model_dump() for name, method in methods.items()},
         "runs": [cost(name, seed, run) for (name, seed), run in runs.items()],
         "made_with": {
-            "versions": first["versions"],
-            "hardware": first["hardware"],
-            "commit": commits.pop() if len(commits) == 1 else None,
+            "settings": _settings(scale),
+            "versions": distinct([*trained, *tested], "versions"),
+            "hardware": distinct([*trained, *tested], "hardware"),
+            "commit": commits[0]["commit"] if len(commits) == 1 else None,
             "code": _code(scale),
             "lexicon": lexicon.model_dump(),
         },
@@ -115,6 +118,12 @@ def identity(scale: Scale) -> dict[str, Any]:
     )
 
 
+def _settings(scale: Scale) -> dict[str, Any]:
+    """How a scale's jobs compute, which may differ between what is compared, but is warned of: it changes how sums are
+    rounded, not what is computed."""
+    return {"threads": scale.threads, "engine": scale.engine.model_dump()}
+
+
 class Baselines:
     """Committed baselines, whole and as they were written. Raises UserError if they are missing or damaged."""
 
@@ -147,19 +156,22 @@ class Baselines:
             if sha256(results / name) != checksum:
                 raise UserError(f"{results / name}: not what {self.path} was made from: not comparable")
 
-    def warnings(self, scale: Scale, lexicon: Lexicon) -> list[str]:
-        """What differs here from where the baselines were made, and may matter."""
-        made, here = self.record["made_with"], RunRecord("compare", {}).data
-        found = [
-            f"{name} is {here['versions'][name]} here, {there} there"
-            for name, there in made["versions"].items()
-            if here["versions"].get(name) != there
-        ]
-        if made["hardware"] != here["hardware"]:
-            found.append(f"hardware: {_list(here['hardware'])} here, {_list(made['hardware'])} there")
+    def made_with(self) -> dict[str, list[dict[str, Any]]]:
+        """Every set of versions and of hardware, as `prerl.provenance.distinct` gives them; those of baselines that
+        were committed when one set stood for all have no number of jobs."""
+        made = self.record["made_with"]
+        return {
+            key: made[key] if isinstance(made[key], list) else [{key: made[key]}] for key in ("versions", "hardware")
+        }
+
+    def warnings(self, scale: Scale, lexicon: Lexicon | None, records: list[dict[str, Any]]) -> list[str]:
+        """What differs in the records of runs at a scale from what the baselines were made with, and may matter."""
+        made = self.record["made_with"]
+        there = [one for sets in self.made_with().values() for one in sets] + [{"settings": made.get("settings", {})}]
+        found = differences([*records, {"settings": _settings(scale)}], there)
         if made["code"] != _code(scale):
             found.append("the code that samples and learns has changed since")
-        if made["lexicon"] != lexicon.model_dump():
+        if lexicon and made["lexicon"] != lexicon.model_dump():
             found.append("the lexicon of behaviours has changed since")
         return found
 
@@ -191,30 +203,7 @@ class Baselines:
 
     def dev(self) -> Samples:
         """Method -> seed -> a row a step and problem, of means over its responses, as `prerl.curves` takes them."""
-        return _by_run(_means(pd.read_parquet(self.path / "dev.parquet")))
-
-
-def mean_dev(path: Path, lexicon: Lexicon) -> pd.DataFrame:
-    """A run's dev.parquet in the form of `Baselines.dev`."""
-    return _means(_counts(path, "step", lexicon))
-
-
-def _means(rows: pd.DataFrame) -> pd.DataFrame:
-    """Sums over a problem's responses as means; the sum of right ones becomes the score."""
-    sums = rows.columns.drop(["method", "seed", "step", "problem", "n", "entropy"], errors="ignore")
-    return rows.assign(**rows[sums].div(rows.n, axis=0)).rename(columns={"correct": "score"})
-
-
-def _counts(path: Path, by: str, lexicon: Lexicon) -> pd.DataFrame:
-    """A table of responses, summed over those to each problem of a benchmark or step."""
-    rows = read_table(path)
-    rows = rows.join(count(rows.response, lexicon)).assign(nats=rows.entropy * rows.tokens)
-    groups = rows.groupby([by, "problem"], sort=False)
-    sums = groups[[*COUNTED, *lexicon.names]].sum().rename(columns=COUNTED).astype(int)
-    sums.insert(0, "n", groups.size())
-    if by == "step":
-        sums["entropy"] = groups.nats.sum() / sums.tokens
-    return sums.reset_index()
+        return _by_run(means(pd.read_parquet(self.path / "dev.parquet")))
 
 
 def _small(table: pd.DataFrame) -> pd.DataFrame:
@@ -235,10 +224,6 @@ def _by_run(rows: pd.DataFrame) -> Samples:
 def _code(scale: Scale) -> str:
     """Of what samples, scores and learns."""
     return fingerprint("prerl.engines.rollout", "prerl.engines.update", JUDGES[scale.problems.world])
-
-
-def _list(values: dict[str, Any]) -> str:
-    return ", ".join(f"{key} {value}" for key, value in values.items())
 
 
 def _difference(there: Any, here: Any, key: str = "") -> str | None:

@@ -1,6 +1,7 @@
 """Checkpoints: model, optimiser and log, from which a killed run goes on as if nothing had happened."""
 
 import shutil
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +23,12 @@ class Checkpoints:
     """The checkpoints of one run: a directory `step-00040` each, a complete model directory plus `state.json`.
 
     The newest two keep their optimiser: should one be damaged, the other is there. The data position and the random
-    state are the step itself, see `records.stream`. A checkpoint of another configuration is not resumed from.
+    state are the step itself, see `records.stream`. A checkpoint of another configuration, or of another version
+    of torch, is not resumed from.
     """
 
     def __init__(self, root: Path, config: dict[str, Any]) -> None:
-        self.root, self.config = root, config
+        self.root, self.config = root, {**config, "torch": version("torch")}
 
     def path(self, step: int) -> Path:
         return self.root / f"step-{step:05d}"

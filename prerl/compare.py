@@ -1,6 +1,5 @@
 """A new method against the fixed baselines: tidy tables with intervals, and a conclusion in words. Needs no torch."""
 
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -8,17 +7,17 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from prerl.baselines import Baselines, cost, mean_dev
-from prerl.behaviour import Lexicon, behaviours, count
+from prerl.baselines import Baselines, cost
+from prerl.behaviour import Lexicon, behaviours, read_responses
 from prerl.config import Scale
-from prerl.curves import curves, speeds
+from prerl.counts import mean_dev
+from prerl.curves import at_start, curves, speeds
 from prerl.errors import UserError
-from prerl.intact import read_table
 from prerl.methods import Method
 from prerl.metrics import difference_interval
-from prerl.provenance import provenance
-from prerl.records import stream, write_json, write_table
-from prerl.scores import BASE, Estimator, Samples, averaged, by_benchmark, pass_at, scores
+from prerl.provenance import provenance, warn
+from prerl.records import read_json, stream, write_json, write_table
+from prerl.scores import BASE, Estimator, Samples, averaged, by_benchmark, check_alike, pass_at, scores
 
 ALL = "all benchmarks"  # their mean, each with the same weight
 LEVEL = 0.95
@@ -51,30 +50,36 @@ def compare(
     estimate = Estimator(scale.analysis.bootstrap, np.random.default_rng(stream("bootstrap")))
     runs = {seed: results / name / f"seed{seed}" for seed in baselines.seeds}
     samples = baselines.tests() | {
-        name: {seed: _counted(run / "samples.parquet", lexicon) for seed, run in runs.items()}
+        name: {
+            seed: read_responses(run / "samples.parquet", lexicon).drop(columns="answer") for seed, run in runs.items()
+        }
     }
     dev = baselines.dev() | {name: {seed: mean_dev(run / "dev.parquet", lexicon) for seed, run in runs.items()}}
+    check_alike(samples)
+    check_alike(at_start(dev), "step")
     benchmarks = list(scale.evaluation.benchmarks)
     steps = list(range(0, scale.rl.steps + 1, scale.rl.checkpoint_every))
-    rows = list(curves(dev, steps, lexicon.names, estimate))
+    rows = list(curves(dev, steps, lexicon.names, estimate.of("curves")))
     tables = {
-        "scores": pd.DataFrame(scores(samples, estimate, benchmarks, ALL)),
-        "versus": pd.DataFrame(versus(samples, name, list(methods), benchmarks, estimate)),
+        "scores": pd.DataFrame(scores(samples, estimate.of("scores"), benchmarks, ALL)),
+        "versus": pd.DataFrame(versus(samples, name, list(methods), benchmarks, estimate.of("versus"))),
         "curves": pd.DataFrame([row for row in rows if "low" in row]),
         "seeds": pd.DataFrame([row for row in rows if "low" not in row]),
-        "speeds": pd.DataFrame(speeds(dev, steps, estimate)),
-        "behaviour": pd.DataFrame(behaviours(samples, lexicon, estimate)),
+        "speeds": pd.DataFrame(speeds(dev, steps, estimate.of("speeds"))),
+        "behaviour": pd.DataFrame(behaviours(samples, lexicon, estimate.of("behaviour"))),
         "costs": pd.DataFrame([*baselines.record["runs"], *(cost(name, seed, run) for seed, run in runs.items())]),
     }
     for table, content in tables.items():
         write_table(out / f"{table}.parquet", content)
     labels = {key: one.label for key, one in methods.items()} | {name: method.label}
-    warnings = baselines.warnings(scale, lexicon)
-    for warning in warnings:
-        print(f"prerl: warning: {baselines.path}: {warning}", file=sys.stderr)
+    records = [read_json(run / name) for run in runs.values() for name in ("run.json", "evaluate.json")]
+    warnings = baselines.warnings(scale, lexicon, records)
+    warn(baselines.path, warnings)
+    made = provenance(results, list(runs.values())) | {"baselines": baselines.made_with()}
+    warn(results, made["mixed"])
     everything = {key: one.model_dump() for key, one in (methods | {name: method}).items()}
     write_json(out / "methods.json", {"methods": everything})
-    write_json(out / "provenance.json", provenance(results, list(runs.values())))
+    write_json(out / "provenance.json", made)
     text = conclude(tables["versus"], tables["scores"], name, benchmarks, labels)
     write_json(out / "conclusion.json", {"text": text, "warnings": warnings})
     write_json(
@@ -103,13 +108,14 @@ def versus(
     mine = samples[name]
     level = 1 - (1 - LEVEL) / len(others)
     for other in (BASE, *others):
+        own = estimate.of(other)
         where = {"method": name, "baseline": other}
         its = samples[other]
         (share, weights, n), (reference, _, _) = averaged(mine, benchmarks), averaged(its, benchmarks)
         first, second = share * weights, reference * weights
-        row = where | {"benchmark": ALL, "metric": "avg", "k": n, "n": n} | estimate.compare(first, second)
+        row = where | {"benchmark": ALL, "metric": "avg", "k": n, "n": n} | own.compare(first, second)
         if other != BASE:
-            low, high = difference_interval(first, second, RESAMPLES, estimate.rng, level)
+            low, high = difference_interval(first, second, RESAMPLES, own.rng, level)
             verdict = "better" if low > 0 else "worse" if high < 0 else "undecided"
             row |= {"sure_low": low, "sure_high": high, "verdict": verdict}
         yield row
@@ -118,9 +124,9 @@ def versus(
             if benchmark != same:
                 raise RuntimeError(f"{benchmark} against {same}: benchmarks in another order")
             row = where | {"benchmark": benchmark, "n": n, "k": n}
-            yield row | {"metric": "avg"} | estimate.compare(right / n, reference / n)
+            yield row | {"metric": "avg"} | own.compare(right / n, reference / n)
             solved = [pass_at(n, cells, n) for cells in (right, reference)]
-            yield row | {"metric": "pass"} | estimate.compare(*solved)
+            yield row | {"metric": "pass"} | own.compare(*solved)
 
 
 def conclude(
@@ -175,8 +181,3 @@ def _points(value: float) -> str:
 
 def _enumerated(names: list[str]) -> str:
     return " · ".join(names)  # a name may hold a comma
-
-
-def _counted(path: Path, lexicon: Lexicon) -> pd.DataFrame:
-    table = read_table(path)
-    return table.join(count(table.response, lexicon)).drop(columns="answer")

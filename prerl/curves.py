@@ -18,9 +18,15 @@ def at_step(dev: dict[int, pd.DataFrame], step: int) -> dict[int, pd.DataFrame]:
     return {seed: run[run.step == run.step[run.step <= step].max()] for seed, run in dev.items()}
 
 
+def at_start(dev: Samples) -> Samples:
+    """What every run has: the evaluation of the base."""
+    return {method: {seed: run[run.step == 0] for seed, run in runs.items()} for method, runs in dev.items()}
+
+
 def curves(dev: Samples, steps: list[int], behaviours: list[str], estimate: Estimator) -> Iterator[dict[str, Any]]:
     """Rows with an interval over all seeds, and rows of single seeds without."""
     for method, runs in dev.items():
+        own = estimate.of(method)
         for step in steps:
             now = at_step(runs, step)
             responses, tokens = grid(now, "score", "size"), grid(now, "tokens")
@@ -37,7 +43,7 @@ def curves(dev: Samples, steps: list[int], behaviours: list[str], estimate: Esti
                 quantities[f"{behaviour} per response"] = (count, responses)
             for quantity, (above, below) in quantities.items():
                 where = {"method": method, "step": step, "quantity": quantity}
-                yield where | estimate(above, below)
+                yield where | own(above, below)
                 for row, seed in enumerate(runs):
                     yield where | {"seed": seed, "estimate": ratio(above[row : row + 1], below[row : row + 1])}
 
@@ -53,34 +59,45 @@ def changes(dev: Samples, steps: list[int], estimate: Estimator) -> Iterator[dic
             if not columns:
                 continue
             for method, of_method in values.items():
-                mine = of_method[..., columns].mean(-1)
+                mine, own = of_method[..., columns].mean(-1), estimate.of(method, quantity, window)
                 where = {"method": method, "quantity": quantity, "window": window, "steps": f"{chosen[0]}-{chosen[-1]}"}
-                yield where | {"reference": BASE} | estimate.compare(mine, of_method[..., 0])
+                yield where | {"reference": BASE} | own.compare(mine, of_method[..., 0])
                 if "grpo" in values and method != "grpo":
-                    yield where | {"reference": "grpo"} | estimate.compare(mine, values["grpo"][..., columns].mean(-1))
+                    yield where | {"reference": "grpo"} | own.compare(mine, values["grpo"][..., columns].mean(-1))
 
 
 def speeds(dev: Samples, steps: list[int], estimate: Estimator) -> Iterator[dict[str, Any]]:
     """Updates to half of GRPO's gain (half way from the base to the best of GRPO's mean dev curve), and how many times
     sooner than GRPO that is, with intervals over seeds and problems; infinite steps, and a speed-up of 0, are "never".
-    Yields nothing without GRPO."""
+    Yields nothing without GRPO, or without a sure gain of it: where more than one in 40 resamples has none, half of it
+    is nothing to be reached."""
     if SPEED_REFERENCE not in dev:
         return
     values = {method: cube(runs, steps, "score") for method, runs in dev.items()}
     reference = values[SPEED_REFERENCE]
+    sure = curve_interval(gain, [reference], estimate.of("gain"))
+    if min(sure["estimate"], sure["low"]) <= 0:
+        return
     threshold = float(halfway(reference.mean((0, 1))))
 
     def taken(mine: Array, its: Array) -> Array:
-        return crossing(mine, steps, halfway(its))
+        return np.where(gain(its) > 0, crossing(mine, steps, halfway(its)), np.nan)
 
     def sooner(mine: Array, its: Array) -> Array:
         return taken(its, its) / taken(mine, its)
 
     for method, mine in values.items():
         row = {"method": method, "reference": SPEED_REFERENCE, "threshold": threshold}
-        row |= curve_interval(taken, [mine, reference], estimate)
-        speedup = curve_interval(sooner, [mine, reference], estimate)
+        own = estimate.of(method)
+        row |= curve_interval(taken, [mine, reference], own)
+        speedup = curve_interval(sooner, [mine, reference], own)
         yield row | {f"speedup_{name}": speedup[name] for name in ("estimate", "low", "high")}
+
+
+def gain(curves: Array) -> Array:
+    """What curves (..., steps) gain from the start to their best; 0 for what rounding alone makes of it."""
+    gained = curves.max(-1) - curves[..., 0]
+    return np.where(gained > 1e-9, gained, 0.0)
 
 
 def halfway(curves: Array) -> Array:

@@ -47,7 +47,8 @@ def evaluate(scale: Scale, model: Path, problems: Path, tasks: Path, out: Path) 
     record.data["versions"] |= lm.versions
     weights = intact(model / "model.safetensors", model.parent / "run.json")
     inputs = {"model": sha256(weights)} | {name: sha256(file) for name, file in files.items()}
-    partial = Partial(out / "evaluate-partial", record.data["config"] | inputs | {"code": fingerprint(__name__)})
+    made = {"threads": scale.threads, "code": fingerprint(__name__)} | lm.versions
+    partial = Partial(out / "evaluate-partial", record.data["config"] | inputs | made)
     lm.resume(partial)
     lm.chat = scale.problems.world == "public"
     samples, averages = _run(scale, lm, files, tasks)

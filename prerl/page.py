@@ -71,6 +71,7 @@ def render(study: Study, template: Path, out: Path, **content: Any) -> None:
             figures=[(name, text, drawing(directory / f"figures/{name}.svg", name)) for name, text in figures.items()],
             tables=[(name, read_json(directory / f"tables/{name}.json")) for name in tables],
             title=title,
+            machine=machine,
             **content,
         )
     except jinja2.TemplateError as error:
@@ -81,6 +82,17 @@ def render(study: Study, template: Path, out: Path, **content: Any) -> None:
 def title(name: str) -> str:
     """A heading from a table's or figure's name: pass_at_k -> Pass@k."""
     return name.replace("_at_", "@").replace("_", " ").capitalize()
+
+
+def machine(hardware: dict[str, Any]) -> str:
+    """A record's hardware in words, as far as it names it."""
+    words = [hardware.get("processor"), hardware["machine"]]
+    if "kernel" in hardware:
+        words.append(f"torch's kernel {hardware['kernel']}")
+    for name, word in {"threads": "thread", "cpus": "CPU"}.items():
+        if name in hardware:
+            words.append(f"{hardware[name]} {word}{'s' if hardware[name] != 1 else ''}")
+    return ", ".join(word for word in [*words, hardware.get("gpu"), hardware.get("system")] if word)
 
 
 def drawing(path: Path, name: str) -> Markup:

@@ -1,6 +1,7 @@
 """What a long analysis has so far, so that a killed one goes on: rows of its tables, and sums."""
 
 import shutil
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,11 @@ Rows = list[dict[str, Any]]
 
 
 class Partial:
-    """A directory with the state after `done` items. One that was made from something else (`key`) is not used."""
+    """A directory with the state after `done` items. One that was made from something else (`key`), or by
+    another version of torch, is not used."""
 
     def __init__(self, root: Path, key: dict[str, Any]) -> None:
-        self.root, self.key = root, key
+        self.root, self.key = root, {**key, "torch": version("torch")}
 
     def save(self, done: int, tables: dict[str, Rows], sums: dict[str, Tensor]) -> None:
         def produce(path: Path) -> None:

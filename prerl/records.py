@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 import platform
 import resource
 import shutil
@@ -18,6 +17,7 @@ from typing import Any
 import pandas as pd
 
 from prerl.errors import UserError, lacking
+from prerl.machine import gpu_is_used, hardware
 
 PACKAGES = ("torch", "transformers", "tokenizers", "safetensors", "lm-eval", "numpy", "pandas", "pyarrow", "scipy")
 
@@ -103,17 +103,16 @@ class RunRecord:
             "command": " ".join(sys.argv[1:]),
             "versions": {"python": platform.python_version()} | {name: version(name) for name in PACKAGES},
             "commit": _commit(),
-            "hardware": {"machine": platform.machine(), "system": platform.system(), "cpus": os.cpu_count()},
         }
 
     def write(self, path: Path, **results: Any) -> None:
-        """Writes the record. Wall time in seconds (of this process), peak memory in bytes."""
+        """Writes the record, with the machine as this process has used it by now. Wall time in seconds (of this
+        process), peak memory in bytes."""
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
         cost = {"wall_seconds": round(time.monotonic() - self.start, 2), "peak_memory_bytes": peak}
-        if (torch := sys.modules.get("torch")) and torch.cuda.is_available():
-            self.data["hardware"]["gpu"] = torch.cuda.get_device_name()
-            cost["peak_gpu_memory_bytes"] = torch.cuda.max_memory_allocated()
-        write_json(path, {**self.data, **cost, **results})
+        if gpu_is_used():
+            cost["peak_gpu_memory_bytes"] = sys.modules["torch"].cuda.max_memory_allocated()
+        write_json(path, {**self.data, "hardware": hardware(), **cost, **results})
 
 
 def _commit() -> str | None:

@@ -3,6 +3,7 @@
 import math
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,6 +13,8 @@ from prerl.baselines import Baselines
 from prerl.config import Scale
 from prerl.errors import UserError
 from prerl.metrics import Array
+from prerl.provenance import warn
+from prerl.records import read_json
 from prerl.scores import averaged
 
 SAME = ["reward", "response_tokens", "entropy", "grad_norm"]  # columns of the log that tell two runs apart
@@ -19,13 +22,15 @@ SAME = ["reward", "response_tokens", "entropy", "grad_norm"]  # columns of the l
 
 def reproduce(scale: Scale, baselines: Baselines, method: str, seed: int, tasks: Path) -> tuple[bool, str]:
     """Trains and evaluates a baseline anew, and says whether the result is the same, or one that another seed could
-    have given: within the 95 % prediction interval of the baseline's seeds. (whether, the answer in words)"""
+    have given: within the 95 % prediction interval of the baseline's seeds. (whether, the answer in words) What this
+    machine does not have in common with the one of the baselines is said on stderr."""
     baselines.check_fit(scale)
     if method not in baselines.methods() or seed not in baselines.seeds:
         names, seeds = ", ".join(baselines.methods()), ", ".join(map(str, baselines.seeds))
         raise UserError(f"{baselines.path}: no run of {method!r} with seed {seed}; there are {names}; seeds {seeds}")
     with tempfile.TemporaryDirectory() as directory:
-        log, tested = _run(scale, baselines, method, seed, tasks, Path(directory))
+        log, tested, records = _run(scale, baselines, method, seed, tasks, Path(directory))
+    warn(baselines.path, baselines.warnings(scale, None, records))
     names = list(scale.evaluation.benchmarks)
     runs = baselines.tests()[method]
     there = {number: _mean(run, names) for number, run in runs.items()}
@@ -48,8 +53,8 @@ def reproduce(scale: Scale, baselines: Baselines, method: str, seed: int, tasks:
 
 def _run(
     scale: Scale, baselines: Baselines, method: str, seed: int, tasks: Path, out: Path
-) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The log and the tested responses of one run."""
+) -> tuple[pd.DataFrame, pd.DataFrame, list[dict[str, Any]]]:
+    """The log and the tested responses of one run, and its records."""
     from prerl.engines.local import train
     from prerl.evaluate import evaluate
     from prerl.problems.sets import write_problem_sets
@@ -61,7 +66,8 @@ def _run(
     baselines.check_inputs(out)
     train(scale, method, baselines.methods()[method], seed, out / "base/model", out / "problems", out / "run")
     evaluate(scale, out / "run/model", out / "problems", tasks, out / "run")
-    return pd.read_parquet(out / "run/log.parquet"), pd.read_parquet(out / "run/samples.parquet")
+    records = [read_json(out / "run" / name) for name in ("run.json", "evaluate.json")]
+    return pd.read_parquet(out / "run/log.parquet"), pd.read_parquet(out / "run/samples.parquet"), records
 
 
 def _mean(run: pd.DataFrame, benchmarks: list[str]) -> float:

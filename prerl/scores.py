@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from prerl.errors import UserError
 from prerl.methods import Method
 from prerl.metrics import (
     Array,
@@ -21,6 +22,7 @@ from prerl.metrics import (
     spread,
     spread_interval,
 )
+from prerl.records import stream
 
 BASE = "base"
 IN_DOMAIN = "in domain"  # the mean over a scale's in-domain benchmarks, each with the same weight, where it has several
@@ -31,10 +33,19 @@ Samples = dict[str, dict[int, pd.DataFrame]]  # method -> seed -> a row a respon
 
 
 class Estimator:
-    """Estimates with bootstrap intervals from one random stream."""
+    """Estimates with bootstrap intervals from one random stream.
+
+    A table, and in it a method, has a stream of its own (`of`): what else is estimated moves none of its intervals.
+    """
 
     def __init__(self, resamples: int, rng: np.random.Generator) -> None:
         self.resamples, self.rng = resamples, rng
+
+    def of(self, *names: str) -> "Estimator":
+        """One with a stream that depends on these names and on this one's seed, not on what was drawn before."""
+        seed = self.rng.bit_generator.seed_seq
+        own = np.random.SeedSequence(seed.entropy, spawn_key=(*seed.spawn_key, stream(*names)))
+        return Estimator(self.resamples, np.random.default_rng(own))
 
     def __call__(self, numerator: Array, denominator: Array) -> dict[str, Any]:
         """numerator, denominator (seeds, problems) -> estimate, low, high and the sizes."""
@@ -74,11 +85,35 @@ def grid(runs: dict[int, pd.DataFrame], column: pd.Series | str, how: str = "sum
     return np.array([row.to_numpy(dtype=float) for row in rows])
 
 
+def check_alike(samples: Samples, by: str = "benchmark") -> None:
+    """Raises UserError unless all runs have the same number of responses to the same problems of each benchmark (or dev
+    evaluation, `by` step), which is how they are paired."""
+    file = "samples.parquet" if by == "benchmark" else "dev.parquet"
+    sizes = {
+        f"{method}/{f'seed{seed}/' if method != BASE else ''}{file}": run.groupby([by, "problem"]).size()
+        for method, runs in samples.items()
+        for seed, run in runs.items()
+    }
+    (first, wanted), *others = sizes.items()
+    for name, found in others:
+        both = pd.concat([wanted, found], axis=1, keys=["there", "here"]).fillna(0).astype(int)
+        if len(parted := both[both.there != both.here]):
+            (place, problem), (there, here) = parted.index[0], parted.iloc[0]
+            raise UserError(
+                f"{name}: {here} responses to problem {problem} of {by} {place}, {there} in {first}: runs to be "
+                "compared must answer the same problems equally often; delete the file that differs and run again"
+            )
+
+
 def by_benchmark(runs: dict[int, pd.DataFrame]) -> Iterator[tuple[str, Array, int]]:
-    """Each benchmark's name, right responses (seeds, problems) and number of responses a problem."""
+    """Each benchmark's name, right responses (seeds, problems) and number of responses a problem. Raises UserError if
+    that is not the same for all."""
     for benchmark in next(iter(runs.values())).benchmark.unique():
         chosen = {seed: run[run.benchmark == benchmark] for seed, run in runs.items()}
-        yield benchmark, grid(chosen, "score"), int(grid(chosen, "score", "size").max())
+        sizes = grid(chosen, "score", "size")
+        if sizes.min() < sizes.max():
+            raise UserError(f"{benchmark}: {sizes.min():.0f} to {sizes.max():.0f} responses a problem: not comparable")
+        yield benchmark, grid(chosen, "score"), int(sizes.max())
 
 
 def pass_at(k: int, right: Array, n: int) -> Array:
@@ -108,21 +143,22 @@ def scores(
 ) -> Iterator[dict[str, Any]]:
     """Also, under a name, of several benchmarks together."""
     for method, runs in samples.items():
+        own = estimate.of(method)
         if len(together) > 1:
             share, weights, n = averaged(runs, together)
             where = {"method": method, "benchmark": name, "n": n, "metric": "avg", "k": n}
-            yield where | estimate(share * weights, weights)
+            yield where | own(share * weights, weights)
         for benchmark, right, n in by_benchmark(runs):
             where, ones = {"method": method, "benchmark": benchmark, "n": n}, np.ones_like(right)
             bayes_low, bayes_high = bayes_interval(right, n)
-            average = estimate(right / n, ones)
+            average = own(right / n, ones)
             yield where | {"metric": "avg", "k": n} | average | {"bayes_low": bayes_low, "bayes_high": bayes_high}
             size = right.shape[1]
             if "answer" in next(iter(runs.values())):
-                yield where | {"metric": "maj", "k": n} | estimate.share(_majority(runs, benchmark, n), ones, size)
-            yield where | {"metric": "solved", "k": n} | estimate.share((right == n).astype(float), ones, size)
+                yield where | {"metric": "maj", "k": n} | own.share(_majority(runs, benchmark, n), ones, size)
+            yield where | {"metric": "solved", "k": n} | own.share((right == n).astype(float), ones, size)
             for k in [2**power for power in range(n.bit_length()) if 2**power <= n]:
-                yield where | {"metric": "pass", "k": k} | estimate.share(pass_at(k, right, n), ones, size)
+                yield where | {"metric": "pass", "k": k} | own.share(pass_at(k, right, n), ones, size)
 
 
 def comparisons(samples: Samples, estimate: Estimator, in_domain: list[str]) -> Iterator[dict[str, Any]]:
@@ -131,22 +167,27 @@ def comparisons(samples: Samples, estimate: Estimator, in_domain: list[str]) -> 
         for method, runs in samples.items():
             if method in (BASE, reference):
                 continue
+            own = estimate.of(method, reference)
             if len(in_domain) > 1:
                 (share, weights, n), (other, _, _) = (averaged(one, in_domain) for one in (runs, samples[reference]))
                 where = {"method": method, "reference": reference, "benchmark": IN_DOMAIN, "n": n}
-                yield where | {"metric": "avg", "k": n} | estimate.compare(share * weights, other * weights)
+                yield where | {"metric": "avg", "k": n} | own.compare(share * weights, other * weights)
             for benchmark, right, n in by_benchmark(runs):
                 where = {"method": method, "reference": reference, "benchmark": benchmark, "n": n}
-                yield where | {"metric": "avg", "k": n} | estimate.compare(right / n, fixed[benchmark] / n)
+                yield where | {"metric": "avg", "k": n} | own.compare(right / n, fixed[benchmark] / n)
                 solved = [pass_at(n, cells, n) for cells in (right, fixed[benchmark])]
-                yield where | {"metric": "pass", "k": n} | estimate.compare(*solved)
+                yield where | {"metric": "pass", "k": n} | own.compare(*solved)
 
 
 def spreads(samples: Samples, estimate: Estimator) -> Iterator[dict[str, Any]]:
+    """Of benchmarks with several responses a problem: one tells nothing of the spread of samples."""
     for method, runs in samples.items():
+        own = estimate.of(method)
         for benchmark, right, n in by_benchmark(runs):
+            if n < 2:
+                continue
             sizes = {"n": n, "seeds": right.shape[0], "problems": right.shape[1]}
-            ends = spread_interval(right, n, SPREAD_RESAMPLES, estimate.rng)
+            ends = spread_interval(right, n, SPREAD_RESAMPLES, own.rng)
             bounds = {
                 f"{source}_{end}": value for source, pair in ends.items() for end, value in zip(ENDS, pair, strict=True)
             }
@@ -175,10 +216,10 @@ def warm_ups(samples: Samples, methods: dict[str, Method], estimate: Estimator) 
         for name, length in lengths.items():
             share = averages[name][benchmark]
             where = {"benchmark": benchmark, "method": name, "length": length, "contrast": False}
-            yield where | estimate(share, np.ones_like(share))
+            yield where | estimate.of(name, benchmark)(share, np.ones_like(share))
         if len(long) > 1 and len(lengths) > len(long) + 1:
             inside, outside = (
                 np.mean([averages[name][benchmark] for name in names], axis=0) for names in (long, set(lengths) - long)
             )
             where = {"benchmark": benchmark, "method": "10 to 25", "length": -1, "contrast": True}
-            yield where | estimate(inside - outside, np.ones_like(inside))
+            yield where | estimate.of("contrast", benchmark)(inside - outside, np.ones_like(inside))

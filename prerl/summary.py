@@ -8,15 +8,15 @@ import numpy as np
 import pandas as pd
 
 from prerl.alignment_summary import alignments, noises, positions, read_alignment
-from prerl.behaviour import Lexicon, behaviours, count
+from prerl.behaviour import Lexicon, behaviours, read_responses
 from prerl.config import Scale
-from prerl.curves import changes, curves, speeds
+from prerl.curves import at_start, changes, curves, speeds
 from prerl.intact import read_table
 from prerl.methods import Method
 from prerl.problems.overlap import overlaps
-from prerl.provenance import provenance
+from prerl.provenance import provenance, warn
 from prerl.records import read_json, stream, write_json, write_table
-from prerl.scores import BASE, Estimator, Samples, comparisons, scores, spreads, warm_ups
+from prerl.scores import BASE, Estimator, Samples, check_alike, comparisons, scores, spreads, warm_ups
 
 COLLAPSE = 0.5  # a run has collapsed if it ends below this share of the base's dev accuracy
 
@@ -43,41 +43,42 @@ def summarize(scale: Scale, methods: dict[str, Method], lexicon: Lexicon, result
     pairs.parquet      the cosines of unrelated rollouts, a row a pair
     overlap.parquet    of public sets: a row a set, how many of its problems resemble training problems
     scale.json         the scale's name, description, seeds and sizes
-    provenance.json    commit, versions, hardware, cost by stage
+    provenance.json    commits, versions, hardware, and what of these is mixed, which stderr says too; cost by stage
 
     Scores are those of the checkpoint selected on dev; curves show the whole run. A run that stopped for want of a
     signal keeps its last values, since its policy can no longer move.
     """
-    rng = np.random.default_rng(stream("bootstrap"))
-    estimate = Estimator(scale.analysis.bootstrap, rng)
-    samples = {BASE: {0: _counted(results / BASE / "samples.parquet", lexicon)}}
+    estimate = Estimator(scale.analysis.bootstrap, np.random.default_rng(stream("bootstrap")))
+    samples = {BASE: {0: read_responses(results / BASE / "samples.parquet", lexicon)}}
     dev: Samples = {}
     for method in methods:
         runs = {seed: results / method / f"seed{seed}" for seed in scale.seeds}
-        samples[method] = {seed: _counted(run / "samples.parquet", lexicon) for seed, run in runs.items()}
-        dev[method] = {seed: _counted(run / "dev.parquet", lexicon) for seed, run in runs.items()}
+        samples[method] = {seed: read_responses(run / "samples.parquet", lexicon) for seed, run in runs.items()}
+        dev[method] = {seed: read_responses(run / "dev.parquet", lexicon) for seed, run in runs.items()}
+    check_alike(samples)
+    check_alike(at_start(dev), "step")
     rollouts = read_alignment(results, list(methods), scale.seeds)
     tokens, noise, halves = (read_table(results / BASE / f"{n}.parquet") for n in ("positions", "noise", "halves"))
     in_domain = scale.analysis.claims_on.in_domain
     tables = {
-        "scores": pd.DataFrame(scores(samples, estimate, in_domain)),
-        "comparisons": pd.DataFrame(comparisons(samples, estimate, in_domain)),
-        "spread": pd.DataFrame(spreads(samples, estimate)),
-        "behaviour": pd.DataFrame(behaviours(samples, lexicon, estimate)),
-        "warm_ups": pd.DataFrame(warm_ups(samples, methods, estimate)),
+        "scores": pd.DataFrame(scores(samples, estimate.of("scores"), in_domain)),
+        "comparisons": pd.DataFrame(comparisons(samples, estimate.of("comparisons"), in_domain)),
+        "spread": pd.DataFrame(spreads(samples, estimate.of("spread"))),
+        "behaviour": pd.DataFrame(behaviours(samples, lexicon, estimate.of("behaviour"), in_domain)),
+        "warm_ups": pd.DataFrame(warm_ups(samples, methods, estimate.of("warm_ups"))),
         "runs": pd.DataFrame(_runs(list(methods), scale, dev, results)),
-        "alignment": pd.DataFrame(alignments(rollouts, estimate)),
+        "alignment": pd.DataFrame(alignments(rollouts, estimate.of("alignment"))),
         "rollouts": rollouts[(rollouts.method == BASE) & (rollouts.group == "whole")],
-        "positions": pd.DataFrame(positions(tokens, estimate)),
-        "noise": pd.DataFrame(noises(noise, halves, estimate)),
+        "positions": pd.DataFrame(positions(tokens, estimate.of("positions"))),
+        "noise": pd.DataFrame(noises(noise, halves, estimate.of("noise"))),
         "pairs": noise,
     }
     if scale.problems.world == "public":
         tables["overlap"] = pd.DataFrame(overlaps(results / "problems", ["dev", *scale.problems.benchmarks]))
     steps = list(range(0, scale.rl.steps + 1, scale.rl.checkpoint_every))
-    tables["changes"] = pd.DataFrame(changes(dev, steps, estimate))
-    tables["speeds"] = pd.DataFrame(speeds(dev, steps, estimate))
-    rows = list(curves(dev, steps, lexicon.names, estimate))
+    tables["changes"] = pd.DataFrame(changes(dev, steps, estimate.of("changes")))
+    tables["speeds"] = pd.DataFrame(speeds(dev, steps, estimate.of("speeds")))
+    rows = list(curves(dev, steps, lexicon.names, estimate.of("curves")))
     tables["curves"] = pd.DataFrame([row for row in rows if "low" in row])
     tables["seeds"] = pd.DataFrame([row for row in rows if "low" not in row])
     for name, table in tables.items():
@@ -89,7 +90,9 @@ def summarize(scale: Scale, methods: dict[str, Method], lexicon: Lexicon, result
         "steps": scale.rl.steps,
     }
     runs = [results / method / f"seed{seed}" for method in methods for seed in scale.seeds]
-    write_json(out / "provenance.json", provenance(results, runs))
+    made = provenance(results, runs)
+    warn(results, made["mixed"])
+    write_json(out / "provenance.json", made)
     write_json(
         out / "scale.json",
         {
@@ -102,12 +105,6 @@ def summarize(scale: Scale, methods: dict[str, Method], lexicon: Lexicon, result
             **sizes,
         },
     )
-
-
-def _counted(path: Path, lexicon: Lexicon) -> pd.DataFrame:
-    """A table of responses with a column a behaviour."""
-    table = read_table(path)
-    return table.join(count(table.response, lexicon))
 
 
 def _runs(methods: list[str], scale: Scale, dev: Samples, results: Path) -> Iterator[dict[str, Any]]:

@@ -5,10 +5,10 @@ import math
 import pandas as pd
 
 from prerl.behaviour import EXECUTION
-from prerl.claims import amount
 from prerl.scores import BASE
 from prerl.study import Study
 from prerl.typeset import interval, table
+from prerl.verdicts import amount
 
 
 @table
@@ -162,7 +162,7 @@ def speed(study: Study) -> tuple[pd.DataFrame, pd.DataFrame]:
         }
         for row in rows.itertuples()
     ]
-    return rows, pd.DataFrame(printed)
+    return rows, pd.DataFrame(printed, columns=["Method", "Seeds", "Problems", "Updates", "Times sooner than GRPO"])
 
 
 @table

@@ -123,5 +123,11 @@ def write_study(
     write_claims(Study(results / "summary", methods), ROOT / "paper/reported.yaml", results / "claims.csv")
 
 
+def few_resamples():
+    """The smoke scale with so few resamples that its intervals say nothing."""
+    scale = load_scale(SMOKE_FILE)
+    return changed(scale, analysis=changed(scale.analysis, bootstrap=5))
+
+
 def read(study, name):
     return pd.read_parquet(study / f"summary/{name}.parquet")

@@ -10,11 +10,12 @@ import pytest
 from typer.testing import CliRunner
 
 from prerl import compare as comparison
-from prerl.baselines import RECORD, Baselines, mean_dev, write_baselines
+from prerl.baselines import RECORD, Baselines, write_baselines
 from prerl.behaviour import behaviours, count, load_lexicon
 from prerl.cli import app
 from prerl.compare import ALL, compare, conclude, versus
 from prerl.config import load_scale
+from prerl.counts import mean_dev
 from prerl.curves import cube
 from prerl.errors import UserError
 from prerl.figures import draw_figures
@@ -267,11 +268,139 @@ def test_baselines_that_are_not_there_say_how_to_make_them(tmp_path):
         Baselines(tmp_path)
 
 
+def records(versions=None, hardware=None):
+    """Those of a new method's runs, made as the baselines were but for what is given."""
+    made = {name: "1.0" for name in ("python", "torch", "transformers", "lm-eval")}
+    return [{"versions": made | (versions or {}), "hardware": {"machine": "abacus", "cpus": 2} | (hardware or {})}]
+
+
 def test_other_versions_and_machines_are_warned_of(fixed, smoke, lexicon):
-    found = Baselines(fixed).warnings(smoke, lexicon)
+    here = records({"torch": "2.0", "trl": "1"}, {"machine": "slide rule", "cpus": 64})
+    found = Baselines(fixed).warnings(smoke, lexicon, here)
     assert any(text.startswith("torch is ") and text.endswith("1.0 there") for text in found)
     assert any(text.startswith("hardware: ") and "abacus" in text for text in found)
-    assert not any("code" in text or "lexicon" in text for text in found)
+    assert not any("code" in text or "lexicon" in text or "cpus" in text or "trl" in text for text in found)
+
+
+@pytest.fixture
+def named(fixed, tmp_path):
+    """The baselines, made on a machine that they name in full."""
+    copy = shutil.copytree(fixed, tmp_path / "named")
+    record = json.loads((copy / RECORD).read_text())
+    record["made_with"]["hardware"] = [{"jobs": 12, "hardware": NAMED}]
+    (copy / RECORD).write_text(json.dumps(record))
+    return Baselines(copy)
+
+
+NAMED = {"machine": "abacus", "cpus": 2, "processor": "Z80", "kernel": "AVX2", "threads": 1}
+
+
+@pytest.mark.parametrize(
+    ("other", "warning"),
+    [
+        ({}, None),
+        ({"cpus": 96}, None),
+        ({"processor": "6502"}, "hardware: the processor is 6502 here, Z80 there"),
+        ({"kernel": "AVX512"}, "hardware: torch's CPU kernel is AVX512 here, AVX2 there"),
+        ({"machine": "slide rule"}, "hardware: the architecture is slide rule here, abacus there"),
+        ({"gpu": "Voodoo 2"}, "hardware: the GPU is Voodoo 2 here, none there"),
+    ],
+)
+def test_another_processor_kernel_or_gpu_is_warned_of_and_the_number_of_cores_is_not(
+    named, smoke, lexicon, other, warning
+):
+    assert named.warnings(smoke, lexicon, records(hardware=NAMED | other)) == ([warning] if warning else [])
+    both = [*records(hardware=NAMED), *records(hardware=NAMED | other)]
+    found = named.warnings(smoke, lexicon, both)  # one run of several
+    assert len(found) == (warning is not None) and (not found or " here, " in found[0])
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "warning"),
+    [
+        ("threads", 7, "hardware: the number of threads is 7 here, 1 there"),
+        (
+            "engine",
+            {"name": "trl", "processes": 1, "precision": "float32", "gradient_checkpointing": False}
+            | {"launch": None, "vllm": None},
+            "engine is trl (processes 1, launch None, precision float32, gradient_checkpointing False, vllm None) here"
+            ", local there",
+        ),
+    ],
+)
+def test_other_threads_and_another_engine_are_warned_of(named, smoke, lexicon, key, value, warning):
+    other = changed(smoke, **{key: value})
+    named.check_fit(other)
+    assert named.warnings(other, lexicon, records(hardware=NAMED)) == [warning]
+
+
+def test_baselines_that_do_not_name_their_processor_say_so():
+    """The committed ones, which were written before records named it. They stay usable, and what else they name is
+    compared."""
+    scale, committed = load_scale(ROOT / "workflow/scales/tiny.yaml"), Baselines(ROOT / "results/baselines/tiny")
+    made = committed.record["made_with"]
+    assert isinstance(made["hardware"], dict) and "processor" not in made["hardware"]
+    here = [{"versions": made["versions"], "hardware": made["hardware"] | NAMED | {"machine": "x86_64", "cpus": 8}}]
+    found = [text for text in committed.warnings(scale, None, here) if "code" not in text]
+    assert found == [
+        "not named there: the processor, torch's CPU kernel, the number of threads, engine (here: the processor Z80, "
+        "torch's CPU kernel AVX2, the number of threads 1, engine local)"
+    ]
+    old = [{"versions": made["versions"] | {"torch": "9.9"}, "hardware": made["hardware"]}]
+    found = committed.warnings(scale, None, old)
+    assert "torch is 9.9 here, 2.13.0+cpu there" in found
+    assert "not named here: the processor, torch's CPU kernel" in found
+
+
+def test_baselines_name_every_set_that_they_were_made_with(printed, methods, lexicon, smoke, tmp_path, capsys):
+    results = shutil.copytree(printed, tmp_path / "made-up")
+    path = results / "dsrl/seed1/run.json"
+    record = json.loads(path.read_text())
+    path.write_text(json.dumps(record | {"versions": record["versions"] | {"torch": "2.0"}, "commit": "another"}))
+    write_baselines(smoke, {name: methods[name] for name in NAMES}, lexicon, results, tmp_path / "fixed")
+    made = Baselines(tmp_path / "fixed").record["made_with"]
+    assert [(one["jobs"], one["versions"]["torch"]) for one in made["versions"]] == [(11, "1.0"), (1, "2.0")]
+    assert made["commit"] is None and made["settings"] == {"threads": 1, "engine": {"name": "local"}}
+    said = capsys.readouterr().err
+    assert f"prerl: warning: {results}: torch is 1.0 in 11 jobs and 2.0 in 1 job\n" in said
+    assert "torch is 1.0 here, 1.0 and 2.0 there" in Baselines(tmp_path / "fixed").warnings(smoke, lexicon, records())
+
+
+def test_a_comparison_warns_of_what_its_runs_were_made_with(fixed, runs, methods, lexicon, smoke, tmp_path, capsys):
+    """Not of the machine that compares: here one run of two, made elsewhere, is also a mixture."""
+    results = shutil.copytree(runs, tmp_path / "compare")
+    path = results / "copied/seed1/evaluate.json"
+    record = json.loads(path.read_text())
+    path.write_text(json.dumps(record | {"hardware": record["hardware"] | {"machine": "slide rule"}}))
+    few = changed(smoke, analysis=changed(smoke.analysis, bootstrap=5))
+    compare(few, Baselines(fixed), "copied", changed(methods["grpo"], label="C"), lexicon, results, tmp_path / "out")
+    said = capsys.readouterr().err
+    assert f"warning: {fixed}: hardware: the architecture is abacus and slide rule here, abacus there\n" in said
+    assert f"warning: {results}: the architecture is abacus in 4 jobs and slide rule in 1 job\n" in said
+    assert "torch" not in said.replace("torch's CPU kernel", "")
+    conclusion = json.loads((tmp_path / "out/conclusion.json").read_text())
+    assert any("slide rule" in text for text in conclusion["warnings"])
+    made = json.loads((tmp_path / "out/provenance.json").read_text())
+    assert made["baselines"]["hardware"] == [{"jobs": 12, "hardware": {"machine": "abacus", "cpus": 2}}]
+
+
+def test_another_baseline_moves_no_interval_but_those_for_all_at_once(
+    fixed, printed, runs, methods, lexicon, smoke, tmp_path
+):
+    few = changed(smoke, analysis=changed(smoke.analysis, bootstrap=5))
+    write_baselines(few, {name: methods[name] for name in ("dsrl", "grpo")}, lexicon, printed, tmp_path / "fewer")
+    tables = []
+    for place in (tmp_path / "fewer", fixed):
+        out, method = tmp_path / f"out-{place.name}", changed(methods["grpo"], label="C")
+        compare(few, Baselines(place), "copied", method, lexicon, runs, out)
+        found = {}
+        for name in ("scores", "versus", "curves", "speeds", "behaviour"):
+            table = pd.read_parquet(out / f"{name}.parquet").drop(columns=["sure_low", "sure_high"], errors="ignore")
+            key = "baseline" if name == "versus" else "method"
+            found[name] = table[table[key] != "nsr-prerl"].sort_values(key, kind="stable").reset_index(drop=True)
+        tables.append(found)
+    for name, table in tables[0].items():
+        pd.testing.assert_frame_equal(table, tables[1][name])
 
 
 @pytest.fixture(scope="module")

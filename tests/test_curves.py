@@ -1,9 +1,16 @@
+import json
+import shutil
+
 import numpy as np
+import pandas as pd
 import pytest
 from scipy import special
 
-from prerl.curves import crossing, curve_interval, halfway
+from prerl.curves import crossing, curve_interval, gain, halfway, speeds
+from prerl.figures import draw_figures
 from prerl.scores import Estimator
+from prerl.tables import write_tables
+from tests.helpers import CAPTIONS
 
 STEPS = list(range(0, 81, 10))
 
@@ -65,3 +72,57 @@ def test_a_gain_that_hangs_on_one_problem_tells_nothing_of_speed():
     its[0, 0, 1:3] = 0.5
     found = curve_interval(sooner, [mine, its], Estimator(500, np.random.default_rng(0)))
     assert (found["estimate"], found["low"], found["high"]) == (0, 0, np.inf)
+
+
+def dev(curves, problems=40):
+    """Two runs a method, whose responses are right with these shares at each step, problem by problem."""
+
+    def run(curve):
+        rows = [
+            {"step": step, "problem": f"p{p}", "score": float(p < share * problems)}
+            for step, share in zip((0, 10, 20), curve, strict=True)
+            for p in range(problems)
+        ]
+        return pd.DataFrame(rows)
+
+    return {method: {seed: run(curve) for seed in (0, 1)} for method, curve in curves.items()}
+
+
+def fast(curves, resamples=200):
+    found = pd.DataFrame(speeds(dev(curves), [0, 10, 20], Estimator(resamples, np.random.default_rng(0))))
+    return found.set_index("method") if len(found) else found
+
+
+@pytest.mark.parametrize("grpo", [(0.3, 0.3, 0.3), (0.3, 0.2, 0.1), (0.0, 0.0, 0.0), (0.3, 0.2, 0.3)])
+@pytest.mark.parametrize("dsrl", [(0.3, 0.3, 0.6), (0.3, 0.3, 0.3), (0.3, 0.0, 0.0)])
+def test_without_a_gain_of_grpo_half_of_it_is_none(grpo, dsrl):
+    assert len(fast({"grpo": grpo, "dsrl": dsrl})) == 0
+
+
+def test_a_gain_on_one_problem_is_no_sure_gain():
+    """A third of the resamples lacks it, as that of the only right response of a base that solves nothing."""
+    assert len(fast({"grpo": (0, 1 / 40, 0), "dsrl": (0, 0, 0)})) == 0
+
+
+def test_a_sure_gain_of_grpo_has_a_half():
+    found = fast({"grpo": (0.1, 0.3, 0.5), "dsrl": (0.1, 0.5, 0.5), "nsr-prerl": (0.1, 0.1, 0.0)})
+    assert found.estimate.round(6).to_dict() == {"grpo": 10, "dsrl": 5, "nsr-prerl": np.inf}
+    assert found.threshold.tolist() == pytest.approx([0.3] * 3) and found.speedup_estimate["nsr-prerl"] == 0
+    assert found.notna().all(axis=None) and (found.low > 0).all()
+
+
+def test_what_rounding_makes_of_a_level_curve_is_no_gain():
+    assert gain(np.array([[0.1 + 0.2, 0.3], [0.3, 0.1 + 0.2], [0.3, 0.4]])).tolist() == pytest.approx([0, 0, 0.1])
+    assert gain(np.array([0.3, 0.1 + 0.2])) == 0
+
+
+def test_a_study_without_a_gain_prints_no_speeds(study, methods, tmp_path):
+    shutil.copytree(study / "summary", tmp_path / "summary")
+    pd.DataFrame([]).to_parquet(tmp_path / "summary/speeds.parquet")
+    write_tables(["speed"], tmp_path / "summary", methods, CAPTIONS / "tables", tmp_path)
+    printed = json.loads((tmp_path / "speed.json").read_text())
+    assert printed["rows"] == [] and printed["columns"][0] == "Method" and "no row" in printed["caption"]
+    text = (tmp_path / "speed.md").read_text() + (tmp_path / "speed.tex").read_text()
+    assert "never" not in text and "nan" not in text and "Times sooner than GRPO" in text
+    draw_figures(["sample_efficiency"], tmp_path / "summary", methods, CAPTIONS / "figures", tmp_path)
+    assert (tmp_path / "sample_efficiency.png").stat().st_size > 4_000

@@ -1,10 +1,18 @@
 import json
+import os
+import shutil
+import subprocess
+import sys
 
+import pandas as pd
 import pytest
+import torch
 
 from prerl.errors import UserError
-from prerl.fingerprint import fingerprint
-from prerl.records import RunRecord, read_json, read_jsonl, stream, write, write_jsonl, write_text
+from prerl.fingerprint import PACKAGE, fingerprint
+from prerl.intact import broken, checksums, read_table, seal
+from prerl.machine import processor
+from prerl.records import RunRecord, read_json, read_jsonl, stream, write, write_json, write_jsonl, write_text
 
 
 def test_an_interrupted_write_leaves_the_old_file(tmp_path):
@@ -62,6 +70,62 @@ def test_a_run_record_says_how_it_was_made(tmp_path):
     assert record["config"] == {"a": 1} and record["tokens"] == 5 and record["stage"] == "stage"
     assert record["versions"]["torch"].startswith("2.") and record["wall_seconds"] >= 0
     assert record["peak_memory_bytes"] > 1e7 and record["hardware"]["cpus"] >= 1
+    assert record["hardware"]["processor"] == processor() and len(processor()) > 2
+    assert record["hardware"]["kernel"] == torch.backends.cpu.get_cpu_capability()
+    assert record["hardware"]["threads"] == torch.get_num_threads()
+    assert ("gpu" in record["hardware"]) == torch.cuda.is_initialized()
+
+
+RECORDS = """
+import sys
+from pathlib import Path
+from prerl.records import RunRecord, read_json, read_jsonl, stream, write, write_json, write_jsonl, write_text
+record = RunRecord("stage", {{}})
+{then}
+record.write(Path(sys.argv[1]))
+print("torch" in sys.modules)
+"""
+
+
+@pytest.mark.parametrize(
+    ("then", "expected"),
+    [("", {}), ("import torch; torch.set_num_threads(3)", {"kernel": "DEFAULT", "threads": 3})],
+)
+def test_a_record_names_torchs_kernel_and_threads_where_torch_is_loaded_and_does_not_load_it(tmp_path, then, expected):
+    """With the kernel that every processor has."""
+    program = [sys.executable, "-c", RECORDS.format(then=then), tmp_path / "run.json"]
+    done = subprocess.run(program, env=os.environ | {"ATEN_CPU_CAPABILITY": "default"}, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    hardware = read_json(tmp_path / "run.json")["hardware"]
+    assert {name: hardware[name] for name in ("kernel", "threads") if name in hardware} == expected
+    assert done.stdout.strip() == str(bool(expected)) and hardware["processor"]
+
+
+@pytest.mark.parametrize(
+    ("system", "text", "expected"),
+    [
+        ("Linux", "processor\t: 0\nmodel name\t: A  CPU @ 2 GHz \nmodel name\t: Another\n", "A CPU @ 2 GHz"),
+        ("Linux", "processor\t: 0\nCPU part\t: 0xd0c\n", "what platform says"),
+        ("Linux", None, "what platform says"),
+        ("Darwin", None, "Apple M9"),
+        ("Windows", None, "what platform says"),
+    ],
+)
+def test_a_processor_is_named_on_every_system(tmp_path, monkeypatch, system, text, expected):
+    monkeypatch.setattr("prerl.machine.CPUINFO", tmp_path / "cpuinfo")
+    monkeypatch.setattr("platform.system", lambda: system)
+    monkeypatch.setattr("platform.processor", lambda: "what platform says")
+    sysctl = tmp_path / "sysctl"
+    sysctl.write_text('#!/bin/sh\n[ "$*" = "-n machdep.cpu.brand_string" ] && echo Apple M9\n')
+    sysctl.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    if text:
+        (tmp_path / "cpuinfo").write_text(text)
+    processor.cache_clear()
+    try:
+        assert processor() == expected
+    finally:
+        processor.cache_clear()
 
 
 def test_fingerprints_follow_imports_and_ignore_layout(tmp_path, monkeypatch):
@@ -85,8 +149,24 @@ def test_fingerprints_follow_imports_and_ignore_layout(tmp_path, monkeypatch):
         fingerprint("prerl.none")
 
 
-def test_drawing_code_does_not_touch_training():
-    assert fingerprint("prerl.figures") != fingerprint("prerl.tables") != fingerprint("prerl.engines.local")
+SHOWN = ("figures", "tables", "drawing", "typeset", "page", "paper", "summary", "scores", "claims")
+RUNS = ("prerl.base", "prerl.engines.local", "prerl.engines.trl", "prerl.evaluate", "prerl.alignment")
+
+
+def test_code_that_draws_prints_or_sums_up_reruns_nothing_that_runs_a_model(tmp_path, monkeypatch):
+    copy = tmp_path / "prerl"
+    shutil.copytree(PACKAGE, copy, ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr("prerl.fingerprint.PACKAGE", copy)
+    before = {name: fingerprint(name) for name in (*RUNS, "prerl.figures", "prerl.page")}
+    edited = [path for path in copy.rglob("*.py") if path.stem.startswith(SHOWN)]
+    assert {"drawing", "figures", "tables", "page"} <= {path.stem for path in edited}
+    for path in edited:
+        path.write_text(path.read_text() + "\nANOTHER = 1\n")
+    assert {name: fingerprint(name) for name in RUNS} == {name: before[name] for name in RUNS}
+    assert fingerprint("prerl.figures") != before["prerl.figures"]
+    assert fingerprint("prerl.page") != before["prerl.page"]
+    (copy / "objective.py").write_text((copy / "objective.py").read_text() + "\nANOTHER = 1\n")
+    assert fingerprint("prerl.engines.local") != before["prerl.engines.local"]
 
 
 def test_a_new_configuration_key_reruns_nothing_but_what_it_configures(tmp_path, monkeypatch):
@@ -104,3 +184,42 @@ def test_a_row_may_hold_any_character_but_a_line_feed_unescaped(tmp_path):
     rows = [{"text": "a\u2028b\x85c\x1cd"}, {"text": "e\nf"}]  # str.splitlines would cut the first in pieces
     write_jsonl(tmp_path / "rows.jsonl", rows)
     assert read_jsonl(tmp_path / "rows.jsonl") == rows
+
+
+def test_a_table_that_no_record_lists_is_not_trusted(tmp_path):
+    """Whatever its name, and whichever of the records lists it; only where no record lists anything it is one's own."""
+    tables = {name: tmp_path / f"{name}.parquet" for name in ("samples", "new", "forgotten")}
+    for path in tables.values():
+        pd.DataFrame({"a": [1]}).to_parquet(path)
+    write_json(tmp_path / "run.json", {"stage": "train"})
+    assert read_table(tables["forgotten"]).a.tolist() == [1]
+    write_json(tmp_path / "run.json", {"outputs": checksums([tables["samples"]], tmp_path)})
+    write_json(tmp_path / "alignment.json", {"outputs": checksums([tables["new"]], tmp_path)})
+    assert read_table(tables["samples"]).a.tolist() == read_table(tables["new"]).a.tolist() == [1]
+    with pytest.raises(UserError, match=r"forgotten\.parquet: no stage's record has its checksum \(run.json, align"):
+        read_table(tables["forgotten"])
+    assert tables["forgotten"].is_file()
+    pd.DataFrame({"a": [2]}).to_parquet(tables["new"])
+    with pytest.raises(
+        UserError, match=r"new\.parquet: damaged .* the one in alignment\.json\); it is new\.parquet\.d"
+    ):
+        read_table(tables["new"])
+    with pytest.raises(UserError, match=r"new\.parquet: not found; run the stage"):
+        read_table(tables["new"])
+
+
+def test_a_sealed_directory_has_what_its_seal_lists_and_nothing_else(tmp_path, capsys):
+    for name in ("a", "b"):
+        (tmp_path / name).write_text(name)
+    seal(tmp_path)
+    assert not broken(tmp_path)
+    (tmp_path / "b").unlink()
+    assert not broken(tmp_path, dropped=("b",)) and broken(tmp_path)
+    assert f"{tmp_path}/b: missing; not used" in capsys.readouterr().err
+    (tmp_path / "c").touch()
+    assert broken(tmp_path, dropped=("b",)) and f"{tmp_path}/c: not listed" in capsys.readouterr().err
+    (tmp_path / "c").unlink()
+    (tmp_path / "a").write_text("A")
+    assert broken(tmp_path, dropped=("b",)) and f"{tmp_path}/a: damaged" in capsys.readouterr().err
+    (tmp_path / "checksums.json").unlink()
+    assert broken(tmp_path)

@@ -9,6 +9,7 @@ import pytest
 from prerl.baselines import Baselines, write_baselines
 from prerl.behaviour import load_lexicon
 from prerl.errors import UserError
+from prerl.machine import processor
 from prerl.reproduce import first_difference, prediction_interval, reproduce
 from tests.helpers import ROOT
 from tests.study import LEXICON
@@ -35,11 +36,20 @@ def real(scale, trained, methods, printed, tmp_path_factory):
     return small, results / "fixed"
 
 
-def test_this_machine_reproduces_what_it_made(real):
+def test_this_machine_reproduces_what_it_made(real, capsys):
     same, text = reproduce(real[0], Baselines(real[1]), "grpo", 0, ROOT / "workflow/benchmarks")
     assert same and text.endswith("reproduces the baseline exactly.")
+    assert "warning" not in capsys.readouterr().err
     with pytest.raises(UserError, match="no run of 'grpo' with seed 7"):
         reproduce(real[0], Baselines(real[1]), "grpo", 7, ROOT / "workflow/benchmarks")
+
+
+def test_another_machine_is_named_beside_the_answer(real, monkeypatch, capsys):
+    fixed = Baselines(real[1])
+    hardware = fixed.record["made_with"]["hardware"][0]["hardware"]
+    fixed.record["made_with"]["hardware"][0]["hardware"] = hardware | {"processor": "Z80"}
+    reproduce(real[0], fixed, "grpo", 0, ROOT / "workflow/benchmarks")
+    assert f"warning: {real[1]}: hardware: the processor is {processor()} here, Z80 there" in capsys.readouterr().err
 
 
 def test_where_two_logs_part():

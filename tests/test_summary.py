@@ -1,21 +1,12 @@
-import json
-import shutil
-
 import numpy as np
 import pandas as pd
 import pytest
 from scipy import stats
 
-from prerl.behaviour import load_lexicon
 from prerl.claims import CLAIMS
-from prerl.config import load_scale
 from prerl.curves import crossing
 from prerl.metrics import bayes_interval, improvement, maj_at_k, pass_at_k, spread
-from prerl.provenance import provenance
-from prerl.scores import IN_DOMAIN, Estimator, comparisons, scores
-from prerl.summary import summarize
-from tests.helpers import SMOKE_FILE
-from tests.study import LEXICON, read
+from tests.study import read
 
 
 def test_scores_are_those_of_the_samples(study):
@@ -195,55 +186,3 @@ def test_alignment_of_the_base_and_along_training(study):
         "method == 'dsrl' and group == 'mlp' and part == 'all' and correct == 'any' and quantity == 'cosine'"
     ).iloc[0]
     assert row.estimate == pytest.approx(trained.cosine.mean()) and (row.seeds, row.rollouts) == (2, 80)
-
-
-def test_runs_on_other_problems_are_not_compared(study, tmp_path, methods):
-    import shutil
-
-    other = tmp_path / "made-up"
-    shutil.copytree(study, other)
-    path = other / "grpo/seed1/samples.parquet"
-    pd.read_parquet(path).replace({"problem": {"p3": "q3"}}).to_parquet(path)
-    with pytest.raises(RuntimeError, match="same problems"):
-        summarize(load_scale(SMOKE_FILE), {"grpo": methods["grpo"]}, load_lexicon(LEXICON), other, tmp_path / "summary")
-
-
-def test_provenance_adds_up_the_cost_of_each_stage(study, tmp_path):
-    made = json.loads((study / "summary/provenance.json").read_text())
-    assert (made["parameters"], made["hardware"]["machine"]) == (1000, "abacus")
-    assert made["commit"] == "0123456789abcdef"
-    stages = {stage["stage"]: stage for stage in made["stages"]}
-    assert set(stages) == {"base model", "training", "evaluation"}  # no records of alignment here
-    training = stages["training"]
-    assert (training["jobs"], training["wall_seconds"], training["tokens"]) == (6, 18.0, 600)
-    assert stages["evaluation"]["jobs"] == 7 and stages["base model"]["peak_memory_bytes"] == 30
-    shutil.copytree(study, tmp_path / "made-up")
-    record = tmp_path / "made-up/grpo/seed0/evaluate.json"
-    record.write_text(json.dumps(json.loads(record.read_text()) | {"commit": "another"}))
-    assert provenance(tmp_path / "made-up", [record.parent])["commit"] is None
-
-
-def test_the_mean_over_benchmarks_gives_each_the_same_weight():
-    """Ten problems that are all solved and ninety of which a third are: the mean is 2/3, not that of all problems."""
-
-    def responses(solved, benchmark, problems, repeats=6):
-        rows = [
-            (benchmark, f"p{p}", s, float(s < solved * repeats), "x") for p in range(problems) for s in range(repeats)
-        ]
-        return pd.DataFrame(rows, columns=["benchmark", "problem", "sample", "score", "answer"])
-
-    def run(small, large):
-        return {seed: pd.concat([responses(small, "small", 10), responses(large, "large", 90)]) for seed in (0, 1)}
-
-    samples = {"base": {0: run(1 / 2, 0)[0]}, "grpo": run(1, 1 / 3), "dsrl": run(1, 2 / 3)}
-    estimate = Estimator(200, np.random.default_rng(0))
-    averages = pd.DataFrame(scores(samples, estimate, ["small", "large"])).query("benchmark == @IN_DOMAIN")
-    assert averages.set_index("method").estimate.to_dict() == pytest.approx(
-        {"base": 1 / 4, "grpo": 2 / 3, "dsrl": 5 / 6}
-    )
-    assert (averages.problems == 100).all()
-    compared = pd.DataFrame(comparisons(samples, estimate, ["small", "large"])).query("benchmark == @IN_DOMAIN")
-    found = compared.set_index(["method", "reference"]).estimate
-    assert found["dsrl", "grpo"] == pytest.approx(1 / 6) and found["grpo", "base"] == pytest.approx(5 / 12)
-    alone = pd.DataFrame(scores(samples, estimate, ["small"]))
-    assert IN_DOMAIN not in set(alone.benchmark)

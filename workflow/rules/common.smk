@@ -1,6 +1,7 @@
 import os
 import sys
 import time
+from importlib.metadata import version
 from pathlib import Path
 from shlex import quote
 
@@ -123,6 +124,8 @@ wildcard_constraints:
     run=rf"base|({'|'.join(METHODS)})/seed\d+",
 
 
+# What a model makes depends on it; read without importing it, which takes seconds.
+TORCH = version("torch")
 STARTED = time.time()
 
 

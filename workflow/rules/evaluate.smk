@@ -22,6 +22,7 @@ rule evaluate:
         problems=lambda w, input: str(Path(input.problems[0]).parent),
         out=subpath(output.record, parent=True),
         settings=settings("threads", "evaluation"),
+        torch=TORCH,
         code=fingerprint("prerl.evaluate"),
     shell:
         "prerl evaluate --scale {params.scale} --model {params.model} --problems {params.problems}"
@@ -52,6 +53,7 @@ rule align_base:
         rollouts=SCALE.analysis.alignment_rollouts,
         problems=subpath(input.dev, parent=True),
         world=TRAINING_PROBLEMS,
+        torch=TORCH,
         code=fingerprint("prerl.alignment"),
     shell:
         "prerl align-base --scale {params.scale} --model {params.model} --problems {params.problems} --out {params.out} 2> {log}"
@@ -79,6 +81,7 @@ rule align_run:
         seeds=len(SCALE.seeds),
         problems=subpath(input.dev, parent=True),
         world=TRAINING_PROBLEMS,
+        torch=TORCH,
         code=fingerprint("prerl.alignment"),
     shell:
         "prerl align-run --scale {params.scale} --run {params.run} --problems {params.problems} --out {params.run} 2> {log}"

@@ -26,6 +26,7 @@ rule train:
         kept=lambda w: SCALE.analysis.alignment_steps if w.method in SCALE.analysis.alignment_methods else [],
         problems=subpath(input.dev, parent=True),
         world=TRAINING_PROBLEMS,
+        torch=TORCH,
         code=fingerprint(f"prerl.engines.{SCALE.engine.name}"),
     shell:
         "prerl train --scale {params.scale} --methods {params.methods:q} --method {wildcards.method} --seed {wildcards.seed}"
