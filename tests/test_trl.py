@@ -217,6 +217,17 @@ def test_vllms_seeds_follow_the_run_and_the_update_and_not_what_was_sampled_befo
     assert drawn(0, 1, 1, tensor_parallel=1) == drawn(0, 1, 2)  # the second engine's, either way
 
 
+def test_of_several_processes_one_writes_the_results(short, methods, trained, tmp_path, monkeypatch, mixed_rewards):
+    """Also of a run that was finished but for its results."""
+    monkeypatch.setattr(Session, "finish", lambda self: finished.append(self))
+    finished, scale = [], changed(short, engine=ENGINE)
+    for rank, count in ((None, 1), ("1", 1), ("0", 2)):
+        if rank:
+            monkeypatch.setenv("RANK", rank)
+        trl.train(scale, "grpo", methods["grpo"], 0, trained / "model", trained / "problems", tmp_path)
+        assert len(finished) == count
+
+
 def test_a_model_in_pieces_is_saved_whole_and_goes_on(trained, tmp_path):
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
     command = [*launcher, "-m", "tests.sharded", str(trained / "model"), str(tmp_path)]

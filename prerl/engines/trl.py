@@ -4,6 +4,7 @@ TRL samples, scores and steps. What a method changes happens in between, on TRL'
 the prompt forgotten. Run directory, log and checkpoints are as the local engine's.
 """
 
+import os
 import random
 import time
 from importlib.metadata import version
@@ -44,9 +45,8 @@ def train(scale: Scale, method_name: str, method: Method, seed: int, base: Path,
         trainer = PhaseTrainer(scale, method, run, session)
         with session.naming():
             trainer.train()
-        if not trainer.accelerator.is_main_process:
-            return
-    session.finish()
+    if os.environ.get("RANK", "0") == "0":  # of several processes, one
+        session.finish()
 
 
 class AdamW(torch.optim.AdamW):
