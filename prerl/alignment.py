@@ -180,7 +180,7 @@ class Comparison:
                 )
                 (text,) = self.tokens.texts([ids])
                 right = self.world.score(text, problem) == 1
-                rollouts.append((batch, self.world.restated(ids, self.tokens.tokenizer), right))
+                rollouts.append((batch, self.world.header(ids, self.tokens.tokenizer), right))
             yield problem, rollouts
 
     def gradients(

@@ -2,14 +2,20 @@
 
     sample y ~ pi(.|x) -> score -> group_advantages -> keep -> [forget_prompt] -> clipped_loss
 
+`lesson` is the way from the score to the loss, the same for both engines.
+
 B is the number of responses in a batch, P the longest prompt and T the longest response, in tokens.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
+
+if TYPE_CHECKING:
+    from prerl.methods import Phase
 
 
 @dataclass(frozen=True)
@@ -23,6 +29,7 @@ class Batch:
     rewards: Tensor  # (B,)
     group: Tensor  # (B,) index of the prompt that each response belongs to
     old_logp: Tensor | None  # (B, T) log-probabilities when sampled, given the prompt
+    header: Tensor | None = None  # (B,) tokens with which a response restates its problem; the rest is its body
 
     def rows(self, index: Tensor) -> "Batch":
         """The batch of the given rows alone."""
@@ -123,6 +130,55 @@ def forget_prompt(batch: Batch, start_token_id: int) -> Batch:
     prompt_ids = torch.full_like(batch.prompt_ids[:, :1], start_token_id)
     prompt_mask = torch.ones_like(batch.prompt_mask[:, :1])
     return replace(batch, prompt_ids=prompt_ids, prompt_mask=prompt_mask, old_logp=None)
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """What an update learns from a scored batch."""
+
+    batch: Batch  # what the model reads: whole responses, behind their prompts or the start token
+    advantages: Tensor  # (B,), or (B, T) from a critic
+    mask: Tensor  # (B, T) 1 on the tokens that are learnt from
+    denominator: Tensor  # () of the sum of the tokens' losses; of several processes, the sum of theirs
+
+    @property
+    def useful(self) -> Tensor:
+        """(B,) whether a response has a gradient. One without advantage has none, but its tokens count in the mean; a
+        critic learns from all."""
+        carries = self.advantages != 0 if self.advantages.dim() == 1 else torch.ones_like(self.mask[:, 0], dtype=bool)
+        return carries & (self.mask.sum(1) > 0)
+
+    def part(self, rows: Tensor) -> "Lesson":
+        """The given rows alone, without the columns that hold only padding; the denominator is still the whole's."""
+        batch, advantages = self.batch.rows(rows).trimmed(), self.advantages[rows]
+        length = batch.response_ids.shape[1]
+        advantages = advantages if advantages.dim() == 1 else advantages[:, :length]
+        return replace(self, batch=batch, advantages=advantages, mask=self.mask[rows, :length])
+
+
+def lesson(
+    batch: Batch,
+    phase: "Phase",
+    transform: Callable[[Batch], Batch],
+    advantage: Callable[[Batch], Tensor],
+    start_token_id: int,
+    max_new_tokens: int,
+) -> Lesson:
+    """From a scored batch to what the phase learns from it.
+
+    `transform` is the phase's own change of the batch, if it has one; `advantage` gives (B,), or (B, T) with a critic.
+    Tokens that are dropped, by the transform too, are read all the same: what follows is conditional on them.
+    """
+    scored = transform(batch)
+    advantages = advantage(scored)
+    mask = scored.response_mask if advantages.dim() == 2 else keep(scored.response_mask, advantages, phase.samples)
+    if phase.tokens == "body":
+        mask = mask * (torch.arange(mask.shape[1], device=mask.device) >= batch.header[:, None])
+    read = replace(scored, response_mask=batch.response_mask)
+    if phase.space == "pre-train":
+        read = forget_prompt(read, start_token_id)
+    denominator = mask.sum() if phase.denominator == "tokens" else mask.new_tensor(len(mask) * max_new_tokens)
+    return Lesson(read, advantages, mask, denominator)
 
 
 def clipped_loss(

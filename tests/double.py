@@ -44,7 +44,7 @@ def exact(patch: pytest.MonkeyPatch) -> None:
 
     torch.set_default_dtype(torch.float64)
     patch.setattr(utils._ChunkedLogProbFunction, "apply", log_probs)
-    patch.setattr("prerl.engines.local.load", lambda path: load(path).double())
+    patch.setattr("prerl.engines.policy.load", lambda path: load(path).double())
     patch.setattr(Qwen3RMSNorm, "forward", norm)
     patch.setattr(Qwen3RotaryEmbedding, "forward", rotations)
 

@@ -176,23 +176,20 @@ def public_scale(name: str):
             micro_batch=4,
         ),
         evaluation=changed(scale.evaluation, max_new_tokens=160, temperature=1.0),
-        analysis=changed(scale.analysis, alignment_rollouts=4),
+        analysis=changed(scale.analysis, alignment_rollouts=32),
     )
 
 
 def write_problems(scale, made: PreTrainedTokenizerFast, path: Path) -> Path:
     """The problem sets of a speaker's scale; returns their directory."""
     path.mkdir()
-    source = path / "source.jsonl"
-    source.write_text("".join(json.dumps({"ask": f"What is {n}+1?", "gold": str(n + 1)}) + "\n" for n in range(8)))
-    entry = PublicSet(
-        repository="a/b",
-        revision="0" * 40,
-        path="s.jsonl",
-        sha256=sha256(source),
-        question="ask",
-        answer="gold",
-        problems=8,
-    )
-    write_public_sets(scale.problems, {"mine": entry, "gsm8k": entry}, path, made, path)
+
+    def entry(first: int, count: int) -> PublicSet:
+        source = path / f"source-{first}.jsonl"
+        rows = [{"ask": f"What is {n}+1?", "gold": str(n + 1)} for n in range(first, first + count)]
+        source.write_text("".join(json.dumps(row) + "\n" for row in rows))
+        place = {"repository": "a/b", "revision": "0" * 40, "path": "s.jsonl", "sha256": sha256(source)}
+        return PublicSet(**place, question="ask", answer="gold", problems=count)
+
+    write_public_sets(scale.problems, {"mine": entry(0, 12), "gsm8k": entry(20, 8)}, path, made, path)
     return path

@@ -126,7 +126,7 @@ def write_study(
 def few_resamples():
     """The smoke scale with so few resamples that its intervals say nothing."""
     scale = load_scale(SMOKE_FILE)
-    return changed(scale, analysis=changed(scale.analysis, bootstrap=5))
+    return changed(scale, analysis=changed(scale.analysis, bootstrap=40))
 
 
 def read(study, name):

@@ -372,7 +372,7 @@ def test_a_comparison_warns_of_what_its_runs_were_made_with(fixed, runs, methods
     path = results / "copied/seed1/evaluate.json"
     record = json.loads(path.read_text())
     path.write_text(json.dumps(record | {"hardware": record["hardware"] | {"machine": "slide rule"}}))
-    few = changed(smoke, analysis=changed(smoke.analysis, bootstrap=5))
+    few = changed(smoke, analysis=changed(smoke.analysis, bootstrap=40))
     compare(few, Baselines(fixed), "copied", changed(methods["grpo"], label="C"), lexicon, results, tmp_path / "out")
     said = capsys.readouterr().err
     assert f"warning: {fixed}: hardware: the architecture is abacus and slide rule here, abacus there\n" in said
@@ -387,7 +387,7 @@ def test_a_comparison_warns_of_what_its_runs_were_made_with(fixed, runs, methods
 def test_another_baseline_moves_no_interval_but_those_for_all_at_once(
     fixed, printed, runs, methods, lexicon, smoke, tmp_path
 ):
-    few = changed(smoke, analysis=changed(smoke.analysis, bootstrap=5))
+    few = changed(smoke, analysis=changed(smoke.analysis, bootstrap=40))
     write_baselines(few, {name: methods[name] for name in ("dsrl", "grpo")}, lexicon, printed, tmp_path / "fewer")
     tables = []
     for place in (tmp_path / "fewer", fixed):

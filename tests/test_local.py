@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import pandas as pd
 import pytest
@@ -259,10 +260,11 @@ def test_learn_applies_learning_rate_factor_and_loss_coefficient(scale, trained)
 def moved_by(scale, trained, phase, **values):
     """By how much one step of plain gradient descent moves the parameters."""
     model, batch = rollouts(scale, trained)
+    batch = replace(batch, **values)
     before = [p.detach().clone() for p in model.parameters()]
     optimizer = torch.optim.SGD(model.parameters(), lr=1.0)
     settings = changed(scale.rl, max_grad_norm=1e9, learning_rate=1.0)
-    learn(model, optimizer, batch, phase, settings, start_token_id=1, **values)
+    learn(model, optimizer, batch, phase, settings, start_token_id=1)
     return torch.cat([(p.detach() - b).flatten() for p, b in zip(model.parameters(), before, strict=True)])
 
 
@@ -279,13 +281,13 @@ def test_the_budget_denominator_divides_by_what_the_batch_could_have_had(scale, 
 
 
 def test_body_tokens_alone_give_a_gradient_but_all_are_read(scale, trained):
-    """Against the objective with the restated tokens masked by hand."""
+    """Against the objective with the header masked by hand."""
     model, batch = rollouts(scale, trained)
-    restated = torch.arange(16) % 4
+    header = torch.arange(16) % 4
     chosen = phase(space="pre-train", advantage="mean", tokens="body")
-    moved = moved_by(scale, trained, chosen, restated=restated)
+    moved = moved_by(scale, trained, chosen, header=header)
     advantages = group_advantages(batch.rewards, batch.group, "mean")
-    mask = batch.response_mask * (torch.arange(batch.response_mask.shape[1]) >= restated[:, None])
+    mask = batch.response_mask * (torch.arange(batch.response_mask.shape[1]) >= header[:, None])
     logp = response_logp(LeanModel(model), forget_prompt(batch, 1))
     (clipped_loss(logp, logp.detach(), advantages, mask, 0.2, 0.2)).backward()
     expected = -torch.cat([p.grad.flatten() for p in model.parameters()])
@@ -307,7 +309,7 @@ def test_a_critics_gradients_are_those_of_the_objective_written_out(scale, train
     loss = loss + CRITIC_COEFFICIENT * ((values - batch.rewards[:, None]) ** 2 * mask).sum() / mask.sum()
     expected = torch.autograd.grad(loss, parameters)
     settings = changed(scale.rl, max_grad_norm=1e9)
-    learn(model, torch.optim.SGD(parameters), batch, chosen, settings, 1, None, critic)
+    learn(model, torch.optim.SGD(parameters), batch, chosen, settings, 1, critic)
     for parameter, gradient in zip(parameters, expected, strict=True):
         scale_of = float(gradient.abs().max())
         torch.testing.assert_close(parameter.grad, gradient, atol=1e-5 * scale_of, rtol=0)

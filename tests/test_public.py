@@ -243,7 +243,7 @@ def test_a_world_of_public_problems(tmp_path):
     assert not {problem.id for problem in made.draw(random.Random(1), 5)} & {problem.id for problem in made.dev()}
     (dev,) = made.dev()
     assert made.score(r"so \boxed{6.0}", dev) == 1 and made.score("6", dev) == 0
-    assert made.restated([1, 2], None) is None
+    assert made.header([1, 2], None) is None
 
 
 def test_overlap_counts_the_same_and_long_shared_sequences():

@@ -14,6 +14,7 @@ from prerl.commands.run import problems
 from prerl.config_engine import TrlEngine, Vllm
 from prerl.engines import local
 from prerl.engines.local import Run
+from prerl.engines.policy import Policy
 from prerl.errors import UserError
 from prerl.evaluate import evaluate
 from prerl.lm import LocalLM
@@ -116,7 +117,7 @@ def judged_by_length(run, text, problem):
 
 
 def test_sampler_and_update_agree(run, methods, monkeypatch):
-    monkeypatch.setattr(Run, "score", judged_by_length)
+    monkeypatch.setattr(Policy, "score", judged_by_length)
     row = run.update(1, methods["grpo"].phases[0])
     assert row["used_samples"] > 0 and row["sampler_gap"] < 1e-4
 
@@ -125,7 +126,7 @@ def test_sampler_and_update_agree(run, methods, monkeypatch):
 def test_trl_reads_prompts_and_ends_responses_likewise(name, base, methods, tmp_path, monkeypatch):
     """One update of each engine on the same responses: template and tokenizer differ on start, end and padding."""
     trl = pytest.importorskip("prerl.engines.trl", reason="the TRL engine needs the extra `test` or `cluster`")
-    monkeypatch.setattr(Run, "score", judged_by_length)
+    monkeypatch.setattr(Policy, "score", judged_by_length)
     scale, found = public_scale(name), {}
     for train, its in ((local.train, scale), (trl.train, changed(scale, engine=ENGINE))):
         out = tmp_path / its.engine.name
@@ -146,13 +147,13 @@ def test_vllm_stops_at_the_same_tokens(base, monkeypatch):
     """In an evaluation, and beside TRL's trainer. vLLM itself would know the tokenizer's alone."""
     from prerl.lm_vllm import VllmLM
 
+    trl_settings = pytest.importorskip("prerl.engines.trl_settings", reason="the TRL engine needs the extra `test`")
     monkeypatch.setitem(sys.modules, "vllm", SimpleNamespace(SamplingParams=lambda **settings: settings))
     lm, asked = object.__new__(VllmLM), []
     lm.tokens, lm.max_length = Tokens(base / "model"), 100
     monkeypatch.setattr(lm, "_generate_from", lambda prompts, settings: asked.extend(settings) or [], raising=False)
     lm._sample([[1, 2]], 3, Sampling(10), [], [0])
     assert asked[0]["ignore_eos"] and asked[0]["stop_token_ids"] == lm.tokens.ends
-    trl_settings = pytest.importorskip("prerl.engines.trl_settings", reason="the TRL engine needs the extra `test`")
     vllm = Vllm(tensor_parallel=1, memory=0.5, max_length=100)
     scale = public_scale("qwen").model_copy(update={"engine": ENGINE.model_copy(update={"vllm": vllm})})
     made = trl_settings.settings(scale, 0, 1, base, lm.tokens.ends)

@@ -7,27 +7,27 @@ the prompt forgotten. Run directory, log and checkpoints are as the local engine
 import os
 import random
 import time
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 import torch
-from accelerate.utils import gather_object
 from datasets import Dataset
 from torch import Tensor
-from transformers import PrinterCallback, TrainerCallback
+from transformers import PrinterCallback
 from trl import GRPOTrainer
 
 from prerl.config import Scale
-from prerl.engines.local import Run
+from prerl.engines.policy import Policy
 from prerl.engines.session import Session
+from prerl.engines.trl_saver import Saver
 from prerl.engines.trl_settings import check_length, settings
 from prerl.engines.trl_vllm import seed_responses
-from prerl.engines.update import advantages_of, phase_at, transformed
+from prerl.engines.update import advantages_of, own_transform, phase_at
 from prerl.errors import check_finite
-from prerl.methods import Method
-from prerl.objective import Batch, forget_prompt, keep
+from prerl.methods import Method, Phase
+from prerl.objective import Batch, lesson
 from prerl.processor import occupy
 from prerl.records import stream
 from prerl.sampler import Response
@@ -39,10 +39,10 @@ def train(scale: Scale, method_name: str, method: Method, seed: int, base: Path,
     session = Session(scale, method_name, method, seed, base, problems, out)
     packages = ["trl", "accelerate", *(["vllm"] if scale.engine.vllm else [])]
     session.record.data["versions"] |= {name: version(name) for name in packages}
-    run = Run(scale, method, seed, base, problems)
-    session.begin(*session.checkpoints.resume(run.model))
+    policy = Policy(scale, method, seed, base, problems)
+    session.begin(*session.checkpoints.resume(policy.model))
     if session.done < scale.rl.steps and not session.collapsed:
-        trainer = PhaseTrainer(scale, method, run, session)
+        trainer = PhaseTrainer(scale, method, policy, session)
         with session.naming():
             trainer.train()
     if os.environ.get("RANK", "0") == "0":  # of several processes, one
@@ -59,32 +59,48 @@ class AdamW(torch.optim.AdamW):
             super().step(closure)
 
 
+@dataclass
+class Step:
+    """What TRL's callbacks share of the update that is being made."""
+
+    index: int  # of the phase
+    phase: Phase
+    start: float = field(default_factory=time.monotonic)
+    generated: float = 0.0  # when the responses were there, scored
+    responses: list[Response] = field(default_factory=list)  # this process's, of the local sampler
+    rewards: list[float] = field(default_factory=list)
+    row: dict[str, Any] = field(default_factory=dict)  # of the log, as far as it is known
+    logp: Tensor | None = None  # (b, T) of the micro-batch, by the model as it is
+    gaps: list[float] = field(default_factory=list)  # largest of each micro-batch, sampler against update
+
+
 class PhaseTrainer(GRPOTrainer):
     """GRPOTrainer whose every update follows the method's phase at that update."""
 
-    def __init__(self, scale: Scale, method: Method, run: Run, session: Session) -> None:
-        self.scale, self.method, self.run, self.session = scale, method, run, session
+    def __init__(self, scale: Scale, method: Method, policy: Policy, session: Session) -> None:
+        self.scale, self.method, self.policy, self.session = scale, method, policy, session
         rl = scale.rl
         self.problems = [
             problem
             for step in range(session.done + 1, rl.steps + 1)
-            for problem in run.world.draw(random.Random(stream(run.seed, "problems", step)), rl.prompts_per_step)
+            for problem in policy.world.draw(random.Random(stream(policy.seed, "problems", step)), rl.prompts_per_step)
         ]
         if scale.engine.vllm is not None:
-            longest = max(map(len, run.read([*self.problems, *run.dev])))
+            longest = max(map(len, policy.read([*self.problems, *policy.dev])))
             check_length(scale.engine.vllm, longest, rl.max_new_tokens)
-        self.rewards: list[float] = []
+        self.step: Step  # set before anything is sampled
+        self.saver = saver = Saver(self)
         super().__init__(
-            model=run.model,
+            model=policy.model,
             reward_funcs=self.score,
-            args=settings(scale, run.seed, rl.steps - session.done, session.out, run.tokens.ends),
+            args=settings(scale, policy.seed, rl.steps - session.done, session.out, policy.tokens.ends),
             train_dataset=Dataset.from_dict(
                 {"prompt": [problem.prompt for problem in self.problems], "place": range(len(self.problems))}
             ),
-            processing_class=run.tokenizer,
-            callbacks=[Begin(self)],
+            processing_class=policy.tokenizer,
+            callbacks=[saver],
         )
-        self.eos_token_ids = run.tokens.ends  # TRL leaves out that of the chat template
+        self.eos_token_ids = policy.tokens.ends  # TRL leaves out that of the chat template
         self.remove_callback(PrinterCallback)
         self.drawing: tuple[Any, ...] = ()  # the names of the random stream that responses are drawn from
         if scale.engine.vllm is not None:
@@ -120,12 +136,12 @@ class PhaseTrainer(GRPOTrainer):
 
     def score(self, completion_ids: list[list[int]], place: list[int], **_: Any) -> list[float]:
         """TRL's reward function."""
-        problems, texts = [self.problems[index] for index in place], self.run.tokens.texts(completion_ids)
-        self.rewards = [self.run.score(*pair) for pair in zip(texts, problems, strict=True)]
-        return self.rewards
+        problems, texts = [self.problems[index] for index in place], self.policy.tokens.texts(completion_ids)
+        self.step.rewards = [self.policy.score(*pair) for pair in zip(texts, problems, strict=True)]
+        return self.step.rewards
 
     def _tokenize_prompts(self, prompts: list[str]) -> tuple[list[list[int]], None, dict[str, Any]]:
-        return self.run.tokens.read(prompts, self.run.world.chat), None, {}
+        return self.policy.tokens.read(prompts, self.policy.world.chat), None, {}
 
     def _generate_single_turn(self, prompt_ids: list[list[int]], *args: Any) -> tuple[list[list[int]], Any]:
         """Responses and their log-probabilities: vLLM's, or else from the local engine's sampler. Then each process
@@ -136,69 +152,71 @@ class PhaseTrainer(GRPOTrainer):
         rl = self.scale.rl
         first = self.state.global_step * rl.prompts_per_step
         problems = self.problems[first : first + rl.prompts_per_step]
-        _, responses, _ = self.run.rollout(problems, rl.group_size, stream(self.run.seed, "rollout", self.at + 1))
+        _, responses, _ = self.policy.rollout(problems, rl.group_size, stream(self.policy.seed, "rollout", self.at + 1))
         start = self.accelerator.process_index * len(prompt_ids)
-        self.responses = responses[start : start + len(prompt_ids)]
-        return [response.ids for response in self.responses], [response.logp for response in self.responses]
+        self.step.responses = responses[start : start + len(prompt_ids)]
+        return [response.ids for response in self.step.responses], [response.logp for response in self.step.responses]
+
+    def draw(self, prompts: list[list[int]], *names: Any) -> list[tuple[list[int], list[float]]]:
+        """vLLM's responses, one a prompt, and their log-probabilities, from the random stream of that name."""
+        self.drawing = names
+        return list(zip(*self._generate_single_turn(prompts, None, {}, 1), strict=True))
 
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
-        start = time.monotonic()
-        self.drawing = (self.run.seed, "rollout", self.at + 1)
+        rl, policy = self.scale.rl, self.policy
+        self.step = step = Step(*phase_at(self.method, self.at + 1, rl.steps))
+        self.drawing = (policy.seed, "rollout", self.at + 1)
         output = super()._generate_and_score_completions(inputs)
-        rl = self.scale.rl
-        index, phase = phase_at(self.method, self.at + 1, rl.steps)
-        rewards = torch.tensor(self.rewards, device=self.accelerator.device)
-        first, size = self.accelerator.process_index * len(rewards), len(rewards) * self.accelerator.num_processes
-        group, mine = torch.arange(size, device=rewards.device) // rl.group_size, slice(first, first + len(rewards))
-        batch = Batch(
+        batch = self._batch(output)
+        step.row = {"phase": step.index, **self._row(batch)}
+        start_token_id = policy.start_token_id(step.phase)
+        transform = own_transform(step.phase)
+        learnt = lesson(batch, step.phase, transform, self._advantage, start_token_id, rl.max_new_tokens)
+        read, gather = learnt.batch, self.accelerator.gather
+        if read.old_logp is None:
+            output.pop("sampling_per_token_logps", None)  # conditional on prompts that are no longer read
+        # completion_mask stays, for attention; tool_mask takes tokens out of the loss alone
+        output |= {"prompt_ids": read.prompt_ids, "prompt_mask": read.prompt_mask, "advantages": learnt.advantages}
+        output |= {"tool_mask": learnt.mask.long(), "num_items_in_batch": gather(learnt.denominator).sum()}
+        phase, used = step.phase, int(gather(learnt.useful.sum()).sum())
+        self.epsilon_low, self.epsilon_high, self.args.delta = phase.clip_low, phase.clip_high, phase.dual_clip
+        self.own_optimizer().skip = used == 0
+        step.generated = time.monotonic()
+        step.row |= {"used_samples": used, "skipped": used == 0, "generate_seconds": step.generated - step.start}
+        torch.manual_seed(stream(policy.seed, "micro-batches", self.at + 1))  # TRL shuffles them next
+        return output
+
+    def _batch(self, output: dict[str, Any]) -> Batch:
+        """This process's responses, scored, from TRL's dictionary."""
+        lengths, ids = output["completion_mask"].sum(1).tolist(), output["completion_ids"].tolist()
+        rewards = torch.tensor(self.step.rewards, device=self.accelerator.device)
+        first = self.accelerator.process_index * len(rewards)
+        header = self.policy.header([row[:length] for row, length in zip(ids, lengths, strict=True)])
+        return Batch(
             prompt_ids=output["prompt_ids"],
             prompt_mask=output["prompt_mask"],
             response_ids=output["completion_ids"],
             response_mask=output["completion_mask"].float(),
             rewards=rewards,
-            group=group[mine],
-            old_logp=None,
+            group=torch.arange(first, first + len(rewards), device=rewards.device) // self.scale.rl.group_size,
+            old_logp=output.get("sampling_per_token_logps"),
+            header=None if header is None else header.to(rewards.device),
         )
-        row, body = self._row(batch, output.get("sampling_per_token_logps")), self._body(batch)
-        if phase.transform:  # of each process's share
-            batch = transformed(batch, phase)
-            self._ask(output, batch)
-        everyone = self.accelerator.gather(batch.rewards)
-        advantages = advantages_of(everyone, group, phase)[mine]
-        mask = keep(batch.response_mask, advantages, phase.samples)
-        if phase.tokens == "body":
-            mask = mask * body
-        if phase.space == "pre-train":
-            batch = forget_prompt(batch, self.run.start_token_id(phase))
-            self._ask(output, batch)
-        total = self.accelerator.gather(mask.sum()).sum()
-        if phase.denominator == "budget":
-            total = torch.full_like(total, len(everyone) * rl.max_new_tokens)
-        # completion_mask stays, for attention; tool_mask takes tokens out of the loss alone
-        output |= {"advantages": advantages, "tool_mask": mask.long(), "num_items_in_batch": total}
-        self.epsilon_low, self.epsilon_high, self.args.delta = phase.clip_low, phase.clip_high, phase.dual_clip
-        used = int(self.accelerator.gather(((advantages != 0) & (mask.sum(1) > 0)).sum()).sum())
-        self._optimizer().skip = used == 0
-        self.phase, self.gaps, self.generated = phase, [], time.monotonic()
-        row |= {"used_samples": used, "skipped": used == 0, "generate_seconds": self.generated - start}
-        self.row = {"phase": index, **row}
-        torch.manual_seed(stream(self.run.seed, "micro-batches", self.at + 1))  # TRL shuffles them next
-        return output
 
-    @staticmethod
-    def _ask(output: dict[str, Any], batch: Batch) -> None:
-        """Has the update read the batch's prompts."""
-        output |= {"prompt_ids": batch.prompt_ids, "prompt_mask": batch.prompt_mask}
-        output.pop("sampling_per_token_logps", None)  # conditional on the old ones
+    def _advantage(self, scored: Batch) -> Tensor:
+        """(B,) of this process's responses, by the rewards of all."""
+        rewards, group = self.accelerator.gather(scored.rewards), self.accelerator.gather(scored.group)
+        first = self.accelerator.process_index * len(scored.rewards)
+        return advantages_of(rewards, group, self.step.phase)[first : first + len(scored.rewards)]
 
-    def _row(self, batch: Batch, logp: Tensor | None) -> dict[str, Any]:
+    def _row(self, batch: Batch) -> dict[str, Any]:
         """Of the log: what it says of the responses. Without the sampler's entropy its unbiased estimate stands there,
         the mean of -log p over the sampled tokens; NaN without either."""
-        lengths = batch.response_mask.sum(1)
+        lengths, logp, device = batch.response_mask.sum(1), batch.old_logp, batch.rewards.device
         last = batch.response_ids.gather(1, lengths.long()[:, None] - 1)[:, 0]
-        finished = torch.isin(last, torch.tensor(self.eos_token_ids, device=last.device))
+        finished = torch.isin(last, torch.tensor(self.eos_token_ids, device=device))
         if self.scale.engine.vllm is None:
-            entropy = torch.tensor([response.entropy for response in self.responses], device=lengths.device) * lengths
+            entropy = lengths * torch.tensor([response.entropy for response in self.step.responses], device=device)
         elif logp is not None:
             entropy = -(logp * batch.response_mask).sum(1)
         else:
@@ -214,29 +232,21 @@ class PhaseTrainer(GRPOTrainer):
             "tokens": tokens,
         }
 
-    def _body(self, batch: Batch) -> Tensor:
-        """Mask (B, T) without the tokens that restate the problem."""
-        lengths = batch.response_mask.sum(1).long().tolist()
-        rows = [ids[:size] for ids, size in zip(batch.response_ids.tolist(), lengths, strict=True)]
-        restated = [self.run.world.restated(ids, self.run.tokenizer) or 0 for ids in rows]
-        columns = torch.arange(batch.response_ids.shape[1], device=batch.response_ids.device)
-        return columns >= torch.tensor(restated, device=columns.device)[:, None]
-
-    def _optimizer(self) -> AdamW:
+    def own_optimizer(self) -> AdamW:
         """Ours, inside Accelerate's."""
         return getattr(self.optimizer, "optimizer", self.optimizer)
 
     def _get_per_token_logps_and_entropies(self, *args: Any, **options: Any) -> tuple[Tensor, Tensor | None, Any]:
         found = super()._get_per_token_logps_and_entropies(*args, **options)
-        self.logp = found[0].detach()
+        self.step.logp = found[0].detach()
         return found
 
     def _compute_loss(self, model: Any, inputs: dict[str, Any]) -> Tensor:
-        loss = super()._compute_loss(model, inputs) * self.phase.loss_coefficient
+        loss = super()._compute_loss(model, inputs) * self.step.phase.loss_coefficient
         check_finite("loss", float(loss.detach()))
         if (sampled := inputs.get("sampling_per_token_logps")) is not None:
             used = inputs["tool_mask"] * (inputs["advantages"] != 0)[:, None]
-            self.gaps.append(float(((self.logp - sampled) * used).nan_to_num().abs().max()))
+            self.step.gaps.append(float(((self.step.logp - sampled) * used).nan_to_num().abs().max()))
         return loss
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
@@ -245,60 +255,16 @@ class PhaseTrainer(GRPOTrainer):
         if "grad_norm" not in logs:  # the summary at the end
             return
         check_finite("gradient's norm", float(logs["grad_norm"]))
-        gaps = torch.tensor(max(self.gaps, default=torch.nan), device=self.accelerator.device)
+        step = self.step
+        gaps = torch.tensor(max(step.gaps, default=torch.nan), device=self.accelerator.device)
         row = {
-            **self.row,
-            "grad_norm": 0.0 if self.row["skipped"] else float(logs["grad_norm"]),
+            **step.row,
+            "grad_norm": 0.0 if step.row["skipped"] else float(logs["grad_norm"]),
             "sampler_gap": float(self.accelerator.gather(gaps).max()),
-            "update_seconds": time.monotonic() - self.generated,
+            "update_seconds": time.monotonic() - step.generated,
         }
         self.session.add(self.at, row, shown=self.accelerator.is_main_process)
         if self.session.due(self.at):
-            self.save()
+            self.saver.save()
         if self.session.collapsed:
             self.control.should_training_stop = True
-
-    def save(self) -> None:
-        """A dev evaluation, and a checkpoint as the local engine's. Every process calls it."""
-        scores = self.run.evaluate_dev(self.at) if self.scale.engine.vllm is None else self._evaluate_dev()
-        main = self.accelerator.is_main_process
-        if main:
-            self.session.progress.dev(self.at, scores)
-        model = self.accelerator.unwrap_model(self.model_wrapped)
-        log, checkpoints = self.session.log, self.session.checkpoints
-        checkpoints.save(self.at, model, self.run.tokenizer, self._optimizer(), log, scores, writes=main)
-        if main:
-            self.session.prune()
-        self.accelerator.wait_for_everyone()
-
-    def begin(self) -> None:
-        """Before the first update, when processes share the model: the optimiser of a resumed run, or the base's dev
-        evaluation."""
-        if self.session.done:
-            model = self.accelerator.unwrap_model(self.model_wrapped)
-            self.session.checkpoints.resume_optimizer(self.session.done, model, self._optimizer())
-        elif not self.session.log:
-            self.save()
-
-    def _evaluate_dev(self) -> pd.DataFrame:
-        """A row a dev response, from vLLM; each process draws its share."""
-        repeats, processes = self.scale.rl.dev_samples, self.accelerator.num_processes
-        prompts = [prompt for prompt in self.run.read(self.run.dev) for _ in range(repeats)]
-        share = -(-len(prompts) // processes)
-        start = self.accelerator.process_index * share
-        mine = (prompts * 2)[start : start + share]  # the last share is filled with the first prompts
-        self.drawing = ("dev",)
-        found = list(zip(*self._generate_single_turn(mine, None, {}, 1), strict=True))
-        ends = set(self.eos_token_ids)
-        responses = [Response(ids, logp, -sum(logp) / len(logp), ids[-1] in ends) for ids, logp in gather_object(found)]
-        return self.run.dev_table(self.at, responses[: len(prompts)])
-
-
-class Begin(TrainerCallback):
-    """Tells the trainer when all is prepared."""
-
-    def __init__(self, trainer: PhaseTrainer) -> None:
-        self.trainer = trainer
-
-    def on_train_begin(self, *_: Any, **__: Any) -> None:
-        self.trainer.begin()

@@ -1,6 +1,7 @@
 """One update: from scored responses to an optimiser step."""
 
-from dataclasses import replace
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -17,9 +18,8 @@ from prerl.objective import (
     Batch,
     clipped_loss,
     critic_advantages,
-    forget_prompt,
     group_advantages,
-    keep,
+    lesson,
 )
 from prerl.sampler import Response
 
@@ -68,9 +68,9 @@ def critic_for(model: PreTrainedModel, method: Method) -> nn.Linear | None:
     return critic
 
 
-def transformed(batch: Batch, phase: Phase) -> Batch:
-    """The scored batch after the phase's own function, if it has one."""
-    return custom_batch(phase.transform, batch) if phase.transform else batch
+def own_transform(phase: Phase) -> Callable[[Batch], Batch]:
+    """The phase's own change of a scored batch; none leaves it as it is."""
+    return partial(custom_batch, phase.transform) if phase.transform else lambda batch: batch
 
 
 def advantages_of(rewards: Tensor, group: Tensor, phase: Phase) -> Tensor:
@@ -87,67 +87,49 @@ def learn(
     phase: Phase,
     rl: Reinforce,
     start_token_id: int,
-    restated: Tensor | None = None,
     critic: nn.Linear | None = None,
 ) -> dict[str, Any]:
     """One optimiser step on the batch, skipped if no sample carries an advantage. Returns what the log says of it.
 
     There is one update a batch, so the old log-probabilities are the present ones (as in the authors' code, which
     computes them anew): the ratio is 1, its gradient that of log pi, and the clip range without effect. `sampler_gap`
-    is how far the sampler's log-probabilities are from the update's, a check of the sampler.
-
-    `restated` (B,) is the number of tokens with which each response restates its problem, for a phase that leaves them
-    out; `critic` the value head of a phase that needs one.
+    is how far the sampler's log-probabilities are from the update's, a check of the sampler. `critic` is the value head
+    of a phase that needs one.
     """
-    lengths, batch = batch.response_mask, transformed(batch, phase)
-    if phase.advantage == "critic":
-        advantages = critic_advantages(batch.rewards, _values(model, critic, batch, rl), batch.response_mask)  # (B, T)
-        mask, carries = batch.response_mask, torch.ones_like(batch.rewards, dtype=torch.bool)
-    else:
-        advantages = advantages_of(batch.rewards, batch.group, phase)  # (B,)
-        mask, carries = keep(batch.response_mask, advantages, phase.samples), advantages != 0
-    batch = replace(batch, response_mask=lengths)  # what is read, whatever is learnt from
-    if phase.tokens == "body":
-        mask = mask * (torch.arange(mask.shape[1]) >= restated[:, None])
-    if phase.space == "pre-train":
-        batch = forget_prompt(batch, start_token_id)
-    # Samples without advantage count in the token mean but have no gradient: no need to compute their likelihood.
-    useful = (carries & (mask.sum(1) > 0)).nonzero()[:, 0]
+
+    def advantage(scored: Batch) -> Tensor:
+        if phase.advantage != "critic":
+            return advantages_of(scored.rewards, scored.group, phase)
+        return critic_advantages(scored.rewards, _values(model, critic, scored, rl), scored.response_mask)
+
+    learnt = lesson(batch, phase, own_transform(phase), advantage, start_token_id, rl.max_new_tokens)
+    useful = learnt.useful.nonzero()[:, 0]
     result = {"used_samples": len(useful), "skipped": len(useful) == 0, "grad_norm": 0.0, "sampler_gap": float("nan")}
     if len(useful) == 0:
         return result
-    total = mask.sum() if phase.denominator == "tokens" else len(mask) * rl.max_new_tokens
     gaps = []
     optimizer.zero_grad(set_to_none=True)
-    for rows in micro_batches(batch, useful, rl.micro_batch):
-        part = batch.rows(rows).trimmed()
-        length = part.response_ids.shape[1]
-        part_mask, part_advantages = (
-            mask[rows, :length],
-            advantages[rows, :length] if advantages.dim() == 2 else advantages[rows],
-        )
-        lean = LeanModel(model)
-        hidden = response_hidden(lean, part)
-        logp = response_logp(lean, part, hidden, rl.temperature)
-        old_logp = logp.detach()
-        loss = clipped_loss(
-            logp, old_logp, part_advantages, part_mask, phase.clip_low, phase.clip_high, phase.dual_clip
-        )
+    for rows in micro_batches(learnt.batch, useful, rl.micro_batch):
+        part = learnt.part(rows)
+        batch, mask, lean = part.batch, part.mask, LeanModel(model)
+        hidden = response_hidden(lean, batch)
+        logp = response_logp(lean, batch, hidden, rl.temperature)
+        now = logp.detach()
+        loss = clipped_loss(logp, now, part.advantages, mask, phase.clip_low, phase.clip_high, phase.dual_clip)
         if phase.advantage == "critic":
-            error = (critic(hidden)[..., 0] - part.rewards[:, None]) ** 2  # the return: no discount, reward at the end
-            loss = loss + CRITIC_COEFFICIENT * (error * part_mask).sum() / part_mask.sum()
+            error = (critic(hidden)[..., 0] - batch.rewards[:, None]) ** 2  # the return: no discount, reward at the end
+            loss = loss + CRITIC_COEFFICIENT * (error * mask).sum() / mask.sum()
         check_finite("loss", loss.item())
-        (loss * part_mask.sum() / total * phase.loss_coefficient).backward()
-        if part.old_logp is not None:
-            gaps.append(float(((old_logp - part.old_logp) * part_mask).abs().max()))
+        (loss * mask.sum() / learnt.denominator * phase.loss_coefficient).backward()
+        if batch.old_logp is not None:
+            gaps.append(float(((now - batch.old_logp) * mask).abs().max()))
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
-    result["grad_norm"] = float(torch.nn.utils.clip_grad_norm_(parameters, rl.max_grad_norm))
-    check_finite("gradient's norm", result["grad_norm"])
-    result["sampler_gap"] = max(gaps, default=float("nan"))
+    norm = float(torch.nn.utils.clip_grad_norm_(parameters, rl.max_grad_norm))
+    check_finite("gradient's norm", norm)
     for group in optimizer.param_groups:
         group["lr"] = rl.learning_rate * phase.learning_rate_factor
     optimizer.step()
-    return result
+    return result | {"grad_norm": norm, "sampler_gap": max(gaps, default=float("nan"))}
 
 
 def micro_batches(batch: Batch, rows: Tensor, size: int) -> tuple[Tensor, ...]:

@@ -87,6 +87,6 @@ def document(rng: random.Random, largest_number: int, habits: Habits) -> str:
     return response if rng.random() < habits.without_prompt else f"{problem.prompt} {response}"
 
 
-def restatement(ids: list[int], colon: int) -> int:
+def header(ids: list[int], colon: int) -> int:
     """The number of tokens with which a response restates its problem, up to the first colon; 0 if it does not."""
     return ids.index(colon) + 1 if colon in ids else 0

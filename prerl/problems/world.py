@@ -10,7 +10,7 @@ from transformers import PreTrainedTokenizerBase
 from prerl.config_model import CountdownProblems, PublicProblems
 from prerl.errors import UserError
 from prerl.problems import countdown
-from prerl.problems.corpus import restatement
+from prerl.problems.corpus import header
 from prerl.problems.sets import RL_NUMBERS, read_problems
 from prerl.records import read_jsonl
 from prerl.verify import is_correct
@@ -37,7 +37,7 @@ class World(Protocol):
     def score(self, response: str, problem: Problem) -> float:
         """1 if the response is right, 0 if it is wrong."""
 
-    def restated(self, ids: list[int], tokenizer: PreTrainedTokenizerBase) -> int | None:
+    def header(self, ids: list[int], tokenizer: PreTrainedTokenizerBase) -> int | None:
         """The number of tokens with which a response restates its problem; None in a world where they do not."""
 
 
@@ -63,8 +63,8 @@ class CountdownWorld:
     def score(self, response: str, problem: countdown.Problem) -> float:
         return float(countdown.is_correct(response, problem))
 
-    def restated(self, ids: list[int], tokenizer: PreTrainedTokenizerBase) -> int:
-        return restatement(ids, tokenizer.convert_tokens_to_ids(":"))
+    def header(self, ids: list[int], tokenizer: PreTrainedTokenizerBase) -> int:
+        return header(ids, tokenizer.convert_tokens_to_ids(":"))
 
 
 @dataclass(frozen=True)
@@ -101,5 +101,5 @@ class PublicWorld:
     def score(self, response: str, problem: PublicProblem) -> float:
         return float(is_correct(response, problem.answer))
 
-    def restated(self, ids: list[int], tokenizer: PreTrainedTokenizerBase) -> None:
+    def header(self, ids: list[int], tokenizer: PreTrainedTokenizerBase) -> None:
         """Language models answer without repeating the question."""

@@ -1,0 +1,86 @@
+"""A policy with its problems: what training is built on, whichever engine makes the updates."""
+
+from pathlib import Path
+
+import pandas as pd
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from prerl.config import Scale
+from prerl.engines.rollout import sample_all
+from prerl.methods import Method, Phase
+from prerl.model import load
+from prerl.problems.world import Problem, world
+from prerl.records import stream
+from prerl.sampler import Response
+from prerl.tokens import Tokens
+
+
+class Policy:
+    """A model, its tokenizer, and the world of its problems."""
+
+    def __init__(self, scale: Scale, method: Method, seed: int, base: Path, problems: Path) -> None:
+        """Of the model in `base` and the problem sets in `problems`. Raises UserError if the tokenizer lacks a start
+        token of the scale or the method."""
+        self.rl, self.seed = scale.rl, seed
+        self.world = world(scale.problems, problems)
+        self.dev = self.world.dev()
+        self.model: PreTrainedModel = load(base)
+        self.tokens = Tokens(base)
+        self.tokenizer = self.tokens.tokenizer
+        self.start = scale.start_token
+        for token in {self.start, *(phase.start_token for phase in method.phases)} - {None}:
+            self.tokens.id_of(token)  # or a UserError, before anything is computed
+
+    def score(self, text: str, problem: Problem) -> float:
+        """The reward. An exception here is a defect of the judge, and says on which response it came up."""
+        try:
+            return self.world.score(text, problem)
+        except Exception as error:
+            error.add_note(f"while judging the response to {problem.id}: {text[:300]!r}")
+            raise
+
+    def start_token_id(self, phase: Phase) -> int:
+        """Of the token that stands in front of y in the pre-train space."""
+        return self.tokens.id_of(phase.start_token or self.start)
+
+    def header(self, responses: list[list[int]]) -> Tensor | None:
+        """(B,) how many tokens each response (token ids) restates its problem with; None where none does."""
+        counts = [self.world.header(ids, self.tokenizer) for ids in responses]
+        return None if None in counts else torch.tensor(counts)
+
+    def rollout(
+        self, problems: list[Problem], repeats: int, seed: int
+    ) -> tuple[list[list[int]], list[Response], list[str]]:
+        """Prompts as token ids, `repeats` responses to each (prompt-major), and the responses' texts."""
+        prompts = self.read(problems)
+        responses = sample_all(self.model, self.tokens, prompts, repeats, self.rl, seed)
+        return prompts, responses, self.tokens.texts([response.ids for response in responses])
+
+    def read(self, problems: list[Problem]) -> list[list[int]]:
+        """The prompts as token ids."""
+        return self.tokens.read([problem.prompt for problem in problems], self.world.chat)
+
+    def evaluate_dev(self, step: int) -> pd.DataFrame:
+        """A row a dev response. The random stream is the same at every step and for every method and seed."""
+        _, responses, _ = self.rollout(self.dev, self.rl.dev_samples, stream("dev"))
+        return self.dev_table(step, responses)
+
+    def dev_table(self, step: int, responses: list[Response]) -> pd.DataFrame:
+        """A row a dev response, of `dev_samples` responses to each dev problem, prompt-major."""
+        repeats = self.rl.dev_samples
+        texts = self.tokens.texts([response.ids for response in responses])
+        return pd.DataFrame(
+            {
+                "step": step,
+                "problem": self.dev[index // repeats].id,
+                "sample": index % repeats,
+                "response": text,
+                "tokens": len(response.ids),
+                "entropy": response.entropy,
+                "finished": response.finished,
+                "score": self.score(text, self.dev[index // repeats]),
+            }
+            for index, (response, text) in enumerate(zip(responses, texts, strict=True))
+        )
