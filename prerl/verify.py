@@ -31,7 +31,6 @@ import subprocess
 import sys
 import tempfile
 import threading
-import time
 from fractions import Fraction
 from functools import lru_cache
 
@@ -163,27 +162,27 @@ class Worker:
 
     def _start(self) -> None:
         """Starting is not hostile: a busy machine is waited for, while the process lives."""
-        begun, pipe = time.monotonic(), subprocess.PIPE
+        pipe = subprocess.PIPE
         with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as errors:
             self.process = subprocess.Popen(self.command, stdin=pipe, stdout=pipe, stderr=errors, text=True)
-            if self._line(START_SECONDS) == "ready":
+            line = self._line(START_SECONDS)
+            if line == "ready":
                 return
-            late = time.monotonic() - begun >= START_SECONDS
-            code = None if late else self.process.wait()
+            code = None if line is None else self.process.wait()
             self.stop()
             errors.seek(0)
-            said = ([line.strip() for line in errors if line.strip()] or ["nothing"])[-1]
-        if late:
+            said = ([text.strip() for text in errors if text.strip()] or ["nothing"])[-1]
+        if line is None:
             raise UserError(f"the verifier's worker was not ready after {START_SECONDS:.0f} s; is the machine stuck?")
         raise UserError(
             f"the verifier's worker died at its start (exit code {code}; it said: {said[:200]}); "
             "is prerl whole (`pip install -e .`), and memory left?"
         )
 
-    def _line(self, seconds: float) -> str:
-        """The worker's next line; empty if it died, or said nothing in that time."""
+    def _line(self, seconds: float) -> str | None:
+        """The worker's next line; empty if it died, None if it said nothing in that time."""
         waiting, _, _ = select.select([self.process.stdout], [], [], seconds)
-        return self.process.stdout.readline().strip() if waiting else ""
+        return self.process.stdout.readline().strip() if waiting else None
 
     def stop(self) -> None:
         if self.process is not None:
@@ -214,7 +213,11 @@ def serve() -> None:
     for line in sys.stdin:
         signal.setitimer(signal.ITIMER_VIRTUAL, CPU_SECONDS)
         try:
-            same = alike(*json.loads(line), algebra)
+            try:
+                same = alike(*json.loads(line), algebra)
+            except MemoryError:  # perhaps what earlier answers have left
+                algebra.forget()
+                same = alike(*json.loads(line), algebra)
         except Exception:  # a reader's failure on hostile text is a wrong answer
             same = False
         signal.setitimer(signal.ITIMER_VIRTUAL, 0)

@@ -32,7 +32,7 @@ def spellings(gold: str) -> Iterator[tuple[str, str]]:
     yield "LaTeX", rf"\boldsymbol{{{gold}}}" if not re.search(r"[{}\\]", gold) else gold
     if re.fullmatch(r"[a-zA-Z]{4,}", inner := re.sub(r"\\text\{([^{}]*)\}", r"\1", gold).strip("{}")):
         yield from (("plain", inner), ("LaTeX", rf"\text{{{inner}}}"), ("LaTeX", rf"\textbf{{{inner}}}"))
-    if "\\begin" not in gold and "\\text" not in gold and "_{" not in gold:
+    if not re.search(r"\\(?:sin|cos|tan|sec)\s*\\frac|\\begin|\\text|_\{", gold):
         yield "plain", plain(gold)
     value = number(gold)
     if value is not None:
@@ -120,8 +120,6 @@ def plain(gold: str) -> str:
 
 
 def _fraction(match: re.Match) -> str:
-    if re.search(r"\\(?:sin|cos|tan|sec)$", match.string[: match.start()]):
-        return f"({match[1]}/{match[2]})"
     if re.fullmatch(r"d.*", match[1]) and re.fullmatch(r"d\w", match[2]):
         return f"{match[1]}/{match[2]}"
     above, below = (

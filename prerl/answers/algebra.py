@@ -7,6 +7,7 @@ sympy works with more and more digits until it knows the difference's first one,
 import random
 
 import sympy
+from sympy.core.cache import clear_cache
 from sympy.core.function import AppliedUndef
 
 from prerl.answers.expressions import Unreadable, parse
@@ -29,6 +30,11 @@ class Sympy:
         except Unreadable:
             return False
         return proportional(left - right, other - last, positive)
+
+    def forget(self) -> None:
+        """Frees the memory of what is kept from earlier questions."""
+        parse.cache_clear()
+        clear_cache()
 
 
 def equal(a: sympy.Basic, b: sympy.Basic) -> bool:

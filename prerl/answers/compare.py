@@ -95,10 +95,11 @@ class Comparison:
         return self.same(a.content, b.content if isinstance(b, Named) else b)
 
     def _statement(self, a: Statement, b: Form) -> bool:
-        """The same inequalities or equations, up to their order and a constant factor on both sides."""
+        """The same inequalities or equations, up to their order and a constant factor on both sides; or an identity of
+        which the other is each side."""
         b = b.statement if isinstance(b, Named) else b
         if not isinstance(b, Statement):
-            return False
+            return set(a.relations) == {"="} and all(self.same(read(side), b) for side in a.sides)
         (relations, pairs), (others, more) = _pairs(a), _pairs(b)
         if not relations or relations != others:
             return False

@@ -89,6 +89,8 @@ def tidy(text: str) -> str:
     text = re.sub(r"(?<=\d)\\[,;:]\s*(?=\d{3}(?!\d))", "", text)  # thousands parted by thin spaces
     text = re.sub(r"(?<!\\)\\(?:[,;:>]|\s)|~", " ", text)
     text = _fonts(text)
+    whole = inside(text.strip()[5:], "{", "}") if text.strip().startswith("\\text{") else None
+    text = whole if whole and re.search(r"\\[a-zA-Z{]", whole) else text  # mathematics in a font of words
     text = re.sub(r"\{,\}\s*", ",", text).replace("{}", "")
     text = re.sub(r"(?<![\\a-zA-Z}\]^_])\{([A-Za-z]{2,}[A-Za-z0-9 ]*|[A-Z]\d+)\}", r"\\text{\1}", text)
     parts = WRAPPED.split(text)

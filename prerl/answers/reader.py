@@ -17,7 +17,7 @@ from prerl.answers.forms import (
     Words,
 )
 from prerl.answers.layout import FUNCTIONS, inside, squeezed, trimmed
-from prerl.answers.names import NAME
+from prerl.answers.names import NAME, SYMBOL
 from prerl.answers.numbers import value
 from prerl.answers.units import parted
 
@@ -30,7 +30,7 @@ SUCH_THAT = re.compile(r"[|:]")
 SEPARATOR = re.compile(r"[,;]|,?\s*\\text\{\s*,?\s*(and|or)\s*\}|,?\s+(and|or)\s+")
 NUMERAL = re.compile(
     r"(-?)\s*(?:\\text\{\s*|\()?\s*([\dA-Z]*\d[\dA-Z]*|(?<=\{)[A-Z]+)\s*[})]?\s*"
-    r"(?:_\s*(?:\{\s*(\d{1,2})\s*\}|\{?\s*\\text\{\s*([a-z]+)\s*\}\s*\}?|(\d{1,2}))|(?:\\text\{)?\s*\(?\s*base\s+(\d{1,2})\s*\)?\s*\}?)"
+    r"(?:_\s*(?:\{\s*(\d{1,2})\s*\}|\{?\s*\\text\{\s*([a-z]+)\s*\}\s*\}?|(\d{1,2}))|(?:\\text\{)?\s*\(?\s*base[\s}]+(\d{1,2})\s*\)?\s*\}?)"
 )
 BASE_NAMES = "two three four five six seven eight nine ten eleven twelve"
 BASES = {name: base for base, name in enumerate(BASE_NAMES.split(), 2)} | {"sixteen": 16}
@@ -47,6 +47,9 @@ def read(text: str, depth: int = 0) -> Form:
         found = reader(text, lambda part: read(part, depth + 1))
         if found is not None:
             return found
+    amount, factor, _ = parted(text)
+    if factor == 1 and amount != text and (found := _brackets(amount, lambda part: read(part, depth + 1))):
+        return found  # a point with a unit
     return _value(text)
 
 
@@ -192,10 +195,11 @@ def _relations(text: str, inner: Reader) -> Form | None:
     if set(marks) == {"in"}:
         return Named(bare, inner(sides[1]), statement) if name and len(sides) == 2 else statement
     if set(marks) <= {"=", "approx"}:
-        if "=" in marks and NAME.fullmatch(sides[-1]) and len(sides) == 2:
+        last = NAME.fullmatch(sides[-1]) and not _constant(sides[-1])
+        if last and len(sides) == 2 and "=" in marks and (not name or not re.fullmatch(SYMBOL, sides[0])):
             return statement if name else Named(squeezed(sides[1]), inner(sides[0]), statement)
         constant = [side for side in sides[1 if name else 0 :] if _constant(side)]
-        if name and not NAME.fullmatch(sides[-1]):
+        if name and not _constant(sides[0]):
             return Named(bare, _chain(sides[1:], marks[1:], inner), statement)
         return _chain(sides, marks, inner) if len(constant) == len(sides) else statement
     return _bounds(sides, marks, inner, statement)

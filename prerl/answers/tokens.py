@@ -13,8 +13,8 @@ TOKEN = re.compile(
 )
 DERIVED = rf"(?:d|\\partial)\s*(?:\^\s*\{{?\s*(\d)\s*\}}?)?\s*({SYMBOL})"
 DERIVATIVE = re.compile(
-    rf"\\frac\s*\{{\s*{DERIVED}\}}\s*\{{\s*(?:d|\\partial)\s*({SYMBOL})(?:\^\s*\{{?\s*\d\s*\}}?\s*)?\}}"
-    rf"|(?<![a-zA-Z\\]){DERIVED}/\s*(?:d|\\partial)\s*({SYMBOL})(?:\^\s*\{{?\s*\d\s*\}}?)?(?![a-zA-Z])"
+    rf"\\frac\s*\{{\s*{DERIVED}\}}\s*\{{\s*(?:d|\\partial)\s*({SYMBOL})(?:\^\s*\{{?\s*(\d)\s*\}}?\s*)?\}}"
+    rf"|(?<![a-zA-Z\\]){DERIVED}/\s*(?:d|\\partial)\s*({SYMBOL})(?:\^\s*\{{?\s*(\d)\s*\}}?)?(?![a-zA-Z])"
 )
 
 
@@ -65,6 +65,8 @@ class Tokens:
 
 
 def _derivative(match: re.Match) -> str:
-    """A derivative as one symbol."""
-    order, of, by = (match[1], match[2], match[3]) if match[2] else (match[4], match[5], match[6])
+    """A derivative as one symbol; nothing that can be read if it has two orders."""
+    order, of, by, same = match.groups()[:4] if match[2] else match.groups()[4:]
+    if (order or "1") != (same or "1"):
+        return r"\text{}"
     return rf"\text{{d{order or 1} {re.sub(r'[{}]', '', squeezed(of))} by {re.sub(r'[{}]', '', squeezed(by))}}}"
