@@ -5,23 +5,16 @@ expression. math-verify's parser is lenient: for version 0.9.0 `(2)(3)` is 5, `5
 is the imaginary unit, e Euler's number, `\log` the logarithm to base ten.
 """
 
-from collections.abc import Callable
 from functools import lru_cache
 
 import sympy
 
 from prerl.answers.layout import FUNCTIONS
 from prerl.answers.numbers import value
+from prerl.answers.operations import CALLED, checked, divided
 from prerl.answers.symbols import LETTERS, Symbols
 from prerl.answers.tokens import Unreadable
 
-CALLED = {
-    **{name: getattr(sympy, name) for name in FUNCTIONS if hasattr(sympy, name)},
-    **{f"arc{name}": getattr(sympy, f"a{name}") for name in ("sin", "cos", "tan", "cot", "sec", "csc")},
-    "ln": sympy.log,
-    "log": lambda argument: sympy.log(argument, 10),
-    "lg": lambda argument: sympy.log(argument, 10),
-}
 CLOSING = {"(": ")", "[": "]", "{": "}", "\\{": "\\}", "\\lfloor": "\\rfloor", "\\lceil": "\\rceil"}
 
 
@@ -49,13 +42,13 @@ class _Parser(Symbols):
 
     def ratio(self) -> sympy.Basic:
         found = self.sum()
-        return _divided(found, self.sum()) if self.took(":") else found
+        return divided(found, self.sum()) if self.took(":") else found
 
     def sum(self) -> sympy.Basic:
         found = self.product()
         while sign := self.took("+", "-"):
             term = self.product()
-            found = _checked(lambda a, b: a + b, found, -term if sign == "-" else term)
+            found = checked(lambda a, b: a + b, found, -term if sign == "-" else term)
         return found
 
     def product(self) -> sympy.Basic:
@@ -67,10 +60,10 @@ class _Parser(Symbols):
             negative = bool(self.took("-"))
             if sign in ("/", "\\div"):
                 literal = self.place - start == 2 and self.tokens[start][0] == "number"
-                found = _divided(found, self.denominator(literal))
+                found = divided(found, self.denominator(literal))
                 found = self.factors(found)
             else:
-                found = _checked(lambda a, b: a * b, found, self.factors())
+                found = checked(lambda a, b: a * b, found, self.factors())
             found = -found if negative else found
         return found
 
@@ -82,7 +75,7 @@ class _Parser(Symbols):
             command = self.tokens[self.place - 1][0] == "command"
             if (self.after_blank() and not command) or self.peek()[1:] in FUNCTIONS:
                 break
-            found = _checked(lambda a, b: a * b, found, self.factor())
+            found = checked(lambda a, b: a * b, found, self.factor())
         return found
 
     def factors(self, found: sympy.Basic | None = None, stop: bool = False) -> sympy.Basic:
@@ -91,7 +84,7 @@ class _Parser(Symbols):
             mixed = self.mixed()
             found = mixed if mixed is not None else self.factor()
         while self.begins() and not ((stop and self.peek()[1:] in FUNCTIONS) or (stop and self.peek() == "(")):
-            found = _checked(lambda a, b: a * b, found, self.factor())
+            found = checked(lambda a, b: a * b, found, self.factor())
         return found
 
     def begins(self) -> bool:
@@ -156,7 +149,7 @@ class _Parser(Symbols):
             if sign == passed:
                 raise Unreadable(sign)
             if sign == "^":
-                found = _checked(lambda a, b: a**b, found, self.argument())
+                found = checked(lambda a, b: a**b, found, self.argument())
             else:
                 found = sympy.factorial(found) if sign == "!" else found * sympy.pi / 180
             passed = sign
@@ -196,12 +189,12 @@ class _Parser(Symbols):
             found = self.group()
             return {"\\lfloor": sympy.floor, "\\lceil": sympy.ceiling}.get(token, lambda inner: inner)(found)
         if name == "frac":
-            return _divided(self.digit(), self.digit())
+            return divided(self.digit(), self.digit())
         if name == "binom":
             return sympy.binomial(self.digit(), self.digit())
         if name == "sqrt":
             root = self.group() if self.peek() == "[" else sympy.Integer(2)
-            return _checked(lambda a, b: a**b, self.argument(), 1 / root)
+            return checked(lambda a, b: a**b, self.argument(), 1 / root)
         if name in ("angle", "triangle", "measuredangle"):
             letters = [self.take() for _ in range(3) if self.kind() == "letter"]
             return sympy.Symbol(f"{name} {''.join(letters)}")
@@ -261,17 +254,3 @@ class _Parser(Symbols):
             name += self.take()
         if name != "matrix":
             raise Unreadable(name)
-
-
-def _divided(above: sympy.Basic, below: sympy.Basic) -> sympy.Basic:
-    if below == 0:
-        raise Unreadable("division by zero")
-    return _checked(lambda a, b: a / b, above, below)
-
-
-def _checked(operation: Callable, first: sympy.Basic, second: sympy.Basic) -> sympy.Basic:
-    """The result of an operation that not all matrices allow."""
-    try:
-        return operation(first, second)
-    except (TypeError, sympy.ShapeError, AttributeError, NotImplementedError) as error:
-        raise Unreadable(str(error)) from error
