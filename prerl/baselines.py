@@ -104,7 +104,7 @@ def identity(scale: Scale) -> dict[str, Any]:
     """What two methods must have in common to be compared, in four parts."""
     judge = {"code": fingerprint(JUDGES[scale.problems.world])}
     if scale.problems.world == "public":
-        judge["math-verify"] = version("math-verify")
+        judge["sympy"] = version("sympy")
     keys = ("model", "pretrain", "start_token", "rl")
     return json.loads(
         json.dumps(

@@ -13,8 +13,9 @@ from prerl.intact import checksums, intact
 from prerl.partial import Partial
 from prerl.processor import occupy
 from prerl.reading import sha256
-from prerl.records import RunRecord, write_table
+from prerl.records import RunRecord, read_jsonl, write_table
 from prerl.scoring import SCORES
+from prerl.verify import readable
 
 if TYPE_CHECKING:
     from lm_eval.tasks import TaskManager
@@ -25,10 +26,12 @@ if TYPE_CHECKING:
 def evaluate(scale: Scale, model: Path, problems: Path, tasks: Path, out: Path) -> None:
     """Runs the scale's benchmarks on a model directory.
 
-    `problems` holds NAME.jsonl for each benchmark, `tasks` the lm-eval task files. Writes out/samples.parquet, a row
-    a response (benchmark, problem, sample, response, tokens, entropy in nats a token, finished, answer, score), and
-    out/evaluate.json. The entropy is exact with the local sampler, estimated with vLLM. Raises UserError for a missing
-    model, benchmark or problem file. A killed evaluation goes on from where it was, with the same responses.
+    `problems` holds NAME.jsonl for each benchmark, `tasks` the lm-eval task files. Writes out/samples.parquet, a row a
+    response (benchmark, problem, sample, response, tokens, entropy in nats a token, finished, answer, score), and
+    out/evaluate.json, which also names by benchmark the public problems whose gold answer the verifier cannot read
+    (`unreadable`): no spelling but its own is right. The entropy is exact with the local sampler, estimated with vLLM.
+    Raises UserError for a missing model, benchmark or problem file. A killed evaluation goes on from where it was, with
+    the same responses.
     """
     occupy(scale.threads)
     settings = scale.evaluation
@@ -43,6 +46,7 @@ def evaluate(scale: Scale, model: Path, problems: Path, tasks: Path, out: Path) 
     record = RunRecord("evaluate", settings.model_dump())
     lm = sampler(settings, model)
     if scale.problems.world == "public":
+        record.data["unreadable"] = {name: unreadable(file) for name, file in files.items()}
         lm.template_options = scale.problems.template_options
     record.data["versions"] |= lm.versions
     weights = intact(model / "model.safetensors", model.parent / "run.json")
@@ -60,6 +64,11 @@ def evaluate(scale: Scale, model: Path, problems: Path, tasks: Path, out: Path) 
     tokens = int(samples.tokens.sum())
     record.write(out / "evaluate.json", inputs=inputs, outputs=outputs, averages=averages, tokens=tokens)
     partial.clear()
+
+
+def unreadable(file: Path) -> list[str]:
+    """The problems of a public set's file whose gold answer the verifier cannot read."""
+    return [row["id"] for row in read_jsonl(file) if not readable(row["answer"])]
 
 
 def sampler(settings: Evaluation, model: Path) -> "RecordingLM":

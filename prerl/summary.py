@@ -41,7 +41,8 @@ def summarize(scale: Scale, methods: dict[str, Method], lexicon: Lexicon, result
     positions.parquet  log-probabilities in both spaces by position: difference and correlation
     noise.parquet      cosines of unrelated rollouts and of halves, to compare with
     pairs.parquet      the cosines of unrelated rollouts, a row a pair
-    overlap.parquet    of public sets: a row a set, how many of its problems resemble training problems
+    overlap.parquet    of public sets: a row a set, how many of its problems resemble training problems, and which have
+                       a gold answer that the verifier cannot read
     scale.json         the scale's name, description, seeds and sizes
     provenance.json    commits, versions, hardware, and what of these is mixed, which stderr says too; cost by stage
 

@@ -123,8 +123,10 @@ def overlap(study: Study) -> tuple[pd.DataFrame, pd.DataFrame]:
         "same": "The same words",
         "half": "Half of the 8-word sequences",
         "shared": "A 13-word sequence",
+        "unreadable": "Unreadable answers",
     }
-    return rows, rows[list(names)].rename(columns=names).astype(str)
+    printed = rows[list(names)].rename(columns=names)
+    return rows, printed.map(lambda cell: "–" if pd.isna(cell) else cell if isinstance(cell, str) else f"{cell:.0f}")
 
 
 @table

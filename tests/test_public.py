@@ -17,8 +17,9 @@ from prerl.config import load_scale
 from prerl.config_model import PublicProblems
 from prerl.engines.session import Session
 from prerl.errors import UserError
+from prerl.evaluate import unreadable
 from prerl.methods import load_methods
-from prerl.problems.overlap import ngrams, overlap
+from prerl.problems.overlap import ngrams, overlap, overlaps
 from prerl.problems.public import PublicSet, fetch, find, load_catalog, read_set
 from prerl.problems.sets import check_sizes
 from prerl.problems.world import world
@@ -253,3 +254,17 @@ def test_overlap_counts_the_same_and_long_shared_sequences():
     found = overlap(training, [same, eight, "find x", "Find y.", "Quite another question about ten birds."])
     assert found == {"problems": 5, "same": 2, "half": 3, "shared": 2}
     assert ngrams("a b c", 2) == {("a", "b"), ("b", "c")} and ngrams("a", 3) == {("a",)}
+
+
+def test_golds_that_cannot_be_read_are_named(tmp_path):
+    golds = {"train": ["1", "5 6", r"\frac{1}{0}"], "dev": ["it is\n#### 7", "2+3=6", "east"]}
+    for name, answers in golds.items():
+        rows = [
+            {"id": f"{name}-{i}", "question": f"What is {i}?", "answer": answer} for i, answer in enumerate(answers)
+        ]
+        (tmp_path / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    train, dev = overlaps(tmp_path, ["dev"])
+    assert (train["set"], train["problems"], train["unreadable"]) == ("train", 3, 2) and "same" not in train
+    assert train["unreadable_problems"] == "train-1 train-2"
+    assert (dev["set"], dev["same"], dev["unreadable"], dev["unreadable_problems"]) == ("dev", 3, 1, "dev-1")
+    assert unreadable(tmp_path / "dev.jsonl") == ["dev-1"]

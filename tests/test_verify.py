@@ -1,22 +1,15 @@
-"""The verifier. Tests on real gold answers read copies of the public sets where they lie beside the checkout."""
+"""The verifier: answers in responses, hostile input, and the worker. What answers say is in test_answers.py."""
 
 import os
-import random
-import re
 import signal
 import subprocess
 import sys
 
-import pandas as pd
 import pytest
 
 from prerl import verify
-from prerl.records import read_jsonl
+from prerl.errors import UserError
 from prerl.verify import answer, equivalent, is_correct, normal, number
-from tests.helpers import ROOT
-
-DATA = ROOT.parent / "shared/data/math"
-MANGLED = {"", "2007+\\frac{\\}{p}i2"}  # gold answers of MATH train's public copy that are no answers
 
 
 @pytest.mark.parametrize(
@@ -36,6 +29,11 @@ MANGLED = {"", "2007+\\frac{\\}{p}i2"}  # gold answers of MATH train's public co
         ("the answer is 5", None),
         ("", None),
         (r"\boxed{" + "1" * 301 + "}", None),
+        (r"\boxed{12}.<|endoftext|>Human: and 3 + 4? \boxed{7}", "12"),
+        ("#### 12<|im_end|>\n<|im_start|>user\n#### 7", "12"),
+        (r"\boxed{12}</s> \boxed{7}", "12"),
+        (r"I do not know.<|eot_id|> \boxed{7}", None),
+        (r"<|im_start|>assistant \boxed{7}", "7"),
     ],
 )
 def test_the_last_boxed_answer(text, expected):
@@ -106,6 +104,18 @@ HOSTILE = {
     "control characters": "\x00\x1b[31m\x07",
     "unicode": "\u202e²½\U0001d7d8" * 30,
     "code": "__import__('os').abort()",
+    "attributes": "x.__class__",
+    "list": ",".join(["\\sqrt{2}"] * 30),
+    "list of towers": ",".join(["9^{9^{9^9}}"] * 20),
+    "lists in lists": "(" * 140 + "1,2" + ")" * 140,
+    "relations": "=½" * 145,
+    "signs": "1\\pm" * 70 + "1",
+    "derivatives": r"\frac{d x}{d t}" * 20,
+    "fonts": r"\mathbf{" * 37 + "}" * 4,
+    "matrix": r"\begin{pmatrix}" + "1&" * 130 + r"1\end{pmatrix}",
+    "huge power": "10^{10^{7}}",
+    "small power": "x^2+10^{-10^{10}}",
+    "digits": "9" * 290 + "!",
 }
 
 
@@ -133,6 +143,43 @@ def test_a_worker_that_dies_or_hangs_costs_one_answer_and_says_so(monkeypatch, c
     worker.stop()
 
 
+def test_a_worker_that_is_slow_to_start_is_waited_for(monkeypatch):
+    worker = verify.Worker()
+    worker.command[-1] = f"import time; time.sleep(1.5); {worker.command[-1]}"
+    with monkeypatch.context() as patched:
+        patched.setattr(verify, "WALL_SECONDS", 0.1)
+        worker._start()
+    assert worker.ask("x+6", "6+x")
+    worker.stop()
+
+
+@pytest.mark.parametrize(
+    ("code", "message"),
+    [
+        ("import sys; sys.exit('no sympy here')", r"died at its start \(exit code 1; it said: no sympy here\)"),
+        ("import os; os.kill(os.getpid(), 9)", r"died at its start \(exit code -9; it said: nothing\)"),
+        ("import time; time.sleep(600)", r"was not ready after 1 s"),
+    ],
+)
+def test_a_worker_that_does_not_start_is_one_line(monkeypatch, code, message):
+    worker = verify.Worker()
+    worker.command[-1] = code
+    monkeypatch.setattr(verify, "START_SECONDS", 60 if "sleep" not in code else 1.0)
+    with pytest.raises(UserError, match=message):
+        worker.ask("x+1", "1+x")
+    assert worker.process is None
+
+
+def test_memory_that_earlier_answers_have_filled_is_freed_and_the_answer_read_again():
+    full = (
+        'import prerl.verify, sys, io; sys.stdin = io.StringIO(\'["x+1", "1+x"]\'); alike = prerl.verify.alike\n'
+        "def once(*arguments):\n    prerl.verify.alike = alike\n    raise MemoryError\n"
+        "prerl.verify.alike = once; prerl.verify.serve()"
+    )
+    result = subprocess.run([sys.executable, "-c", full], capture_output=True, text=True)
+    assert result.stdout == "ready\n1\n"
+
+
 def test_a_worker_has_little_memory():
     limits = (
         "import prerl.verify, resource, sys, io; sys.stdin = io.StringIO(''); prerl.verify.serve();"
@@ -140,48 +187,6 @@ def test_a_worker_has_little_memory():
     )
     result = subprocess.run([sys.executable, "-c", limits], capture_output=True, text=True)
     assert result.stdout == "ready\n" and int(result.stderr) == verify.MEMORY_BYTES
-
-
-def golds():
-    """Gold answers of the public sets by name."""
-    if not DATA.is_dir():
-        pytest.skip("no copies of the public problem sets beside the checkout")
-    rows = {name: read_jsonl(DATA / f"{name}.jsonl") for name in ("math500", "minerva", "gsm8k_train", "gsm8k_test")}
-    train = [entry["ground_truth"] for entry in pd.read_parquet(DATA / "math_train.parquet").reward_model]
-    return {
-        "gsm8k": [row["answer"] for part in ("train", "test") for row in rows[f"gsm8k_{part}"]],
-        "math_train": train,
-        "math500": [row["answer"] for row in rows["math500"]],
-        "minerva": [row["solution"] for row in rows["minerva"]],
-    }
-
-
-def spellings(gold):
-    yield gold
-    yield f" {gold} ".replace("\\frac", "\\dfrac")
-    yield f"${gold}$"
-    bare = gold.replace("\\left", "").replace("\\right", "")
-    yield bare if bare != gold else gold.replace("(", "\\left(").replace(")", "\\right)")
-    if re.fullmatch(r"-?\d+", gold):
-        yield from (f"{gold}.0", f"{int(gold):,}", f"{gold}.", rf"{gold}\text{{ cm}}", f"\\${gold}")
-    if parts := re.fullmatch(r"(-?)\\frac\{(\d+)\}\{(\d+)\}", gold):
-        sign, above, below = parts.groups()
-        yield f"{sign}{above}/{below}"
-        yield rf"{sign}\frac{{{2 * int(above)}}}{{{2 * int(below)}}}"
-
-
-@pytest.mark.parametrize("name", ["gsm8k", "math_train", "math500", "minerva"])
-def test_every_real_gold_answer_equals_itself_in_several_spellings(name):
-    found = {answer(gold) or gold for gold in golds()[name]} - MANGLED
-    failed = [(gold, text) for gold in found for text in spellings(gold) if not is_correct(rf"\boxed{{{text}}}", gold)]
-    assert not failed and len(found) > 200
-
-
-def test_a_thousand_pairs_of_different_gold_answers_differ():
-    rng, seen = random.Random(0), sorted({answer(gold) or gold for rows in golds().values() for gold in rows} - MANGLED)
-    pairs = [rng.sample(seen, 2) for _ in range(1000)]
-    # What a plain reader would call the same (1/2 and 0.5) is sampled too, and rarely: none of these is.
-    assert not [pair for pair in pairs if is_correct(rf"\boxed{{{pair[0]}}}", pair[1])]
 
 
 def test_strings_and_plain_numbers_never_reach_the_worker(monkeypatch):

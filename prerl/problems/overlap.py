@@ -1,10 +1,12 @@
-"""Decontamination: which evaluation problems share long word sequences with training problems."""
+"""Decontamination: which evaluation problems share long word sequences with training problems; and whose gold answers
+cannot be read."""
 
 import re
 from pathlib import Path
 from typing import Any
 
 from prerl.records import read_jsonl
+from prerl.verify import readable
 
 SHORT, LONG = 8, 13  # words: 13 as in GPT-3's report (arXiv 2005.14165); math problems are short, so 8 too
 
@@ -37,10 +39,18 @@ def overlap(training: list[str], evaluation: list[str]) -> dict[str, int]:
 
 
 def overlaps(problems: Path, names: list[str]) -> list[dict[str, Any]]:
-    """A row a set of a directory of problem sets: `overlap` of its questions with those of train.jsonl."""
-    questions = {name: [row["question"] for row in read_jsonl(problems / f"{name}.jsonl")] for name in names}
-    training = [row["question"] for row in read_jsonl(problems / "train.jsonl")]
-    return [{"set": name, "training": len(training), **overlap(training, questions[name])} for name in names]
+    """A row a set of a directory of problem sets: `overlap` of its questions with those of train.jsonl, how many of its
+    gold answers no spelling but their own can match (`unreadable`), and the ids of these problems; likewise for
+    train.jsonl, whose row has no overlap."""
+    sets = {name: read_jsonl(problems / f"{name}.jsonl") for name in ("train", *names)}
+    questions = {name: [row["question"] for row in rows] for name, rows in sets.items()}
+    found = []
+    for name, rows in sets.items():
+        counts = {"problems": len(rows)} if name == "train" else overlap(questions["train"], questions[name])
+        unread = [row["id"] for row in rows if not readable(row["answer"])]
+        ids = {"unreadable": len(unread), "unreadable_problems": " ".join(unread)}
+        found.append({"set": name, "training": len(sets["train"]), **counts, **ids})
+    return found
 
 
 def _words(text: str) -> tuple[str, ...]:
