@@ -124,7 +124,7 @@ def _runs(methods: list[str], scale: Scale, dev: Samples, results: Path) -> Iter
                 "collapsed": bool(accuracy.iloc[-1] < COLLAPSE * accuracy[0]),
                 "updates": trained["updates"],
                 "skipped_updates": trained["skipped_updates"],
-                "stop_reason": trained["stop_reason"],
+                "stop_reason": trained["stop_reason"] or "",  # empty: it went on to the end
                 "train_seconds": trained["wall_seconds"],
                 "evaluate_seconds": evaluated["wall_seconds"],
                 "train_tokens": trained["tokens"],
