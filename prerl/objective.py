@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 if TYPE_CHECKING:
-    from prerl.methods import Phase
+    from prerl.settings.methods import Phase
 
 
 @dataclass(frozen=True)

@@ -6,11 +6,11 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from prerl.config import Plan, Scale, load_scale
-from prerl.config_model import HubModel
 from prerl.errors import UserError
 from prerl.problems.public import PublicSet
-from prerl.reading import check
+from prerl.settings.model import HubModel
+from prerl.settings.reading import check
+from prerl.settings.scale import Plan, Scale, load_scale
 
 GB = 1e9
 RESERVE = 4 * GB  # of a GPU: libraries, kernels, fragments

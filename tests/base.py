@@ -9,8 +9,8 @@ from pathlib import Path
 
 import torch
 
-from prerl.base import pretrain
-from prerl.config import Scale, load_scale
+from prerl.base.pretrain import pretrain
+from prerl.settings.scale import Scale, load_scale
 from tests.helpers import SMOKE_FILE, changed, small_scale
 
 MODEL = Path(os.environ.get("PRERL_TEST_BASE") or Path(__file__).parent / "fixtures/base")

@@ -8,15 +8,15 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from prerl import base
-from prerl.config import load_scale
-from prerl.config_model import Architecture
-from prerl.figures import draw_figures
-from prerl.intact import checksums
-from prerl.methods import load_methods
+from prerl.base import pretrain as base
+from prerl.files.atomic import write_json
+from prerl.files.checksums import checksums
 from prerl.problems.sets import write_problem_sets
-from prerl.records import write_json
-from prerl.tables import write_tables
+from prerl.report.figures.write import draw_figures
+from prerl.report.tables.write import write_tables
+from prerl.settings.methods import load_methods
+from prerl.settings.model import Architecture
+from prerl.settings.scale import load_scale
 from tests.base import MODEL
 from tests.double import exact, mix_rewards
 from tests.helpers import CAPTIONS, METHODS_FILE, SMOKE_FILE, STUDY_FIGURES, STUDY_TABLES, small_scale

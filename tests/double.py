@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from transformers.models.qwen3.modeling_qwen3 import Qwen3RMSNorm, Qwen3RotaryEmbedding
 
 from prerl import cli
-from prerl.model import load
+from prerl.model.lean import load
 from prerl.problems.world import CountdownWorld
 
 # Sums of a few thousand products below 1 are wrong by less than this; Adam (eps 1e-8) moves a weight by no more than

@@ -2,18 +2,18 @@ from pathlib import Path
 
 import torch
 
-from prerl.config import Scale
-from prerl.figures import FIGURES
 from prerl.objective import Batch
-from prerl.tables import TABLES
+from prerl.report.figures.write import FIGURES
+from prerl.report.tables.write import TABLES
+from prerl.settings.scale import Scale
 
 ROOT = Path(__file__).parent.parent
 SMOKE_FILE = ROOT / "workflow/scales/smoke.yaml"
 METHODS_FILE = ROOT / "workflow/methods.yaml"
 CAPTIONS = ROOT / "workflow/report"
 # Of a study; the others are of a comparison with the baselines.
-STUDY_TABLES = [name for name, function in TABLES.items() if function.__module__ != "prerl.tables_compare"]
-STUDY_FIGURES = [name for name, function in FIGURES.items() if function.__module__ != "prerl.figures_compare"]
+STUDY_TABLES = [name for name, function in TABLES.items() if function.__module__ != "prerl.report.tables.comparison"]
+STUDY_FIGURES = [name for name, function in FIGURES.items() if function.__module__ != "prerl.report.figures.comparison"]
 
 
 def changed(settings, **values):

@@ -11,9 +11,9 @@ import torch.distributed as dist
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard
 
-from prerl.base import tokenizer
-from prerl.checkpoint import Checkpoints
-from prerl.model import load
+from prerl.base.pretrain import tokenizer
+from prerl.model.checkpoint import Checkpoints
+from prerl.model.lean import load
 
 
 def make(path, split=True):

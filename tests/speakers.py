@@ -10,10 +10,10 @@ from tokenizers.models import BPE
 from tokenizers.processors import TemplateProcessing
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
 
-from prerl.config import load_scale
+from prerl.files.checksums import sha256
 from prerl.problems.public import PublicSet
 from prerl.problems.sets import write_public_sets
-from prerl.reading import sha256
+from prerl.settings.scale import load_scale
 from tests.helpers import ROOT, changed
 
 LLAMA = (

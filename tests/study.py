@@ -6,12 +6,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from prerl.behaviour import load_lexicon
-from prerl.claims import write_claims
-from prerl.config import load_scale
-from prerl.methods import Method
-from prerl.study import Study
-from prerl.summary import summarize
+from prerl.analysis.behaviour import load_lexicon
+from prerl.analysis.claims import write_claims
+from prerl.analysis.study import Study
+from prerl.analysis.summary import summarize
+from prerl.settings.methods import Method
+from prerl.settings.scale import load_scale
 from tests.helpers import ROOT, SMOKE_FILE, changed
 
 LEXICON = ROOT / "workflow/lexicons/countdown.yaml"

@@ -6,14 +6,23 @@ import pandas as pd
 import pytest
 import torch
 
-from prerl.alignment import GROUP, Comparison, Sketch, align_base, align_run, compare, halves, parameter_groups
-from prerl.alignment_summary import alignments, correlation, noises, positions
+from prerl.analysis.alignment import alignments, correlation, noises, positions
+from prerl.analysis.scores import Estimator
 from prerl.engines.local import train
 from prerl.errors import UserError
-from prerl.model import Prompts
+from prerl.evaluation.alignment import (
+    GROUP,
+    Comparison,
+    Sketch,
+    align_base,
+    align_run,
+    compare,
+    halves,
+    parameter_groups,
+)
+from prerl.evaluation.partial import Partial
+from prerl.model.lean import Prompts
 from prerl.objective import forget_prompt
-from prerl.partial import Partial
-from prerl.scores import Estimator
 from tests.helpers import changed
 
 PARTS = ("all", "body")
@@ -162,7 +171,7 @@ def test_halves_are_all_equal_splits_and_their_cosines():
 
 def test_a_killed_comparison_goes_on_with_the_same_rows(scale, trained, tmp_path, monkeypatch):
     scale = changed(scale, analysis=changed(scale.analysis, alignment_rollouts=32))  # eight problems
-    monkeypatch.setattr("prerl.alignment.SAVE_EVERY", 2)
+    monkeypatch.setattr("prerl.evaluation.alignment.SAVE_EVERY", 2)
     align_base(scale, trained / "model", trained / "problems", tmp_path / "whole")
     gradients, calls = Comparison.gradients, []
 

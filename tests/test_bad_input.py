@@ -9,11 +9,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from prerl import cli
-from prerl.behaviour import load_lexicon
-from prerl.config import load_scale
+from prerl.analysis.behaviour import load_lexicon
 from prerl.errors import UserError
-from prerl.methods import load_methods
 from prerl.problems.public import load_catalog
+from prerl.settings.methods import load_methods
+from prerl.settings.scale import load_scale
 from tests.helpers import ROOT
 
 LOADERS = {

@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 import yaml
 
-from prerl.behaviour import count, kind, load_lexicon, thoughts
+from prerl.analysis.behaviour import count, kind, load_lexicon, thoughts
 from prerl.errors import UserError
 from tests.helpers import ROOT
 

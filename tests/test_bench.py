@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 from prerl.bench import measure, report
 from prerl.cli import app
 from prerl.errors import UserError
-from prerl.model import load
+from prerl.model.lean import load
 from tests.helpers import SMOKE_FILE
 
 SIZES = {"prompts": 2, "group": 2, "length": 12}
@@ -75,7 +75,7 @@ def test_the_report_gives_medians_ratios_and_shares(results, tmp_path, monkeypat
         return {"tokens_per_second": [pace / 2, pace, pace, pace, 3 * pace], "peak_memory_bytes": 1e8} | more
 
     monkeypatch.setattr(report, "measured", measured)
-    from prerl.config import load_scale
+    from prerl.settings.scale import load_scale
 
     text = report.bench(SMOKE_FILE, load_scale(SMOKE_FILE), results, SIZES, tmp_path)
     assert "| 300 " in text and "150 to 900" in text and "**3.0 times**" in text and "**4.0 times**" in text

@@ -6,13 +6,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from prerl.behaviour import Lexicon, behaviours
-from prerl.claims import CLAIMS, write_claims
+from prerl.analysis.behaviour import Lexicon, behaviours
+from prerl.analysis.claims import CLAIMS, write_claims
+from prerl.analysis.scores import IN_DOMAIN, Estimator
+from prerl.analysis.study import Study
+from prerl.analysis.verdicts import Claim, Effect, Missing, judge, pick, verdict
 from prerl.errors import UserError
-from prerl.reading import read_yaml
-from prerl.scores import IN_DOMAIN, Estimator
-from prerl.study import Study
-from prerl.verdicts import Claim, Effect, Missing, judge, pick, verdict
+from prerl.settings.reading import read_yaml
 from tests.helpers import ROOT
 
 REPORTED = ROOT / "paper/reported.yaml"

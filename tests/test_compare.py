@@ -9,20 +9,20 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
-from prerl import compare as comparison
-from prerl.baselines import RECORD, Baselines, write_baselines
-from prerl.behaviour import behaviours, count, load_lexicon
+from prerl.analysis.behaviour import behaviours, count, load_lexicon
+from prerl.analysis.counts import mean_dev
+from prerl.analysis.curves import cube
+from prerl.analysis.scores import ALL, Estimator, by_benchmark
 from prerl.cli import app
-from prerl.compare import ALL, compare, conclude, versus
-from prerl.config import load_scale
-from prerl.counts import mean_dev
-from prerl.curves import cube
+from prerl.compare import versus as comparison
+from prerl.compare.baselines import RECORD, Baselines, write_baselines
+from prerl.compare.versus import compare, conclude, versus
 from prerl.errors import UserError
-from prerl.figures import draw_figures
-from prerl.page import write_comparison
-from prerl.reading import sha256
-from prerl.scores import Estimator, by_benchmark
-from prerl.tables import write_tables
+from prerl.files.checksums import sha256
+from prerl.report.figures.write import draw_figures
+from prerl.report.page import write_comparison
+from prerl.report.tables.write import write_tables
+from prerl.settings.scale import load_scale
 from tests.helpers import CAPTIONS, ROOT, SMOKE_FILE, changed
 from tests.study import ACCURACIES, LEXICON
 
@@ -233,7 +233,7 @@ def test_what_was_not_measured_alike_is_not_compared(fixed, smoke, section, valu
 
 
 def test_another_verifier_is_not_compared(fixed, smoke, monkeypatch):
-    monkeypatch.setattr("prerl.baselines.fingerprint", lambda *modules: "another")
+    monkeypatch.setattr("prerl.compare.baselines.fingerprint", lambda *modules: "another")
     with pytest.raises(UserError, match="verifier \\(code: "):
         Baselines(fixed).check_fit(smoke)
 

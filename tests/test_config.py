@@ -5,9 +5,9 @@ import sys
 import pytest
 import yaml
 
-from prerl.config import load_scale
 from prerl.errors import UserError
-from prerl.methods import KINDS, check_methods, load_methods
+from prerl.settings.methods import KINDS, check_methods, load_methods
+from prerl.settings.scale import load_scale
 from tests.helpers import METHODS_FILE, ROOT, SMOKE_FILE
 
 PAPER = ["grpo", "psr-rl", "nsr-rl", "prerl", "psr-prerl", "nsr-prerl", "dsrl", "nsr-rl-grpo"]
@@ -178,9 +178,9 @@ def test_gpus_and_rollouts_that_fit_are_taken(tmp_path):
 
 
 def test_the_least_number_of_rollouts_fills_every_part_of_the_problems(tmp_path):
-    from prerl.alignment import BLOCKS, GROUP
+    from prerl.evaluation.alignment import BLOCKS, GROUP
 
-    assert GROUP == 4  # as prerl/config.py and prerl/problems/sets.py say
+    assert GROUP == 4  # as prerl/settings/scale.py and prerl/problems/sets.py say
     load_scale(broken(tmp_path, lambda data: data["analysis"].update(alignment_rollouts=BLOCKS * GROUP)))
     with pytest.raises(UserError, match="alignment_rollouts"):
         load_scale(broken(tmp_path, lambda data: data["analysis"].update(alignment_rollouts=BLOCKS * GROUP - 1)))

@@ -6,7 +6,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from prerl.config import load_scale
 from prerl.problems.corpus import VOCABULARY, Habits, document, worked_solution
 from prerl.problems.countdown import (
     SPLITS,
@@ -20,6 +19,7 @@ from prerl.problems.countdown import (
     ways,
 )
 from prerl.problems.sets import HARD_SOLUTIONS, _doubled_ids, problem_sets, read_problems, write_problem_sets
+from prerl.settings.scale import load_scale
 from tests.helpers import ROOT
 
 PROBLEM = Problem((7, 4, 3), 14)

@@ -6,10 +6,10 @@ import pandas as pd
 import pytest
 from scipy import special
 
-from prerl.curves import crossing, curve_interval, gain, halfway, speeds
-from prerl.figures import draw_figures
-from prerl.scores import Estimator
-from prerl.tables import write_tables
+from prerl.analysis.curves import crossing, curve_interval, gain, halfway, speeds
+from prerl.analysis.scores import Estimator
+from prerl.report.figures.write import draw_figures
+from prerl.report.tables.write import write_tables
 from tests.helpers import CAPTIONS
 
 STEPS = list(range(0, 81, 10))

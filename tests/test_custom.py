@@ -7,11 +7,12 @@ from dataclasses import replace
 import pytest
 import torch
 
-from prerl.custom import custom_advantages, custom_batch, load_function
+from prerl.engines.custom import custom_advantages, custom_batch
 from prerl.engines.update import learn
 from prerl.errors import UserError
-from prerl.methods import load_methods, new_method
 from prerl.objective import std_advantages
+from prerl.settings.functions import load_function
+from prerl.settings.methods import load_methods, new_method
 from tests.helpers import METHODS_FILE, ROOT, changed, random_batch
 
 EXAMPLES = ROOT / "tests/examples"

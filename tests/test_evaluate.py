@@ -11,14 +11,14 @@ from lm_eval.api.instance import Instance
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from prerl.errors import UserError
-from prerl.evaluate import evaluate, own_tasks, run_own
-from prerl.lm import LocalLM, _until
-from prerl.lm_settings import sampling
+from prerl.evaluation.evaluate import evaluate, own_tasks, run_own
+from prerl.evaluation.lm import LocalLM, _until
+from prerl.evaluation.lm_settings import sampling
+from prerl.files.atomic import read_jsonl, write_jsonl
+from prerl.files.checksums import sha256
+from prerl.model.sampler import Sampling
 from prerl.problems.countdown import is_correct
 from prerl.problems.sets import read_problems
-from prerl.reading import sha256
-from prerl.records import read_jsonl, write_jsonl
-from prerl.sampler import Sampling
 from tests.helpers import ROOT, changed
 
 TASKS = ROOT / "workflow/benchmarks"
@@ -63,7 +63,7 @@ def test_a_killed_evaluation_goes_on_with_the_same_responses(scale, trained, tmp
     run = lambda out: evaluate(scale, trained / "model", trained / "problems", TASKS, out)  # noqa: E731
     run(tmp_path / "whole")
     monkeypatch.setattr(LocalLM, "_sample", counted)
-    monkeypatch.setattr("prerl.lm.SAVE_EVERY", 0)
+    monkeypatch.setattr("prerl.evaluation.lm.SAVE_EVERY", 0)
     with pytest.raises(KeyboardInterrupt):
         run(tmp_path / "killed")
     assert not (tmp_path / "killed/samples.parquet").exists()

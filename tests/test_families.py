@@ -4,8 +4,8 @@ import pytest
 import torch
 from transformers import LlamaConfig, Qwen3Config
 
-from prerl.model import LeanModel, load
-from prerl.sampler import Sampling, sample
+from prerl.model.lean import LeanModel, load
+from prerl.model.sampler import Sampling, sample
 from tests.random_models import CLASSES, GROUPED, KINDS, LLAMA3, SIZES, WHOLE, YARN, made
 
 PROMPTS = [[1, 20, 30], [1, 40, 50, 60, 21], [1, 33]]

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from prerl.baselines import Baselines
-from prerl.config import load_scale
-from prerl.fingerprint import fingerprint
+from prerl.compare.baselines import Baselines
+from prerl.files.fingerprint import fingerprint
+from prerl.settings.scale import load_scale
 from tests.helpers import ROOT
 
 # What Pythons parse differently, or show differently: empty type parameters, f-strings and what stands around them,
@@ -51,7 +51,7 @@ SAMPLE_HASH = "237306dd00382b25"
 def package(tmp_path, monkeypatch):
     """A package of one module, whose fingerprints are asked for."""
     (tmp_path / "prerl").mkdir()
-    monkeypatch.setattr("prerl.fingerprint.PACKAGE", tmp_path / "prerl")
+    monkeypatch.setattr("prerl.files.fingerprint.PACKAGE", tmp_path / "prerl")
 
     def of(text):
         (tmp_path / "prerl/sample.py").write_text(text, encoding="utf-8")
@@ -123,7 +123,7 @@ def test_every_installed_python_gives_the_same_fingerprint_of_every_module():
         for path in sorted((ROOT / "prerl").rglob("*.py"))
         if path.name != "__init__.py"
     ]
-    command = "import sys; from prerl.fingerprint import fingerprint; print(*map(fingerprint, sys.argv[1:]))"
+    command = "import sys; from prerl.files.fingerprint import fingerprint; print(*map(fingerprint, sys.argv[1:]))"
     here = " ".join(map(fingerprint, modules))
     found = others()
     if not set(found) - {f"{sys.version_info[0]}.{sys.version_info[1]}"}:

@@ -10,11 +10,11 @@ from prerl.engines.local import Run, train
 from prerl.engines.session import reason, stopped
 from prerl.engines.update import CRITIC_COEFFICIENT, critic_for, learn, make_batch, phase_at
 from prerl.errors import UserError
-from prerl.methods import Phase
-from prerl.model import LeanModel, load, response_hidden, response_logp
+from prerl.model.lean import LeanModel, load, response_hidden, response_logp
+from prerl.model.sampler import Response, Sampling, sample
 from prerl.objective import clipped_loss, critic_advantages, forget_prompt, group_advantages
 from prerl.problems.countdown import is_correct
-from prerl.sampler import Response, Sampling, sample
+from prerl.settings.methods import Phase
 from tests.helpers import changed
 
 TIMING = ["generate_seconds", "update_seconds", "tokens_per_second", "seconds_left"]
@@ -101,7 +101,7 @@ def test_a_limit_of_responses_at_once_is_kept_and_all_prompts_are_answered(scale
     )
     sizes = []
     monkeypatch.setattr(
-        "prerl.engines.rollout.sample", lambda *args: sizes.append(len(args[1]) * args[2]) or sample(*args)
+        "prerl.model.rollout.sample", lambda *args: sizes.append(len(args[1]) * args[2]) or sample(*args)
     )
     prompts, responses, texts = made.rollout(made.dev[:5], 3, 0)
     assert sizes == [6, 6, 3] and len(responses) == len(texts) == 15 and len(prompts) == 5
@@ -167,7 +167,9 @@ def test_why_a_run_stopped_is_told_from_its_last_updates(finished, reward, said)
 def test_a_run_all_of_whose_responses_are_cut_says_so_at_its_end(
     scale, methods, trained, tmp_path, monkeypatch, capsys
 ):
-    monkeypatch.setattr("prerl.sampler.pick", lambda probs, generator: torch.full((len(probs),), 30))  # never the end
+    monkeypatch.setattr(
+        "prerl.model.sampler.pick", lambda probs, generator: torch.full((len(probs),), 30)
+    )  # never the end
     scale = changed(scale, rl=changed(scale.rl, stop_after_skipped=3))
     log, _, _, record = run(scale, methods, trained, tmp_path)
     said = f"no signal in the last 3 updates: every response was cut at rl.max_new_tokens ({scale.rl.max_new_tokens})"

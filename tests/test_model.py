@@ -4,9 +4,9 @@ import pytest
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM, Qwen2Config, Qwen2ForCausalLM, Qwen3Config, Qwen3ForCausalLM
 
-from prerl.cache import Prompts, RowCache, SharedCache
-from prerl.decode import Decoder
-from prerl.model import LeanModel, _joint_hidden, response_hidden, response_logp
+from prerl.model.cache import Prompts, RowCache, SharedCache
+from prerl.model.decode import Decoder
+from prerl.model.lean import LeanModel, _joint_hidden, response_hidden, response_logp
 from tests.helpers import random_batch
 
 COMMON = {"vocab_size": 61, "hidden_size": 48, "num_hidden_layers": 3, "intermediate_size": 80}
@@ -105,7 +105,7 @@ def test_logits_in_chunks_give_the_same_values_and_gradients(pair, monkeypatch):
     batch = random_batch(torch.Generator().manual_seed(2), vocabulary=61)
     found = []
     for at_once in (1 << 24, 61 * 7, 1):
-        monkeypatch.setattr("prerl.model.LOGITS_AT_ONCE", at_once)
+        monkeypatch.setattr("prerl.model.lean.LOGITS_AT_ONCE", at_once)
         pair.zero_grad()
         logp = response_logp(LeanModel(pair), batch, temperature=0.7)
         (logp * batch.response_mask).sum().backward()
@@ -147,7 +147,7 @@ def test_prompts_read_once_give_the_same_values_and_gradients(pair):
 def test_only_long_prompts_are_read_once(pair, monkeypatch):
     read = []
     monkeypatch.setattr(
-        "prerl.model.Prompts", lambda model, ids, mask: read.append(len(ids)) or Prompts(model, ids, mask)
+        "prerl.model.lean.Prompts", lambda model, ids, mask: read.append(len(ids)) or Prompts(model, ids, mask)
     )
     for width in (12, 2):
         batch = random_batch(torch.Generator().manual_seed(2), 61, ((width, 4),) * 4)

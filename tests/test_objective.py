@@ -6,7 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from prerl.model import LeanModel, response_logp
+from prerl.model.lean import LeanModel, response_logp
 from prerl.objective import clipped_loss, critic_advantages, forget_prompt, group_advantages, keep
 from tests.helpers import random_batch
 

@@ -9,11 +9,11 @@ import shutil
 import pandas as pd
 import pytest
 
-from prerl.behaviour import Lexicon, load_lexicon
+from prerl.analysis.behaviour import Lexicon, load_lexicon
+from prerl.analysis.study import Study
 from prerl.errors import UserError
-from prerl.page import bar, write_page
-from prerl.page_samples import _set, marks, pack, sample_data
-from prerl.study import Study
+from prerl.report.page import bar, write_page
+from prerl.report.samples import _set, marks, pack, sample_data
 from tests.helpers import ROOT
 
 LEXICON = ROOT / "workflow/lexicons/countdown.yaml"

@@ -4,10 +4,10 @@ import re
 
 import pytest
 
-from prerl.config import load_scale
 from prerl.errors import UserError
 from prerl.plan import GB, align_stage, assumptions, disk, evaluate_stage, show_plan, train_stage
 from prerl.problems.public import load_catalog
+from prerl.settings.scale import load_scale
 from tests.helpers import ROOT, changed
 
 SCALES = ROOT / "workflow/scales"

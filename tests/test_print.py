@@ -9,12 +9,13 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
-from prerl.drawing import STYLE, Figures
+from prerl.analysis.study import Study
 from prerl.errors import UserError
-from prerl.figures import FIGURES, draw_figures, save
-from prerl.paper import compile_paper
-from prerl.study import Study
-from prerl.tables import interval, latex, pivot, write_tables
+from prerl.report.figures.style import STYLE, Figures
+from prerl.report.figures.write import FIGURES, draw_figures, save
+from prerl.report.paper import compile_paper
+from prerl.report.tables.typeset import interval, latex, pivot
+from prerl.report.tables.write import write_tables
 from tests.helpers import CAPTIONS, ROOT, STUDY_FIGURES, STUDY_TABLES, changed
 from tests.study import read, write_study
 

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from prerl.behaviour import load_lexicon
-from prerl.page import machine, write_page
-from prerl.paper import compile_paper
-from prerl.provenance import mixed
-from prerl.summary import summarize
+from prerl.analysis.behaviour import load_lexicon
+from prerl.analysis.provenance import mixed
+from prerl.analysis.summary import summarize
+from prerl.report.page import machine, write_page
+from prerl.report.paper import compile_paper
 from tests.helpers import ROOT
 from tests.study import LEXICON, few_resamples
 

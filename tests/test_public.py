@@ -13,18 +13,18 @@ from pyarrow import parquet
 from typer.testing import CliRunner
 
 from prerl.cli import app
-from prerl.config import load_scale
-from prerl.config_model import PublicProblems
 from prerl.engines.session import Session
 from prerl.errors import UserError
-from prerl.evaluate import unreadable
-from prerl.methods import load_methods
+from prerl.evaluation.evaluate import unreadable
+from prerl.files.atomic import write_jsonl
+from prerl.files.checksums import sha256
 from prerl.problems.overlap import ngrams, overlap, overlaps
 from prerl.problems.public import PublicSet, fetch, find, load_catalog, read_set
 from prerl.problems.sets import check_sizes
 from prerl.problems.world import world
-from prerl.reading import sha256
-from prerl.records import write_jsonl
+from prerl.settings.methods import load_methods
+from prerl.settings.model import PublicProblems
+from prerl.settings.scale import load_scale
 from prerl.verify import answer, is_correct
 from tests.helpers import METHODS_FILE, ROOT
 

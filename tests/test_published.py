@@ -10,15 +10,15 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from prerl.config import load_scale
-from prerl.config_model import HubModel, PublicProblems, PublishedModel
+from prerl.base.published import fetch_model, import_model, load_gguf
 from prerl.errors import UserError
-from prerl.model import load
+from prerl.files.atomic import read_json, read_jsonl
+from prerl.files.checksums import sha256
+from prerl.model.lean import load
+from prerl.model.tokens import Tokens
 from prerl.problems.sets import write_public_sets
-from prerl.published import fetch_model, import_model, load_gguf
-from prerl.reading import sha256
-from prerl.records import read_json, read_jsonl
-from prerl.tokens import Tokens
+from prerl.settings.model import HubModel, PublicProblems, PublishedModel
+from prerl.settings.scale import load_scale
 from tests.helpers import ROOT
 from tests.speakers import write_speaker
 from tests.test_public import ROWS, made  # noqa: F401  (a fixture)
@@ -129,7 +129,7 @@ def smollm():
 def test_a_real_model_reloads_equal_and_the_lean_forward_equals_it(smollm, tmp_path):
     import torch
 
-    from prerl.model import LeanModel
+    from prerl.model.lean import LeanModel
 
     model, tokenizer = smollm
     ids = torch.tensor([tokenizer("How many apples are left?")["input_ids"]])
@@ -145,8 +145,8 @@ def test_the_token_sequence_in_both_spaces(smollm):
     import torch
 
     from prerl.engines.update import make_batch
+    from prerl.model.sampler import Response
     from prerl.objective import forget_prompt
-    from prerl.sampler import Response
 
     _, tokenizer = smollm
     scale = load_scale(SMOLLM)
@@ -170,7 +170,7 @@ def test_the_prompt_of_qwen3s_template_without_thinking():
     import trl
     from transformers import PreTrainedTokenizerFast
 
-    from prerl.base import tokenizer
+    from prerl.base.pretrain import tokenizer
 
     qwen3 = PreTrainedTokenizerFast(tokenizer_object=tokenizer().backend_tokenizer)
     qwen3.chat_template = (Path(trl.__file__).parent / "chat_templates/qwen3.jinja").read_text()
@@ -228,8 +228,8 @@ def test_a_base_that_no_later_stage_could_use_is_refused_at_once(other_family, t
 
 def test_an_end_token_that_the_gguf_file_does_not_have_is_one_line(other_family, monkeypatch):
     tokenizer = Tokens(other_family).tokenizer
-    monkeypatch.setattr("prerl.published.find_spec", lambda name: name)
-    monkeypatch.setattr("prerl.published.AutoTokenizer.from_pretrained", lambda *_, **__: tokenizer)
+    monkeypatch.setattr("prerl.base.published.find_spec", lambda name: name)
+    monkeypatch.setattr("prerl.base.published.AutoTokenizer.from_pretrained", lambda *_, **__: tokenizer)
     with pytest.raises(
         UserError, match=r"a\.gguf: its tokenizer has no token '<none>'; name another as model.end_token"
     ):

@@ -9,10 +9,12 @@ import pytest
 import torch
 
 from prerl.errors import UserError
-from prerl.fingerprint import PACKAGE, fingerprint
-from prerl.intact import broken, checksums, read_table, seal
-from prerl.machine import processor
-from prerl.records import RunRecord, read_json, read_jsonl, stream, write, write_json, write_jsonl, write_text
+from prerl.files.atomic import read_json, read_jsonl, write, write_json, write_jsonl, write_text
+from prerl.files.checksums import broken, checksums, read_table, seal
+from prerl.files.fingerprint import PACKAGE, fingerprint
+from prerl.files.machine import processor
+from prerl.files.record import RunRecord
+from prerl.seeds import seed_of
 
 
 def test_an_interrupted_write_leaves_the_old_file(tmp_path):
@@ -46,10 +48,10 @@ def test_a_directory_appears_whole_and_replaces_the_old_one(tmp_path):
 
 
 def test_streams_depend_on_their_names_alone():
-    assert stream(0, "rollout", 1) == stream(0, "rollout", 1) == 226755915249339
+    assert seed_of(0, "rollout", 1) == seed_of(0, "rollout", 1) == 226755915249339
     names = [(seed, purpose, step) for seed in range(5) for purpose in ("a", "b") for step in range(50)]
-    assert len({stream(*name) for name in names}) == len(names)
-    assert stream("1", 2) != stream(1, 2) != stream(12)
+    assert len({seed_of(*name) for name in names}) == len(names)
+    assert seed_of("1", 2) != seed_of(1, 2) != seed_of(12)
 
 
 def test_damaged_records_are_a_users_error(tmp_path):
@@ -79,7 +81,9 @@ def test_a_run_record_says_how_it_was_made(tmp_path):
 RECORDS = """
 import sys
 from pathlib import Path
-from prerl.records import RunRecord, read_json, read_jsonl, stream, write, write_json, write_jsonl, write_text
+from prerl.files.record import RunRecord
+from prerl.files.atomic import read_json, read_jsonl, write, write_json, write_jsonl, write_text
+from prerl.seeds import seed_of
 record = RunRecord("stage", {{}})
 {then}
 record.write(Path(sys.argv[1]))
@@ -112,7 +116,7 @@ def test_a_record_names_torchs_kernel_and_threads_where_torch_is_loaded_and_does
     ],
 )
 def test_a_processor_is_named_on_every_system(tmp_path, monkeypatch, system, text, expected):
-    monkeypatch.setattr("prerl.machine.CPUINFO", tmp_path / "cpuinfo")
+    monkeypatch.setattr("prerl.files.machine.CPUINFO", tmp_path / "cpuinfo")
     monkeypatch.setattr("platform.system", lambda: system)
     monkeypatch.setattr("platform.processor", lambda: "what platform says")
     sysctl = tmp_path / "sysctl"
@@ -135,7 +139,7 @@ def test_fingerprints_follow_imports_and_ignore_layout(tmp_path, monkeypatch):
     (package / "a.py").write_text("from prerl.b import f\n")
     (package / "b.py").write_text("def f():\n    return 1\n")
     (package / "c.py").write_text("def g():\n    import prerl.b\n")
-    monkeypatch.setattr("prerl.fingerprint.PACKAGE", package)
+    monkeypatch.setattr("prerl.files.fingerprint.PACKAGE", package)
     before = {name: fingerprint(f"prerl.{name}") for name in "abc"}
     assert len(set(before.values())) == 3
     (package / "b.py").write_text("def f():  # a comment\n\n    return 1\n")
@@ -149,22 +153,28 @@ def test_fingerprints_follow_imports_and_ignore_layout(tmp_path, monkeypatch):
         fingerprint("prerl.none")
 
 
-SHOWN = ("figures", "tables", "drawing", "typeset", "page", "paper", "summary", "scores", "claims")
-RUNS = ("prerl.base", "prerl.engines.local", "prerl.engines.trl", "prerl.evaluate", "prerl.alignment")
+SHOWN = ("report", "analysis")
+RUNS = (
+    "prerl.base.pretrain",
+    "prerl.engines.local",
+    "prerl.engines.trl",
+    "prerl.evaluation.evaluate",
+    "prerl.evaluation.alignment",
+)
 
 
 def test_code_that_draws_prints_or_sums_up_reruns_nothing_that_runs_a_model(tmp_path, monkeypatch):
     copy = tmp_path / "prerl"
     shutil.copytree(PACKAGE, copy, ignore=shutil.ignore_patterns("__pycache__"))
-    monkeypatch.setattr("prerl.fingerprint.PACKAGE", copy)
-    before = {name: fingerprint(name) for name in (*RUNS, "prerl.figures", "prerl.page")}
-    edited = [path for path in copy.rglob("*.py") if path.stem.startswith(SHOWN)]
-    assert {"drawing", "figures", "tables", "page"} <= {path.stem for path in edited}
+    monkeypatch.setattr("prerl.files.fingerprint.PACKAGE", copy)
+    before = {name: fingerprint(name) for name in (*RUNS, "prerl.report.figures.write", "prerl.report.page")}
+    edited = [path for package in SHOWN for path in (copy / package).rglob("*.py") if path.stem != "__init__"]
+    assert {"style", "typeset", "page", "claims"} <= {path.stem for path in edited}
     for path in edited:
         path.write_text(path.read_text() + "\nANOTHER = 1\n")
     assert {name: fingerprint(name) for name in RUNS} == {name: before[name] for name in RUNS}
-    assert fingerprint("prerl.figures") != before["prerl.figures"]
-    assert fingerprint("prerl.page") != before["prerl.page"]
+    assert fingerprint("prerl.report.figures.write") != before["prerl.report.figures.write"]
+    assert fingerprint("prerl.report.page") != before["prerl.report.page"]
     (copy / "objective.py").write_text((copy / "objective.py").read_text() + "\nANOTHER = 1\n")
     assert fingerprint("prerl.engines.local") != before["prerl.engines.local"]
 
@@ -172,11 +182,13 @@ def test_code_that_draws_prints_or_sums_up_reruns_nothing_that_runs_a_model(tmp_
 def test_a_new_configuration_key_reruns_nothing_but_what_it_configures(tmp_path, monkeypatch):
     package = tmp_path / "prerl"
     package.mkdir()
-    (package / "config.py").write_text("a = 1")
-    (package / "train.py").write_text("from prerl.config import a\nfrom prerl import config")
-    monkeypatch.setattr("prerl.fingerprint.PACKAGE", package)
+    (package / "settings").mkdir()
+    for name in ("__init__", "scale"):
+        (package / f"settings/{name}.py").write_text("")
+    (package / "train.py").write_text("from prerl.settings.scale import a\nfrom prerl import settings")
+    monkeypatch.setattr("prerl.files.fingerprint.PACKAGE", package)
     before = fingerprint("prerl.train")
-    (package / "config.py").write_text("a = 1\nb = 2")
+    (package / "settings/scale.py").write_text("b = 2")
     assert fingerprint("prerl.train") == before
 
 

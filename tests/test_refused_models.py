@@ -8,8 +8,8 @@ from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
 from transformers.models.qwen2.modeling_qwen2 import Qwen2MLP
 
 from prerl.errors import UserError
-from prerl.families import ROTATIONS
-from prerl.model import load
+from prerl.model.families import ROTATIONS
+from prerl.model.lean import load
 from tests.random_models import GROUPED, KINDS, LINEAR, made
 
 

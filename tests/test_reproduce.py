@@ -6,11 +6,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from prerl.baselines import Baselines, write_baselines
-from prerl.behaviour import load_lexicon
+from prerl.analysis.behaviour import load_lexicon
+from prerl.compare.baselines import Baselines, write_baselines
+from prerl.compare.reproduce import first_difference, prediction_interval, reproduce
 from prerl.errors import UserError
-from prerl.machine import processor
-from prerl.reproduce import first_difference, prediction_interval, reproduce
+from prerl.files.machine import processor
 from tests.helpers import ROOT
 from tests.study import LEXICON
 
@@ -19,7 +19,7 @@ from tests.study import LEXICON
 def real(scale, trained, methods, printed, tmp_path_factory):
     """Baselines of one really trained run, and its scale."""
     from prerl.engines.local import train
-    from prerl.evaluate import evaluate
+    from prerl.evaluation.evaluate import evaluate
 
     results = tmp_path_factory.mktemp("real") / "small"
     for name in ("tables", "figures"):

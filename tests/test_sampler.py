@@ -1,8 +1,8 @@
 import pytest
 import torch
 
-from prerl.model import LeanModel
-from prerl.sampler import Sampling, distribution, pick, sample
+from prerl.model.lean import LeanModel
+from prerl.model.sampler import Sampling, distribution, pick, sample
 
 PROMPTS = [[1, 20, 30], [1, 40, 50, 60, 21], [1, 33]]
 LONG = [[1, *range(20, 45)], [1, *range(30, 65), 21], [1, 33]]  # longer than responses: rows share what was read
@@ -67,7 +67,7 @@ def test_the_random_number_names_the_word_however_improbable(monkeypatch):
     """0 is in the first word that has a probability; the one of 2^-27 is hit behind 1/2, and not far behind."""
     probs = torch.tensor([0.0, 0.5, 0.0, 2**-27, 0.25, 0.0])
     numbers = torch.tensor([[0.0], [0.4], [0.5 + 2**-28], [0.5 + 2**-26], [0.7]], dtype=torch.float64)
-    monkeypatch.setattr("prerl.sampler.torch.rand", lambda *size, **options: numbers / probs.double().sum())
+    monkeypatch.setattr("prerl.model.sampler.torch.rand", lambda *size, **options: numbers / probs.double().sum())
     assert pick(probs.expand(5, -1), torch.Generator()).tolist() == [1, 1, 3, 4, 4]
 
 

@@ -6,10 +6,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from prerl.behaviour import load_lexicon
+from prerl.analysis.behaviour import load_lexicon
+from prerl.analysis.scores import IN_DOMAIN, Estimator, by_benchmark, comparisons, scores, spreads
+from prerl.analysis.summary import summarize
 from prerl.errors import UserError
-from prerl.scores import IN_DOMAIN, Estimator, by_benchmark, comparisons, scores, spreads
-from prerl.summary import summarize
 from tests.study import LEXICON, few_resamples
 
 

@@ -10,12 +10,14 @@ import pytest
 import torch
 import yaml
 
-from prerl import base, objective, sampler
-from prerl.checkpoint import Checkpoints
+from prerl import objective
+from prerl.base import pretrain as base
 from prerl.engines.local import Run
 from prerl.errors import UserError, lacking
-from prerl.intact import checksums, intact, read_table
-from prerl.partial import Partial
+from prerl.evaluation.partial import Partial
+from prerl.files.checksums import checksums, intact, read_table
+from prerl.model import sampler
+from prerl.model.checkpoint import Checkpoints
 from prerl.problems.world import CountdownWorld
 from tests.helpers import SMOKE_FILE, changed
 from tests.test_local import Killed, run
@@ -122,7 +124,7 @@ def test_a_damaged_partial_result_is_not_used(tmp_path, capsys):
 LIMITED = """
 import psutil, resource, sys
 from prerl import cli
-import prerl.engines.local, prerl.evaluate, prerl.lm
+import prerl.engines.local, prerl.evaluation.evaluate, prerl.evaluation.lm
 resource.setrlimit(resource.{limit}, ({size}, resource.RLIM_INFINITY))
 sys.argv = ["prerl", *sys.argv[1:]]
 cli.main()

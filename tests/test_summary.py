@@ -3,8 +3,8 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from prerl.claims import CLAIMS
-from prerl.curves import crossing
+from prerl.analysis.claims import CLAIMS
+from prerl.analysis.curves import crossing
 from prerl.metrics import bayes_interval, improvement, maj_at_k, pass_at_k, spread
 from tests.study import read
 

@@ -8,18 +8,18 @@ import pandas as pd
 import pytest
 from transformers import AutoTokenizer
 
-from prerl.alignment import Comparison, align_base
-from prerl.base import save
+from prerl.base.pretrain import save
 from prerl.commands.run import problems
-from prerl.config_engine import TrlEngine, Vllm
 from prerl.engines import local
 from prerl.engines.local import Run
 from prerl.engines.policy import Policy
 from prerl.errors import UserError
-from prerl.evaluate import evaluate
-from prerl.lm import LocalLM
-from prerl.sampler import Sampling
-from prerl.tokens import Tokens
+from prerl.evaluation.alignment import Comparison, align_base
+from prerl.evaluation.evaluate import evaluate
+from prerl.evaluation.lm import LocalLM
+from prerl.model.sampler import Sampling
+from prerl.model.tokens import Tokens
+from prerl.settings.engine import TrlEngine, Vllm
 from tests.helpers import ROOT, changed
 from tests.speakers import CONVERSATION, PROMPTS, SPEAKERS, public_scale, write_problems, write_speaker
 
@@ -145,7 +145,7 @@ def test_trl_reads_prompts_and_ends_responses_likewise(name, base, methods, tmp_
 
 def test_vllm_stops_at_the_same_tokens(base, monkeypatch):
     """In an evaluation, and beside TRL's trainer. vLLM itself would know the tokenizer's alone."""
-    from prerl.lm_vllm import VllmLM
+    from prerl.evaluation.lm_vllm import VllmLM
 
     trl_settings = pytest.importorskip("prerl.engines.trl_settings", reason="the TRL engine needs the extra `test`")
     monkeypatch.setitem(sys.modules, "vllm", SimpleNamespace(SamplingParams=lambda **settings: settings))

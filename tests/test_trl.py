@@ -12,13 +12,13 @@ import torch
 import yaml
 from safetensors.torch import load_file
 
-from prerl.config import load_scale
-from prerl.config_engine import TrlEngine, Vllm
 from prerl.engines import local
 from prerl.engines.launch import launch
 from prerl.engines.session import Session
 from prerl.errors import UserError
-from prerl.methods import check_methods
+from prerl.settings.engine import TrlEngine, Vllm
+from prerl.settings.methods import check_methods
+from prerl.settings.scale import load_scale
 from tests.double import EPS, GRADIENT_ROUNDING
 from tests.helpers import ROOT, changed
 

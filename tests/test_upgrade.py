@@ -11,13 +11,13 @@ from importlib.metadata import version
 import pytest
 import torch
 
-from prerl import base
-from prerl.alignment import Comparison, align_base
-from prerl.checkpoint import Checkpoints
-from prerl.config import load_scale
-from prerl.evaluate import evaluate
-from prerl.lm import RecordingLM
-from prerl.partial import Partial
+from prerl.base import pretrain as base
+from prerl.evaluation.alignment import Comparison, align_base
+from prerl.evaluation.evaluate import evaluate
+from prerl.evaluation.lm import RecordingLM
+from prerl.evaluation.partial import Partial
+from prerl.model.checkpoint import Checkpoints
+from prerl.settings.scale import load_scale
 from tests.helpers import ROOT, SMOKE_FILE, changed
 
 
@@ -82,7 +82,7 @@ def test_pretraining_starts_anew(scale, tmp_path, monkeypatch, capsys, upgraded)
 
 def test_an_evaluation_with_other_threads_or_another_torch_starts_anew(scale, trained, tmp_path, monkeypatch, upgraded):
     """Killed in its second batch; it has left the first."""
-    monkeypatch.setattr("prerl.lm.SAVE_EVERY", -1)
+    monkeypatch.setattr("prerl.evaluation.lm.SAVE_EVERY", -1)
     small = changed(scale, evaluation=changed(scale.evaluation, batch_size=16))
 
     def batches(settings, dies_after=None):

@@ -14,19 +14,19 @@ from lm_eval.api.instance import Instance
 os.environ.setdefault("VLLM_LOGGING_LEVEL", "WARNING")
 os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "1")  # GiB, instead of a share of whatever memory the machine has
 
-from prerl import lm_vllm
+from prerl.analysis.scores import grid
 from prerl.engines.local import train
 from prerl.engines.trl_vllm import seed_responses
 from prerl.engines.update import make_batch
 from prerl.errors import UserError
-from prerl.evaluate import _run, evaluate, sampler
-from prerl.lm import LocalLM
+from prerl.evaluation import lm_vllm
+from prerl.evaluation.evaluate import _run, evaluate, sampler
+from prerl.evaluation.lm import LocalLM
 from prerl.metrics import difference_interval, ratio_interval
-from prerl.model import LeanModel, load, response_logp
+from prerl.model.lean import LeanModel, load, response_logp
+from prerl.model.sampler import Sampling, distribution
 from prerl.problems.sets import read_problems
-from prerl.records import stream
-from prerl.sampler import Sampling, distribution
-from prerl.scores import grid
+from prerl.seeds import seed_of
 from tests.helpers import ROOT, changed
 
 needs_vllm = pytest.mark.skipif(
@@ -143,7 +143,7 @@ def test_in_training_a_seed_a_response_repeats_whatever_was_sampled_before(vllm,
     asked = [{"prompt_token_ids": prompts[place // 4]} for place in range(8)]
     monkeypatch.setattr(vllm.engine, "generate", vllm.engine.generate)  # taken back in the end
     step = [1]
-    seed_responses(vllm.engine, lambda count: [stream(0, "rollout", step[0], place) for place in range(count)])
+    seed_responses(vllm.engine, lambda count: [seed_of(0, "rollout", step[0], place) for place in range(count)])
 
     def draw():
         found = vllm.engine.generate(asked, sampling_params=settings, use_tqdm=False)

@@ -10,9 +10,9 @@ from importlib.util import find_spec
 import pytest
 import yaml
 
-from prerl.config import load_scale
-from prerl.config_options import Options, load_options
 from prerl.errors import UserError
+from prerl.settings.options import Options, load_options
+from prerl.settings.scale import load_scale
 from tests.helpers import ROOT, STUDY_FIGURES, STUDY_TABLES
 
 

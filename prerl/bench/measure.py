@@ -16,15 +16,15 @@ from typing import Any
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from prerl.config import Scale, load_scale
 from prerl.engines.update import learn, make_batch
-from prerl.methods import load_methods
-from prerl.model import LeanModel
+from prerl.model.lean import LeanModel
+from prerl.model.processor import occupy
+from prerl.model.sampler import Sampling, sample
+from prerl.model.tokens import Tokens
 from prerl.problems.world import Problem, world
-from prerl.processor import occupy
-from prerl.records import stream
-from prerl.sampler import Sampling, sample
-from prerl.tokens import Tokens
+from prerl.seeds import seed_of
+from prerl.settings.methods import load_methods
+from prerl.settings.scale import Scale, load_scale
 
 REPEATS = 5
 MEASURES: dict[str, Callable[..., dict[str, Any]]] = {}
@@ -67,7 +67,7 @@ class Work:
         """The problems of each repetition, those of training."""
         source = world(self.scale.problems, self.problems)
         for step in range(1, REPEATS + 2):
-            yield source.draw(random.Random(stream(0, "problems", step)), self.rl.prompts_per_step)
+            yield source.draw(random.Random(seed_of(0, "problems", step)), self.rl.prompts_per_step)
 
 
 def with_signal(score: Callable[[str, Any], float]) -> Callable[[str, Any], float]:
@@ -125,8 +125,8 @@ def trl_step(**work: Any) -> dict[str, Any]:
     from transformers import TrainerCallback
     from trl import GRPOTrainer
 
-    from prerl.config_engine import TrlEngine
     from prerl.engines.trl_settings import settings
+    from prerl.settings.engine import TrlEngine
 
     here = Work(**work)
     engine = TrlEngine(
@@ -219,7 +219,7 @@ def transformers_sampling(**work: Any) -> dict[str, Any]:
 @measure
 def vllm_sampling(**work: Any) -> dict[str, Any]:
     """vLLM on this machine, in float32."""
-    from prerl.lm_vllm import VllmLM
+    from prerl.evaluation.lm_vllm import VllmLM
 
     here = Work(**work)
     length = max(len(prompt) for prompts in here.prompts for prompt in prompts) + here.rl.max_new_tokens
@@ -228,7 +228,7 @@ def vllm_sampling(**work: Any) -> dict[str, Any]:
 
     def run(number: int) -> int:
         prompts = here.prompts[number]
-        seeds = [stream(number, place) % 2**31 for place in range(len(prompts))]
+        seeds = [seed_of(number, place) % 2**31 for place in range(len(prompts))]
         return sum(len(one.ids) for one in lm._sample(prompts, here.rl.group_size, settings, [], seeds))
 
     return timed(run)

@@ -10,9 +10,10 @@ from typing import Any
 
 import pandas as pd
 
-from prerl.config import Scale
 from prerl.errors import UserError
-from prerl.records import RunRecord, write_text
+from prerl.files.atomic import write_text
+from prerl.files.record import RunRecord
+from prerl.settings.scale import Scale
 
 NAMES = {
     "local_step": "RL step, local engine",
@@ -140,8 +141,8 @@ def draw_growth(table: pd.DataFrame, out: Path) -> None:
     import matplotlib
     import matplotlib.pyplot as plt
 
-    from prerl.drawing import STYLE, WIDTH
-    from prerl.figures import save
+    from prerl.report.figures.style import STYLE, WIDTH
+    from prerl.report.figures.write import save
 
     labels = {"batch": "responses at once", "length": "tokens a response", "size": "parameters"}
     paces = ("sampling", "#0072B2", "o"), ("update", "#D55E00", "s")

@@ -18,8 +18,8 @@ from prerl.commands import (
     ScaleFile,
     app,
 )
-from prerl.config import load_scale
-from prerl.methods import find_method, new_method
+from prerl.settings.methods import find_method, new_method
+from prerl.settings.scale import load_scale
 
 
 @app.command()
@@ -31,8 +31,8 @@ def baselines(
     lexicon: LexiconFile = LEXICON,
 ) -> None:
     """Reduce the scale's runs to fixed baselines, with which new methods are compared."""
-    from prerl.baselines import write_baselines
-    from prerl.behaviour import load_lexicon
+    from prerl.analysis.behaviour import load_lexicon
+    from prerl.compare.baselines import write_baselines
 
     settings = load_scale(scale)
     chosen = {name: find_method(methods, name) for name in settings.methods}
@@ -51,13 +51,13 @@ def compare(
     template: Annotated[Path, typer.Option(help="The page's template.")] = Path("workflow/page/compare.html"),
 ) -> None:
     """Compare a new method's runs with the baselines: summaries, tables, figures, a page, and a conclusion."""
-    from prerl.baselines import Baselines
-    from prerl.behaviour import load_lexicon
-    from prerl.compare import FIGURES, TABLES
-    from prerl.compare import compare as run
-    from prerl.figures import draw_figures
-    from prerl.page import write_comparison
-    from prerl.tables import write_tables
+    from prerl.analysis.behaviour import load_lexicon
+    from prerl.compare.baselines import Baselines
+    from prerl.compare.versus import FIGURES, TABLES
+    from prerl.compare.versus import compare as run
+    from prerl.report.figures.write import draw_figures
+    from prerl.report.page import write_comparison
+    from prerl.report.tables.write import write_tables
 
     settings, fixed, summary = load_scale(scale), Baselines(baselines), out / "summary"
     name, found = new_method(method, settings, fixed.methods())
@@ -77,8 +77,8 @@ def check_baselines(
     tasks: Annotated[Path, typer.Option(help="Directory of the lm-eval task files.")] = Path("workflow/benchmarks"),
 ) -> None:
     """Run one baseline again, and say whether this machine reproduces it."""
-    from prerl.baselines import Baselines
-    from prerl.reproduce import reproduce
+    from prerl.compare.baselines import Baselines
+    from prerl.compare.reproduce import reproduce
 
     found = Baselines(baselines or Path("results/baselines") / scale.stem)
     same, text = reproduce(load_scale(scale), found, method, seed, tasks)

@@ -6,8 +6,8 @@ from typing import Annotated
 import typer
 
 from prerl.commands import CAPTIONS, LEXICON, METHODS, Captions, LexiconFile, MethodsFile, Out, Results, ScaleFile, app
-from prerl.config import load_scale
-from prerl.methods import find_method, load_methods
+from prerl.settings.methods import find_method, load_methods
+from prerl.settings.scale import load_scale
 
 
 @app.command()
@@ -22,8 +22,8 @@ def summarize(
     lexicon: LexiconFile = LEXICON,
 ) -> None:
     """Reduce all runs to tidy tables of estimates with 95 % intervals."""
-    from prerl.behaviour import load_lexicon
-    from prerl.summary import summarize as run
+    from prerl.analysis.behaviour import load_lexicon
+    from prerl.analysis.summary import summarize as run
 
     chosen = {name: find_method(methods, name) for name in names or []}
     run(load_scale(scale), chosen, load_lexicon(lexicon), results, out)
@@ -37,8 +37,8 @@ def claims(
     methods: MethodsFile = METHODS,
 ) -> None:
     """Confront each of the paper's claims with the runs: effect, interval, verdict."""
-    from prerl.claims import write_claims
-    from prerl.study import Study
+    from prerl.analysis.claims import write_claims
+    from prerl.analysis.study import Study
 
     write_claims(Study(summary, load_methods(methods)), reported, out)
 
@@ -52,7 +52,7 @@ def tables(
     captions: Captions = CAPTIONS / "tables",
 ) -> None:
     """Print the summaries as tables: CSV, Markdown, LaTeX and JSON."""
-    from prerl.tables import write_tables
+    from prerl.report.tables.write import write_tables
 
     write_tables(names, summary, load_methods(methods), captions, out)
 
@@ -66,7 +66,7 @@ def figures(
     captions: Captions = CAPTIONS / "figures",
 ) -> None:
     """Draw the figures: SVG, PDF and PNG."""
-    from prerl.figures import draw_figures
+    from prerl.report.figures.write import draw_figures
 
     draw_figures(names, summary, load_methods(methods), captions, out)
 
@@ -81,8 +81,8 @@ def page(
     template: Annotated[Path, typer.Option(help="The page's Jinja2 template.")] = Path("workflow/page/index.html"),
 ) -> None:
     """Put claims, figures, tables and samples into one page that works offline."""
-    from prerl.behaviour import load_lexicon
-    from prerl.page import write_page
+    from prerl.analysis.behaviour import load_lexicon
+    from prerl.report.page import write_page
 
     write_page(results, summary, load_methods(methods), load_lexicon(lexicon), template, out)
 
@@ -95,6 +95,6 @@ def paper(
     baselines: Annotated[Path, typer.Option(help="Reference results of all scales.")] = Path("results/baselines"),
 ) -> None:
     """Compile the paper from the tables and figures of a scale."""
-    from prerl.paper import compile_paper
+    from prerl.report.paper import compile_paper
 
     compile_paper(source, results, baselines, out)

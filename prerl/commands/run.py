@@ -18,9 +18,9 @@ from prerl.commands import (
     ScaleFile,
     app,
 )
-from prerl.config import load_scale
 from prerl.errors import UserError
-from prerl.methods import check_methods, find_method
+from prerl.settings.methods import check_methods, find_method
+from prerl.settings.scale import load_scale
 
 if TYPE_CHECKING:
     from prerl.problems.public import PublicSet
@@ -44,7 +44,7 @@ def problems(
             return write_problem_sets(settings, out)
         except ValueError as error:
             raise UserError(f"{scale}: problems: {error}") from error
-    from prerl.tokens import Tokens
+    from prerl.model.tokens import Tokens
 
     if model is None:
         raise UserError(f"{scale}: problems: prompts need a chat template; give --model")
@@ -59,9 +59,9 @@ def fetch(
     catalog: CatalogFile = CATALOG,
 ) -> None:
     """Download problem sets and models at pinned revisions, and check them; later stages need no network."""
-    from prerl.config_model import Architecture
     from prerl.problems.public import fetch as bring
     from prerl.problems.public import load_catalog
+    from prerl.settings.model import Architecture
 
     for name, entry in find_sets(load_catalog(catalog), names or []).items():
         print(bring(name, entry, data_dir))
@@ -71,11 +71,11 @@ def fetch(
         print(bring(name, entry, data_dir))
     os.environ["HF_HUB_OFFLINE"] = "0"  # before the hub's library is imported
     if not isinstance(found := load_scale(scale).model, Architecture):
-        from prerl.published import fetch_model
+        from prerl.base.published import fetch_model
 
         print(fetch_model(found, data_dir))
     if load_scale(scale).evaluation.lm_eval:
-        from prerl.evaluate import own_tasks
+        from prerl.evaluation.evaluate import own_tasks
 
         for name in load_scale(scale).evaluation.lm_eval:
             own_tasks(name)
@@ -106,17 +106,17 @@ def base(
     """Pretrain the base model (resumes after a kill), or take a published one, or that of baselines."""
     settings = load_scale(scale)
     if baselines:
-        from prerl.baselines import Baselines
+        from prerl.compare.baselines import Baselines
 
         found = Baselines(baselines)
         found.check_fit(settings)
         found.take_base(out)
     elif settings.pretrain is None:
-        from prerl.published import import_model
+        from prerl.base.published import import_model
 
         import_model(settings.model, data_dir, out)
     else:
-        from prerl.base import pretrain
+        from prerl.base.pretrain import pretrain
 
         pretrain(settings, out)
 
@@ -154,7 +154,7 @@ def evaluate(
 ) -> None:
     """Sample responses to the scale's benchmarks through lm-eval, and score them."""
     settings = load_scale(scale)
-    from prerl.evaluate import evaluate as run
+    from prerl.evaluation.evaluate import evaluate as run
 
     run(settings, model, problems, tasks, out)
 
@@ -168,7 +168,7 @@ def align_base(
 ) -> None:
     """Compare the gradients of log P(y) and log P(y|x), rollout by rollout."""
     settings = load_scale(scale)
-    from prerl.alignment import align_base as run
+    from prerl.evaluation.alignment import align_base as run
 
     run(settings, model, problems, out)
 
@@ -182,7 +182,7 @@ def align_run(
 ) -> None:
     """The same comparison along a training run."""
     settings = load_scale(scale)
-    from prerl.alignment import align_run as along
+    from prerl.evaluation.alignment import align_run as along
 
     along(settings, run, problems, out)
 
@@ -204,6 +204,6 @@ def public_sets(scale: Path, catalog: Path) -> dict[str, "PublicSet"]:
 
 
 def find_sets(sets: dict[str, "PublicSet"], names: list[str]) -> dict[str, "PublicSet"]:
-    from prerl.study import known
+    from prerl.analysis.study import known
 
     return {name: sets[name] for name in known(names, sets, "problem set")}

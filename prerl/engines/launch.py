@@ -4,8 +4,8 @@ import os
 import sys
 from pathlib import Path
 
-from prerl.config_engine import TrlEngine
 from prerl.errors import UserError
+from prerl.settings.engine import TrlEngine
 
 
 def launch(engine: TrlEngine, scale: Path) -> None:

@@ -11,13 +11,13 @@ from typing import Any
 
 import torch
 
-from prerl.config import Scale
 from prerl.engines.policy import Policy
 from prerl.engines.session import Session
 from prerl.engines.update import critic_for, learn, make_batch, phase_at
-from prerl.methods import Method, Phase
-from prerl.processor import occupy
-from prerl.records import stream
+from prerl.model.processor import occupy
+from prerl.seeds import seed_of
+from prerl.settings.methods import Method, Phase
+from prerl.settings.scale import Scale
 
 
 def train(scale: Scale, method_name: str, method: Method, seed: int, base: Path, problems: Path, out: Path) -> None:
@@ -69,9 +69,9 @@ class Run(Policy):
         largest difference of a token's log-probability between sampler and update (post-train space only).
         """
         start = time.monotonic()
-        rng = random.Random(stream(self.seed, "problems", step))
+        rng = random.Random(seed_of(self.seed, "problems", step))
         problems = self.world.draw(rng, self.rl.prompts_per_step)
-        prompts, responses, texts = self.rollout(problems, self.rl.group_size, stream(self.seed, "rollout", step))
+        prompts, responses, texts = self.rollout(problems, self.rl.group_size, seed_of(self.seed, "rollout", step))
         each = [problem for problem in problems for _ in range(self.rl.group_size)]
         rewards = [self.score(text, problem) for text, problem in zip(texts, each, strict=True)]
         batch = make_batch(prompts, responses, rewards, self.rl.group_size, self.tokens.pad)

@@ -7,14 +7,14 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from prerl.config import Scale
-from prerl.engines.rollout import sample_all
-from prerl.methods import Method, Phase
-from prerl.model import load
+from prerl.model.lean import load
+from prerl.model.rollout import sample_all
+from prerl.model.sampler import Response
+from prerl.model.tokens import Tokens
 from prerl.problems.world import Problem, world
-from prerl.records import stream
-from prerl.sampler import Response
-from prerl.tokens import Tokens
+from prerl.seeds import seed_of
+from prerl.settings.methods import Method, Phase
+from prerl.settings.scale import Scale
 
 
 class Policy:
@@ -64,7 +64,7 @@ class Policy:
 
     def evaluate_dev(self, step: int) -> pd.DataFrame:
         """A row a dev response. The random stream is the same at every step and for every method and seed."""
-        _, responses, _ = self.rollout(self.dev, self.rl.dev_samples, stream("dev"))
+        _, responses, _ = self.rollout(self.dev, self.rl.dev_samples, seed_of("dev"))
         return self.dev_table(step, responses)
 
     def dev_table(self, step: int, responses: list[Response]) -> pd.DataFrame:

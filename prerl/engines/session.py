@@ -8,15 +8,15 @@ from typing import Any
 
 import pandas as pd
 
-from prerl.checkpoint import Checkpoints
-from prerl.config import Scale
 from prerl.engines.progress import Progress
 from prerl.errors import UserError
-from prerl.fingerprint import fingerprint
-from prerl.intact import checksums, intact
-from prerl.methods import Method
-from prerl.reading import sha256
-from prerl.records import RunRecord, read_jsonl, write, write_table
+from prerl.files.atomic import read_jsonl, write, write_table
+from prerl.files.checksums import checksums, intact, sha256
+from prerl.files.fingerprint import fingerprint
+from prerl.files.record import RunRecord
+from prerl.model.checkpoint import Checkpoints
+from prerl.settings.methods import Method
+from prerl.settings.scale import Scale
 
 NEARLY_ALL = 0.95  # a share of responses
 

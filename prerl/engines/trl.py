@@ -18,7 +18,6 @@ from torch import Tensor
 from transformers import PrinterCallback
 from trl import GRPOTrainer
 
-from prerl.config import Scale
 from prerl.engines.policy import Policy
 from prerl.engines.session import Session
 from prerl.engines.trl_saver import Saver
@@ -26,11 +25,12 @@ from prerl.engines.trl_settings import check_length, settings
 from prerl.engines.trl_vllm import seed_responses
 from prerl.engines.update import advantages_of, own_transform, phase_at
 from prerl.errors import check_finite
-from prerl.methods import Method, Phase
+from prerl.model.processor import occupy
+from prerl.model.sampler import Response
 from prerl.objective import Batch, lesson
-from prerl.processor import occupy
-from prerl.records import stream
-from prerl.sampler import Response
+from prerl.seeds import seed_of
+from prerl.settings.methods import Method, Phase
+from prerl.settings.scale import Scale
 
 
 def train(scale: Scale, method_name: str, method: Method, seed: int, base: Path, problems: Path, out: Path) -> None:
@@ -83,7 +83,7 @@ class PhaseTrainer(GRPOTrainer):
         self.problems = [
             problem
             for step in range(session.done + 1, rl.steps + 1)
-            for problem in policy.world.draw(random.Random(stream(policy.seed, "problems", step)), rl.prompts_per_step)
+            for problem in policy.world.draw(random.Random(seed_of(policy.seed, "problems", step)), rl.prompts_per_step)
         ]
         if scale.engine.vllm is not None:
             longest = max(map(len, policy.read([*self.problems, *policy.dev])))
@@ -110,7 +110,7 @@ class PhaseTrainer(GRPOTrainer):
         """A seed for each of the responses that this process's engine draws next. Processes that share an engine ask it
         for the same ones; the others follow."""
         first = self.accelerator.process_index // self.scale.engine.vllm.tensor_parallel * count
-        return [stream(*self.drawing, place) for place in range(first, first + count)]
+        return [seed_of(*self.drawing, place) for place in range(first, first + count)]
 
     @property
     def at(self) -> int:
@@ -152,7 +152,9 @@ class PhaseTrainer(GRPOTrainer):
         rl = self.scale.rl
         first = self.state.global_step * rl.prompts_per_step
         problems = self.problems[first : first + rl.prompts_per_step]
-        _, responses, _ = self.policy.rollout(problems, rl.group_size, stream(self.policy.seed, "rollout", self.at + 1))
+        _, responses, _ = self.policy.rollout(
+            problems, rl.group_size, seed_of(self.policy.seed, "rollout", self.at + 1)
+        )
         start = self.accelerator.process_index * len(prompt_ids)
         self.step.responses = responses[start : start + len(prompt_ids)]
         return [response.ids for response in self.step.responses], [response.logp for response in self.step.responses]
@@ -183,7 +185,7 @@ class PhaseTrainer(GRPOTrainer):
         self.own_optimizer().skip = used == 0
         step.generated = time.monotonic()
         step.row |= {"used_samples": used, "skipped": used == 0, "generate_seconds": step.generated - step.start}
-        torch.manual_seed(stream(policy.seed, "micro-batches", self.at + 1))  # TRL shuffles them next
+        torch.manual_seed(seed_of(policy.seed, "micro-batches", self.at + 1))  # TRL shuffles them next
         return output
 
     def _batch(self, output: dict[str, Any]) -> Batch:

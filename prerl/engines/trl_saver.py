@@ -6,7 +6,7 @@ import pandas as pd
 from accelerate.utils import gather_object
 from transformers import TrainerCallback
 
-from prerl.sampler import Response
+from prerl.model.sampler import Response
 
 if TYPE_CHECKING:
     from prerl.engines.trl import PhaseTrainer

@@ -4,10 +4,10 @@ from pathlib import Path
 
 from trl import GRPOConfig
 
-from prerl.config import Scale
-from prerl.config_engine import Vllm
 from prerl.errors import UserError
-from prerl.records import stream
+from prerl.seeds import seed_of
+from prerl.settings.engine import Vllm
+from prerl.settings.scale import Scale
 
 
 def check_length(vllm: Vllm, longest: int, max_new_tokens: int) -> None:
@@ -34,7 +34,7 @@ def settings(scale: Scale, seed: int, updates: int, out: Path, ends: list[int] |
     vllm = engine.vllm
     return GRPOConfig(
         output_dir=str(out / "trl"),
-        seed=stream(seed, "trl") % 2**31,
+        seed=seed_of(seed, "trl") % 2**31,
         # the batch
         max_steps=updates,
         per_device_train_batch_size=rl.micro_batch,

@@ -8,11 +8,10 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from prerl.config import Reinforce
-from prerl.custom import custom_advantages, custom_batch
+from prerl.engines.custom import custom_advantages, custom_batch
 from prerl.errors import check_finite
-from prerl.methods import Method, Phase
-from prerl.model import LeanModel, response_hidden, response_logp
+from prerl.model.lean import LeanModel, response_hidden, response_logp
+from prerl.model.sampler import Response
 from prerl.objective import (
     ADVANTAGES,
     Batch,
@@ -21,7 +20,8 @@ from prerl.objective import (
     group_advantages,
     lesson,
 )
-from prerl.sampler import Response
+from prerl.settings.methods import Method, Phase
+from prerl.settings.scale import Reinforce
 
 CRITIC_COEFFICIENT = 0.1  # of the critic's squared error beside the policy's loss, as in TRL's PPO
 

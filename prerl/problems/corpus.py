@@ -2,7 +2,7 @@
 
 A document restates the problem, tries a way, says whether it hit, and ends with an answer. Like human text it errs
 (wishful sums, slips, giving up), and it rarely checks itself or switches to another way. Those rare habits are what RL
-can amplify; their words are counted in `prerl.behaviour`.
+can amplify; their words are counted in `prerl.analysis.behaviour`.
 
     Q get 14 with 7 4 3 A get 14 with 7 4 3 : 7 - 4 = 3 , 3 * 3 = 9 no . but try 4 + 3 = 7 , 7 + 7 = 14 yes .
     answer ( 4 + 3 ) + 7

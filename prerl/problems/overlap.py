@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from prerl.records import read_jsonl
+from prerl.files.atomic import read_jsonl
 from prerl.verify import readable
 
 SHORT, LONG = 8, 13  # words: 13 as in GPT-3's report (arXiv 2005.14165); math problems are short, so 8 too

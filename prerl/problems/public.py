@@ -6,10 +6,11 @@ from typing import Annotated, Any
 from pyarrow import parquet
 from pydantic import Field
 
-from prerl.config_values import Integer, Positive, Strict
 from prerl.errors import UserError
-from prerl.reading import check, read_yaml, sha256
-from prerl.records import read_jsonl
+from prerl.files.atomic import read_jsonl
+from prerl.files.checksums import sha256
+from prerl.settings.reading import check, read_yaml
+from prerl.settings.values import Integer, Positive, Strict
 
 ADDRESS = "https://raw.githubusercontent.com/{repository}/{revision}/{path}"
 

@@ -7,12 +7,13 @@ from math import comb
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from prerl.config import Scale
-from prerl.config_model import CountdownProblems, PublicProblems
+from prerl.files.atomic import read_jsonl, write_jsonl
 from prerl.problems.countdown import LARGEST_VALUE, Problem, doubled, draw_distinct, ways
 from prerl.problems.prompts import chat_text
 from prerl.problems.public import PublicSet, read_set
-from prerl.records import read_jsonl, stream, write_jsonl
+from prerl.seeds import seed_of
+from prerl.settings.model import CountdownProblems, PublicProblems
+from prerl.settings.scale import Scale
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -86,7 +87,7 @@ def problem_sets(settings: CountdownProblems) -> dict[str, list[Problem]]:
     }
 
     def rng(name: str) -> random.Random:
-        return random.Random(stream("problems", name))
+        return random.Random(seed_of("problems", name))
 
     dev = draw_distinct(rng("dev"), 3, largest, "dev", settings.dev)
     return {"dev": dev} | {name: makers[name](rng(name), size) for name, size in settings.benchmarks.items()}
@@ -144,7 +145,7 @@ def write_public_sets(
 
     def shuffled(name: str) -> list[dict[str, str]]:
         rows = read_set(name, catalog[name], data_dir)
-        random.Random(stream("problems", name)).shuffle(rows)
+        random.Random(seed_of("problems", name)).shuffle(rows)
         return [{**row, "prompt": prompt(row["question"])} for row in rows]
 
     shown = [{"role": "system", "content": settings.system}]

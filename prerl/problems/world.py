@@ -7,12 +7,12 @@ from typing import Protocol
 
 from transformers import PreTrainedTokenizerBase
 
-from prerl.config_model import CountdownProblems, PublicProblems
 from prerl.errors import UserError
+from prerl.files.atomic import read_jsonl
 from prerl.problems import countdown
 from prerl.problems.corpus import header
 from prerl.problems.sets import RL_NUMBERS, read_problems
-from prerl.records import read_jsonl
+from prerl.settings.model import CountdownProblems, PublicProblems
 from prerl.verify import is_correct
 
 

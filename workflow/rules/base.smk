@@ -53,6 +53,6 @@ rule base:
         source=f"--baselines {BASELINES}" if NEW and SCALE.pretrain else f"--data-dir {DATA_DIR}",
         made=FIXED.record["files"] if NEW else None,
         torch=TORCH if SCALE.pretrain and not NEW else None,
-        code=fingerprint("prerl.base" if SCALE.pretrain else "prerl.published") if not NEW else None,
+        code=fingerprint("prerl.base.pretrain" if SCALE.pretrain else "prerl.base.published") if not NEW else None,
     shell:
         "prerl base --scale {params.scale} {params.source} --out {params.out} 2> {log}"

@@ -5,13 +5,13 @@ from importlib.metadata import version
 from pathlib import Path
 from shlex import quote
 
-from prerl.baselines import Baselines
+from prerl.compare.baselines import Baselines
 from prerl.commands.run import public_sets
-from prerl.config import load_scale
-from prerl.config_options import load_options
-from prerl.methods import check_methods, load_methods, new_method
+from prerl.settings.scale import load_scale
+from prerl.settings.options import load_options
+from prerl.settings.methods import check_methods, load_methods, new_method
 from prerl.errors import UserError
-from prerl.fingerprint import fingerprint
+from prerl.files.fingerprint import fingerprint
 
 # Jobs find the `prerl` command of this Python also when its environment is not activated.
 os.environ.update(PATH=os.pathsep.join([str(Path(sys.executable).parent), *os.get_exec_path()]))

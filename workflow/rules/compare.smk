@@ -30,7 +30,7 @@ if NEW:
             baselines=BASELINES,
             out=subpath(output[0], parent=True),
             made=FIXED.record["files"],
-            code=fingerprint("prerl.compare", "prerl.tables", "prerl.figures", "prerl.page"),
+            code=fingerprint("prerl.compare.versus", "prerl.report.tables.write", "prerl.report.figures.write", "prerl.report.page"),
         shell:
             "prerl compare --scale {params.scale} --method {input.method:q} --results {params.results}"
             " --baselines {params.baselines} --lexicon {input.lexicon} --out {params.out} 2>&1 | tee {log}"
@@ -64,7 +64,7 @@ else:
             results=subpath(input[0], ancestor=2),
             out=subpath(output[0], parent=True),
             methods={name: METHODS[name].model_dump() for name in SCALE.methods},
-            code=fingerprint("prerl.baselines"),
+            code=fingerprint("prerl.compare.baselines"),
         shell:
             "prerl baselines --scale {params.scale} --results {params.results} --lexicon {input.lexicon}"
             " --out {params.out} 2> {log}"

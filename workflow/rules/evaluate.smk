@@ -23,7 +23,7 @@ rule evaluate:
         out=subpath(output.record, parent=True),
         settings=settings("threads", "evaluation"),
         torch=TORCH,
-        code=fingerprint("prerl.evaluate"),
+        code=fingerprint("prerl.evaluation.evaluate"),
     shell:
         "prerl evaluate --scale {params.scale} --model {params.model} --problems {params.problems}"
         " --out {params.out} > {log} 2>&1"
@@ -54,7 +54,7 @@ rule align_base:
         problems=subpath(input.dev, parent=True),
         world=TRAINING_PROBLEMS,
         torch=TORCH,
-        code=fingerprint("prerl.alignment"),
+        code=fingerprint("prerl.evaluation.alignment"),
     shell:
         "prerl align-base --scale {params.scale} --model {params.model} --problems {params.problems} --out {params.out} 2> {log}"
 
@@ -82,6 +82,6 @@ rule align_run:
         problems=subpath(input.dev, parent=True),
         world=TRAINING_PROBLEMS,
         torch=TORCH,
-        code=fingerprint("prerl.alignment"),
+        code=fingerprint("prerl.evaluation.alignment"),
     shell:
         "prerl align-run --scale {params.scale} --run {params.run} --problems {params.problems} --out {params.run} 2> {log}"

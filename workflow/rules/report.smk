@@ -93,7 +93,7 @@ rule summary:
         names=lambda w: STUDIES[w.study],
         phases=lambda w: {name: METHODS[name].model_dump() for name in STUDIES[w.study]},
         settings=settings("description", "seeds", "rl", "analysis"),
-        code=fingerprint("prerl.summary"),
+        code=fingerprint("prerl.analysis.summary"),
     shell:
         "prerl summarize {params.names} --scale {params.scale} --results {params.results}"
         " --lexicon {input.lexicon} --out {params.out} 2> {log}"
@@ -111,7 +111,7 @@ rule claims:
         "../envs/prerl.yaml"
     params:
         summary=subpath(input[0], parent=True),
-        code=fingerprint("prerl.claims"),
+        code=fingerprint("prerl.analysis.claims"),
     shell:
         "prerl claims --summary {params.summary} --reported {input.reported} --out {output} 2> {log}"
 
@@ -144,7 +144,7 @@ for study, (prefix, table_names, figure_names) in PRINTED.items():
             summary=subpath(input[0], parent=True),
             out=subpath(output[0], parent=True),
             methods={name: METHODS[name].model_dump() for name in STUDIES[study]},
-            code=fingerprint("prerl.tables"),
+            code=fingerprint("prerl.report.tables.write"),
         shell:
             "prerl tables {params.names} --summary {params.summary} --out {params.out} 2> {log}"
 
@@ -167,7 +167,7 @@ for study, (prefix, table_names, figure_names) in PRINTED.items():
             summary=subpath(input[0], parent=True),
             out=subpath(output[0], parent=True),
             labels={name: METHODS[name].label for name in STUDIES[study]},
-            code=fingerprint("prerl.figures"),
+            code=fingerprint("prerl.report.figures.write"),
         shell:
             "prerl figures {params.names} --summary {params.summary} --out {params.out} 2> {log}"
 
@@ -195,7 +195,7 @@ for study, (prefix, table_names, figure_names) in PRINTED.items():
             results=subpath(output[0], ancestor=2 if study else 1),
             summary=subpath(input[0], parent=True),
             labels={name: METHODS[name].label for name in STUDIES[study]},
-            code=fingerprint("prerl.page"),
+            code=fingerprint("prerl.report.page"),
         shell:
             "prerl page --results {params.results} --summary {params.summary} --lexicon {input.lexicon} --out {output} 2> {log}"
 
@@ -217,6 +217,6 @@ rule paper:
         "../envs/prerl.yaml"
     params:
         results=subpath(output[0], parent=True),
-        code=fingerprint("prerl.paper"),
+        code=fingerprint("prerl.report.paper"),
     shell:
         "prerl paper --results {params.results} --source {input.source} --out {output} 2> {log}"

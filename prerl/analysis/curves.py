@@ -1,0 +1,168 @@
+"""Dev evaluations along training: curves, paired changes, and how soon a method gets half way. Needs no torch."""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from prerl.analysis.scores import BASE, Estimator, Samples, grid
+from prerl.metrics import Array, ratio, resample_weights, stretched_interval
+
+EARLY = 0.25  # the share of the planned updates that counts as early
+SPEED_REFERENCE = "grpo"
+
+
+def at_step(dev: dict[int, pd.DataFrame], step: int) -> dict[int, pd.DataFrame]:
+    """Each seed's responses at a step. A run that stopped for want of a signal keeps its last ones."""
+    return {seed: run[run.step == run.step[run.step <= step].max()] for seed, run in dev.items()}
+
+
+def at_start(dev: Samples) -> Samples:
+    """What every run has: the evaluation of the base."""
+    return {method: {seed: run[run.step == 0] for seed, run in runs.items()} for method, runs in dev.items()}
+
+
+def curves(dev: Samples, steps: list[int], behaviours: list[str], estimate: Estimator) -> Iterator[dict[str, Any]]:
+    """Rows with an interval over all seeds, and rows of single seeds without."""
+    for method, runs in dev.items():
+        own = estimate.of(method)
+        for step in steps:
+            now = at_step(runs, step)
+            responses, tokens = grid(now, "score", "size"), grid(now, "tokens")
+            weighted = {seed: run.assign(entropy=run.entropy * run.tokens) for seed, run in now.items()}
+            quantities = {
+                "accuracy": (grid(now, "score"), responses),
+                "response tokens": (tokens, responses),
+                "entropy": (grid(weighted, "entropy"), tokens),
+                "finished": (grid(now, "finished"), responses),
+            }
+            for behaviour in behaviours:
+                count = grid(now, behaviour)
+                quantities[f"{behaviour} per 1k tokens"] = (1000 * count, tokens)
+                quantities[f"{behaviour} per response"] = (count, responses)
+            for quantity, (above, below) in quantities.items():
+                where = {"method": method, "step": step, "quantity": quantity}
+                yield where | own(above, below)
+                for row, seed in enumerate(runs):
+                    yield where | {"seed": seed, "estimate": ratio(above[row : row + 1], below[row : row + 1])}
+
+
+def changes(dev: Samples, steps: list[int], estimate: Estimator) -> Iterator[dict[str, Any]]:
+    """Paired differences on the same dev problems, of accuracy and response tokens: at the end of training, and early
+    (the mean of the evaluations in the first quarter of the updates), to the base and to GRPO at the same steps."""
+    windows = {"early": [step for step in steps if 0 < step <= EARLY * steps[-1]], "end": steps[-1:]}
+    for quantity, column in {"accuracy": "score", "response tokens": "tokens"}.items():
+        values = {method: cube(runs, steps, column) for method, runs in dev.items()}
+        for window, chosen in windows.items():
+            columns = [steps.index(step) for step in chosen]
+            if not columns:
+                continue
+            for method, of_method in values.items():
+                mine, own = of_method[..., columns].mean(-1), estimate.of(method, quantity, window)
+                where = {"method": method, "quantity": quantity, "window": window, "steps": f"{chosen[0]}-{chosen[-1]}"}
+                yield where | {"reference": BASE} | own.compare(mine, of_method[..., 0])
+                if "grpo" in values and method != "grpo":
+                    yield where | {"reference": "grpo"} | own.compare(mine, values["grpo"][..., columns].mean(-1))
+
+
+def speeds(dev: Samples, steps: list[int], estimate: Estimator) -> Iterator[dict[str, Any]]:
+    """Updates to half of GRPO's gain (half way from the base to the best of GRPO's mean dev curve), and how many times
+    sooner than GRPO that is, with intervals over seeds and problems; infinite steps, and a speed-up of 0, are "never".
+    Yields nothing without GRPO, or without a sure gain of it: where more than one in 40 resamples has none, half of it
+    is nothing to be reached."""
+    if SPEED_REFERENCE not in dev:
+        return
+    values = {method: cube(runs, steps, "score") for method, runs in dev.items()}
+    reference = values[SPEED_REFERENCE]
+    sure = curve_interval(gain, [reference], estimate.of("gain"))
+    if min(sure["estimate"], sure["low"]) <= 0:
+        return
+    threshold = float(halfway(reference.mean((0, 1))))
+
+    def taken(mine: Array, its: Array) -> Array:
+        return np.where(gain(its) > 0, crossing(mine, steps, halfway(its)), np.nan)
+
+    def sooner(mine: Array, its: Array) -> Array:
+        return taken(its, its) / taken(mine, its)
+
+    for method, mine in values.items():
+        row = {"method": method, "reference": SPEED_REFERENCE, "threshold": threshold}
+        own = estimate.of(method)
+        row |= curve_interval(taken, [mine, reference], own)
+        speedup = curve_interval(sooner, [mine, reference], own)
+        yield row | {f"speedup_{name}": speedup[name] for name in ("estimate", "low", "high")}
+
+
+def gain(curves: Array) -> Array:
+    """What curves (..., steps) gain from the start to their best; 0 for what rounding alone makes of it."""
+    gained = curves.max(-1) - curves[..., 0]
+    return np.where(gained > 1e-9, gained, 0.0)
+
+
+def halfway(curves: Array) -> Array:
+    """Half way from the start to the best of curves (..., steps)."""
+    return (curves[..., 0] + curves.max(-1)) / 2
+
+
+def cube(runs: dict[int, pd.DataFrame], steps: list[int], column: str) -> Array:
+    """Means over each problem's responses: (seeds, problems, steps)."""
+    return np.stack([grid(at_step(runs, step), column, "mean") for step in steps], axis=-1)
+
+
+def crossing(curves: Array, steps: Sequence[int], threshold: Array | float) -> Array:
+    """When curves (..., steps) first reach their threshold (...), linear between evaluations; infinity if never."""
+    threshold = np.asarray(threshold)
+    above = curves >= threshold[..., None]
+    index = above.argmax(-1)
+    before = np.maximum(index - 1, 0)
+    y0, y1 = (np.take_along_axis(curves, i[..., None], -1)[..., 0] for i in (before, index))
+    x0, x1 = np.asarray(steps, dtype=float)[before], np.asarray(steps, dtype=float)[index]
+    rise = np.where(y1 > y0, y1 - y0, 1.0)
+    reached = np.where(index == 0, x1, x0 + (x1 - x0) * (threshold - y0) / rise)
+    return np.where(above.any(-1), reached, np.inf)
+
+
+def curve_interval(
+    statistic: Callable[..., Array], cubes: list[Array], estimator: Estimator, level: float = 0.95
+) -> dict[str, Any]:
+    """estimate, low, high of a positive statistic of mean curves (resamples, steps), one a cube (seeds, problems,
+    steps); seeds and problems are resampled together in all cubes.
+
+    Stretched for few seeds as all intervals are, on the logarithm, with jackknife influences; where a resample gives no
+    finite logarithm the bare percentiles are returned, which with three seeds are too narrow, and where too many
+    resamples give none at all, 0 and infinity.
+    """
+    seeds, problems, _ = cubes[0].shape
+    weights = resample_weights(seeds, problems, estimator.resamples, estimator.rng)
+    whole = (np.ones((1, seeds)), np.ones((1, problems)))
+    without_seed = (1 - np.eye(seeds), np.ones((seeds, problems)))
+    without_problem = (np.ones((problems, seeds)), 1 - np.eye(problems))
+
+    def value(of_seeds: Array, of_problems: Array) -> Array:
+        size = of_seeds.sum(1) * of_problems.sum(1)
+        means = [
+            np.einsum("rs,rp,spt->rt", of_seeds, of_problems, cube, optimize=True) / size[:, None] for cube in cubes
+        ]
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return np.log(statistic(*means))
+
+    point, resampled = float(value(*whole)[0]), value(*weights)
+    tail = (1 + level) / 2
+    if seeds > 1 and np.isfinite([point, *resampled]).all():
+        by_seed = (seeds - 1) * (point - value(*without_seed))
+        by_problem = (problems - 1) * (point - value(*without_problem))
+        influence = (by_seed - by_seed.mean())[:, None] + (by_problem - by_problem.mean())
+        if np.isfinite(influence).all():
+            low, high = stretched_interval(point, resampled, influence, level)
+        else:
+            low, high = np.quantile(resampled, [1 - tail, tail])
+    else:
+        # A resample in which there is nothing to reach says nothing: it could lie at either end.
+        low, high = (
+            np.quantile(np.nan_to_num(resampled, nan=unknown, posinf=np.inf, neginf=-np.inf), at, method="inverted_cdf")
+            for unknown, at in ((-np.inf, 1 - tail), (np.inf, tail))
+        )
+    with np.errstate(over="ignore"):  # a bound beyond all numbers is infinite
+        estimate, low, high = (float(value) for value in np.exp([point, low, high]))
+    return {"estimate": estimate, "low": low, "high": high, "seeds": seeds, "problems": problems}

@@ -1,0 +1,226 @@
+"""Scores of the test benchmarks with intervals, and their comparison. Needs no torch."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from prerl.errors import UserError
+from prerl.metrics import (
+    Array,
+    bayes_interval,
+    difference_interval,
+    exact_interval,
+    improvement,
+    improvement_interval,
+    maj_at_k,
+    pass_at_k,
+    ratio,
+    ratio_interval,
+    spread,
+    spread_interval,
+)
+from prerl.seeds import seed_of
+from prerl.settings.methods import Method
+
+BASE = "base"
+IN_DOMAIN = "in domain"  # the mean over a scale's in-domain benchmarks, each with the same weight, where it has several
+ALL = "all benchmarks"  # their mean, each with the same weight
+SPREAD_RESAMPLES = 400  # enough for the two digits that matter
+ENDS = ("low", "high")
+REFERENCES = (BASE, "grpo")  # what every method is compared with, where the scale has it
+Samples = dict[str, dict[int, pd.DataFrame]]  # method -> seed -> a row a response
+
+
+class Estimator:
+    """Estimates with bootstrap intervals from one random stream.
+
+    A table, and in it a method, has a stream of its own (`of`): what else is estimated moves none of its intervals.
+    """
+
+    def __init__(self, resamples: int, rng: np.random.Generator) -> None:
+        self.resamples, self.rng = resamples, rng
+
+    def of(self, *names: str) -> "Estimator":
+        """One with a stream that depends on these names and on this one's seed, not on what was drawn before."""
+        seed = self.rng.bit_generator.seed_seq
+        own = np.random.SeedSequence(seed.entropy, spawn_key=(*seed.spawn_key, seed_of(*names)))
+        return Estimator(self.resamples, np.random.default_rng(own))
+
+    def __call__(self, numerator: Array, denominator: Array) -> dict[str, Any]:
+        """numerator, denominator (seeds, problems) -> estimate, low, high and the sizes."""
+        low, high = ratio_interval(numerator, denominator, self.resamples, self.rng)
+        seeds, problems = numerator.shape
+        estimate = ratio(numerator, denominator)
+        return {"estimate": estimate, "low": low, "high": high, "seeds": seeds, "problems": problems}
+
+    def share(self, numerator: Array, denominator: Array, of: int) -> dict[str, Any]:
+        """The same for a share, with an exact interval of 0 or all among `of` where a bootstrap has no width."""
+        found = self(numerator, denominator)
+        if found["estimate"] in (0.0, 1.0):
+            found["low"], found["high"] = exact_interval(round(of * found["estimate"]), of)
+        return found
+
+    def compare(self, first: Array, second: Array) -> dict[str, Any]:
+        """first - second, (seeds, problems) each, and the probability that first is better."""
+        low, high = difference_interval(first, second, self.resamples, self.rng)
+        better_low, better_high = improvement_interval(first, second, self.resamples, self.rng)
+        return {
+            "estimate": float(first.mean() - second.mean()),
+            "low": low,
+            "high": high,
+            "better": improvement(first, second),
+            "better_low": better_low,
+            "better_high": better_high,
+            "seeds": len(first),
+            "problems": first.shape[1],
+        }
+
+
+def grid(runs: dict[int, pd.DataFrame], column: pd.Series | str, how: str = "sum") -> Array:
+    """(seeds, problems) of a column aggregated over each problem's responses; problems in a fixed order."""
+    rows = [run.groupby("problem")[column].agg(how).sort_index() for run in runs.values()]
+    if any(not row.index.equals(rows[0].index) for row in rows):
+        raise RuntimeError("runs to be compared were not evaluated on the same problems")
+    return np.array([row.to_numpy(dtype=float) for row in rows])
+
+
+def check_alike(samples: Samples, by: str = "benchmark") -> None:
+    """Raises UserError unless all runs have the same number of responses to the same problems of each benchmark (or dev
+    evaluation, `by` step), which is how they are paired."""
+    file = "samples.parquet" if by == "benchmark" else "dev.parquet"
+    sizes = {
+        f"{method}/{f'seed{seed}/' if method != BASE else ''}{file}": run.groupby([by, "problem"]).size()
+        for method, runs in samples.items()
+        for seed, run in runs.items()
+    }
+    (first, wanted), *others = sizes.items()
+    for name, found in others:
+        both = pd.concat([wanted, found], axis=1, keys=["there", "here"]).fillna(0).astype(int)
+        if len(parted := both[both.there != both.here]):
+            (place, problem), (there, here) = parted.index[0], parted.iloc[0]
+            raise UserError(
+                f"{name}: {here} responses to problem {problem} of {by} {place}, {there} in {first}: runs to be "
+                "compared must answer the same problems equally often; delete the file that differs and run again"
+            )
+
+
+def by_benchmark(runs: dict[int, pd.DataFrame]) -> Iterator[tuple[str, Array, int]]:
+    """Each benchmark's name, right responses (seeds, problems) and number of responses a problem. Raises UserError if
+    that is not the same for all."""
+    for benchmark in next(iter(runs.values())).benchmark.unique():
+        chosen = {seed: run[run.benchmark == benchmark] for seed, run in runs.items()}
+        sizes = grid(chosen, "score", "size")
+        if sizes.min() < sizes.max():
+            raise UserError(f"{benchmark}: {sizes.min():.0f} to {sizes.max():.0f} responses a problem: not comparable")
+        yield benchmark, grid(chosen, "score"), int(sizes.max())
+
+
+def pass_at(k: int, right: Array, n: int) -> Array:
+    return np.vectorize(lambda c: pass_at_k(n, int(c), k), otypes=[float])(right)
+
+
+def _majority(runs: dict[int, pd.DataFrame], benchmark: str, n: int) -> Array:
+    """maj@n, (seeds, problems)"""
+    return np.array(
+        [
+            [maj_at_k(rows.answer.tolist(), rows.score.tolist(), n) for _, rows in run.groupby("problem", sort=True)]
+            for run in (run[run.benchmark == benchmark].sort_values("sample") for run in runs.values())
+        ]
+    )
+
+
+def averaged(runs: dict[int, pd.DataFrame], names: list[str]) -> tuple[Array, Array, int]:
+    """avg@n of all problems of the named benchmarks and their weights, (seeds, problems) each, in which every benchmark
+    has the same sum; and the smallest n."""
+    chosen = [(right / n, n) for benchmark, right, n in by_benchmark(runs) if benchmark in names]
+    weights = np.concatenate([np.full_like(share, 1 / share.shape[1]) for share, _ in chosen], 1)
+    return np.concatenate([share for share, _ in chosen], 1), weights / weights.mean(), min(n for _, n in chosen)
+
+
+def scores(
+    samples: Samples, estimate: Estimator, together: list[str], name: str = IN_DOMAIN
+) -> Iterator[dict[str, Any]]:
+    """Also, under a name, of several benchmarks together."""
+    for method, runs in samples.items():
+        own = estimate.of(method)
+        if len(together) > 1:
+            share, weights, n = averaged(runs, together)
+            where = {"method": method, "benchmark": name, "n": n, "metric": "avg", "k": n}
+            yield where | own(share * weights, weights)
+        for benchmark, right, n in by_benchmark(runs):
+            where, ones = {"method": method, "benchmark": benchmark, "n": n}, np.ones_like(right)
+            bayes_low, bayes_high = bayes_interval(right, n)
+            average = own(right / n, ones)
+            yield where | {"metric": "avg", "k": n} | average | {"bayes_low": bayes_low, "bayes_high": bayes_high}
+            size = right.shape[1]
+            if "answer" in next(iter(runs.values())):
+                yield where | {"metric": "maj", "k": n} | own.share(_majority(runs, benchmark, n), ones, size)
+            yield where | {"metric": "solved", "k": n} | own.share((right == n).astype(float), ones, size)
+            for k in [2**power for power in range(n.bit_length()) if 2**power <= n]:
+                yield where | {"metric": "pass", "k": k} | own.share(pass_at(k, right, n), ones, size)
+
+
+def comparisons(samples: Samples, estimate: Estimator, in_domain: list[str]) -> Iterator[dict[str, Any]]:
+    for reference in [name for name in REFERENCES if name in samples]:
+        fixed = {benchmark: right for benchmark, right, _ in by_benchmark(samples[reference])}
+        for method, runs in samples.items():
+            if method in (BASE, reference):
+                continue
+            own = estimate.of(method, reference)
+            if len(in_domain) > 1:
+                (share, weights, n), (other, _, _) = (averaged(one, in_domain) for one in (runs, samples[reference]))
+                where = {"method": method, "reference": reference, "benchmark": IN_DOMAIN, "n": n}
+                yield where | {"metric": "avg", "k": n} | own.compare(share * weights, other * weights)
+            for benchmark, right, n in by_benchmark(runs):
+                where = {"method": method, "reference": reference, "benchmark": benchmark, "n": n}
+                yield where | {"metric": "avg", "k": n} | own.compare(right / n, fixed[benchmark] / n)
+                solved = [pass_at(n, cells, n) for cells in (right, fixed[benchmark])]
+                yield where | {"metric": "pass", "k": n} | own.compare(*solved)
+
+
+def spreads(samples: Samples, estimate: Estimator) -> Iterator[dict[str, Any]]:
+    """Of benchmarks with several responses a problem: one tells nothing of the spread of samples."""
+    for method, runs in samples.items():
+        own = estimate.of(method)
+        for benchmark, right, n in by_benchmark(runs):
+            if n < 2:
+                continue
+            sizes = {"n": n, "seeds": right.shape[0], "problems": right.shape[1]}
+            ends = spread_interval(right, n, SPREAD_RESAMPLES, own.rng)
+            bounds = {
+                f"{source}_{end}": value for source, pair in ends.items() for end, value in zip(ENDS, pair, strict=True)
+            }
+            yield {"method": method, "benchmark": benchmark} | sizes | spread(right, n) | bounds
+
+
+def warm_up_lengths(methods: dict[str, Method]) -> dict[str, int]:
+    """The methods that are DSRL but for the length of its warm-up, GRPO (length 0) included, by that length."""
+    if not {"dsrl", "grpo"} <= set(methods):
+        return {}
+    warm_up, *rest = methods["dsrl"].phases
+    lengths = {"grpo": 0}
+    for name, method in methods.items():
+        first, *others = method.phases
+        if others == rest and first.steps and first.model_copy(update={"steps": warm_up.steps}) == warm_up:
+            lengths[name] = first.steps
+    return dict(sorted(lengths.items(), key=lambda item: item[1]))
+
+
+def warm_ups(samples: Samples, methods: dict[str, Method], estimate: Estimator) -> Iterator[dict[str, Any]]:
+    """avg@n by length of the warm-up, and the paired difference of lengths from 10 to 25 to all others."""
+    lengths = {name: length for name, length in warm_up_lengths(methods).items() if name in samples}
+    long = {name for name, length in lengths.items() if 10 <= length <= 25}
+    averages = {name: {b: right / n for b, right, n in by_benchmark(samples[name])} for name in lengths}
+    for benchmark in averages["grpo"] if lengths else ():
+        for name, length in lengths.items():
+            share = averages[name][benchmark]
+            where = {"benchmark": benchmark, "method": name, "length": length, "contrast": False}
+            yield where | estimate.of(name, benchmark)(share, np.ones_like(share))
+        if len(long) > 1 and len(lengths) > len(long) + 1:
+            inside, outside = (
+                np.mean([averages[name][benchmark] for name in names], axis=0) for names in (long, set(lengths) - long)
+            )
+            where = {"benchmark": benchmark, "method": "10 to 25", "length": -1, "contrast": True}
+            yield where | estimate.of("contrast", benchmark)(inside - outside, np.ones_like(inside))

@@ -1,0 +1,47 @@
+"""The summaries of one scale, as tables and figures read them."""
+
+from collections.abc import Collection
+from pathlib import Path
+
+import pandas as pd
+
+from prerl.errors import UserError
+from prerl.files.atomic import read_json
+from prerl.settings.methods import Method
+
+
+class Study:
+    """The summary tables of a scale, and how its methods are called and ordered in print."""
+
+    def __init__(self, summary: Path, methods: dict[str, Method]) -> None:
+        self.summary, self.methods = summary, methods
+        self.scale = read_json(summary / "scale.json")
+        self.labels = {"base": "Base"} | {name: methods[name].label for name in self.scale["methods"]}
+
+    @property
+    def claims(self) -> pd.DataFrame:
+        """The table of claims, which lies beside the summaries' directory."""
+        return pd.read_csv(self.summary.parent / "claims.csv", keep_default_na=True)
+
+    def read(self, name: str) -> pd.DataFrame:
+        return pd.read_parquet(self.summary / f"{name}.parquet")
+
+
+def known(names: list[str], registry: Collection[str], kind: str) -> list[str]:
+    """The names, all of them registered. Raises UserError for the first that is not."""
+    for name in names:
+        if name not in registry:
+            raise UserError(f"no {kind} {name!r}; there are {', '.join(registry)}")
+    return names
+
+
+def caption(captions: Path, name: str) -> str:
+    """The caption of a table or figure, in one line: the text of captions/NAME.rst, which Snakemake's report shows too.
+
+    Raises UserError if there is none.
+    """
+    path = captions / f"{name}.rst"
+    try:
+        return " ".join(path.read_text(encoding="utf-8").split())
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror}); every table and figure has a caption") from error

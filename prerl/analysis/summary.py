@@ -1,0 +1,133 @@
+"""From runs to tidy tables: every estimate with its 95 % interval and what it was computed from. Needs no torch."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from prerl.analysis.alignment import alignments, noises, positions, read_alignment
+from prerl.analysis.behaviour import Lexicon, behaviours, read_responses
+from prerl.analysis.curves import at_start, changes, curves, speeds
+from prerl.analysis.provenance import provenance, warn
+from prerl.analysis.scores import BASE, Estimator, Samples, check_alike, comparisons, scores, spreads, warm_ups
+from prerl.files.atomic import read_json, write_json, write_table
+from prerl.files.checksums import read_table
+from prerl.problems.overlap import overlaps
+from prerl.seeds import seed_of
+from prerl.settings.methods import Method
+from prerl.settings.scale import Scale
+
+COLLAPSE = 0.5  # a run has collapsed if it ends below this share of the base's dev accuracy
+
+
+def summarize(scale: Scale, methods: dict[str, Method], lexicon: Lexicon, results: Path, out: Path) -> None:
+    """Writes to `out`, for the given methods in their order:
+
+    scores.parquet     method, benchmark, metric (avg, pass, maj or solved), k, n, seeds, problems, estimate, low, high;
+                       avg also the credible interval of its samples alone, bayes_low and bayes_high
+    comparisons.parquet  avg@n and pass@n as paired differences to a reference, with the probability of improvement
+    spread.parquet     method, benchmark, standard deviation by source: seed, problem, interaction, sample
+    behaviour.parquet  method, benchmark, behaviour, per (response, 1k tokens, thought), estimate, low, high, ...;
+                       ratio to the base with its interval, `few` if the base has too few occurrences for one
+    curves.parquet     method, step, quantity, estimate, low, high, ...: dev evaluations along training
+    seeds.parquet      the same, a row a seed, without interval
+    changes.parquet    method, quantity, window (early, end), reference: paired differences on dev
+    speeds.parquet     method, updates to half of GRPO's gain on dev, and how many times sooner than GRPO
+    warm_ups.parquet   benchmark, length of DSRL's warm-up, avg@n; and the contrast of 10 to 25 updates to others
+    runs.parquet       a row a run: selected step, dev accuracies, collapse and why it stopped early, cost
+    alignment.parquet  method, step, part, group, correct, quantity, estimate, low, high, ...: gradients in both spaces
+    rollouts.parquet   the base's, a row a rollout and part, as `prerl align-base` wrote it
+    positions.parquet  log-probabilities in both spaces by position: difference and correlation
+    noise.parquet      cosines of unrelated rollouts and of halves, to compare with
+    pairs.parquet      the cosines of unrelated rollouts, a row a pair
+    overlap.parquet    of public sets: a row a set, how many of its problems resemble training problems, and which have
+                       a gold answer that the verifier cannot read
+    scale.json         the scale's name, description, seeds and sizes
+    provenance.json    commits, versions, hardware, and what of these is mixed, which stderr says too; cost by stage
+
+    Scores are those of the checkpoint selected on dev; curves show the whole run. A run that stopped for want of a
+    signal keeps its last values, since its policy can no longer move.
+    """
+    estimate = Estimator(scale.analysis.bootstrap, np.random.default_rng(seed_of("bootstrap")))
+    samples = {BASE: {0: read_responses(results / BASE / "samples.parquet", lexicon)}}
+    dev: Samples = {}
+    for method in methods:
+        runs = {seed: results / method / f"seed{seed}" for seed in scale.seeds}
+        samples[method] = {seed: read_responses(run / "samples.parquet", lexicon) for seed, run in runs.items()}
+        dev[method] = {seed: read_responses(run / "dev.parquet", lexicon) for seed, run in runs.items()}
+    check_alike(samples)
+    check_alike(at_start(dev), "step")
+    rollouts = read_alignment(results, list(methods), scale.seeds)
+    tokens, noise, halves = (read_table(results / BASE / f"{n}.parquet") for n in ("positions", "noise", "halves"))
+    in_domain = scale.analysis.claims_on.in_domain
+    tables = {
+        "scores": pd.DataFrame(scores(samples, estimate.of("scores"), in_domain)),
+        "comparisons": pd.DataFrame(comparisons(samples, estimate.of("comparisons"), in_domain)),
+        "spread": pd.DataFrame(spreads(samples, estimate.of("spread"))),
+        "behaviour": pd.DataFrame(behaviours(samples, lexicon, estimate.of("behaviour"), in_domain)),
+        "warm_ups": pd.DataFrame(warm_ups(samples, methods, estimate.of("warm_ups"))),
+        "runs": pd.DataFrame(_runs(list(methods), scale, dev, results)),
+        "alignment": pd.DataFrame(alignments(rollouts, estimate.of("alignment"))),
+        "rollouts": rollouts[(rollouts.method == BASE) & (rollouts.group == "whole")],
+        "positions": pd.DataFrame(positions(tokens, estimate.of("positions"))),
+        "noise": pd.DataFrame(noises(noise, halves, estimate.of("noise"))),
+        "pairs": noise,
+    }
+    if scale.problems.world == "public":
+        tables["overlap"] = pd.DataFrame(overlaps(results / "problems", ["dev", *scale.problems.benchmarks]))
+    steps = list(range(0, scale.rl.steps + 1, scale.rl.checkpoint_every))
+    tables["changes"] = pd.DataFrame(changes(dev, steps, estimate.of("changes")))
+    tables["speeds"] = pd.DataFrame(speeds(dev, steps, estimate.of("speeds")))
+    rows = list(curves(dev, steps, lexicon.names, estimate.of("curves")))
+    tables["curves"] = pd.DataFrame([row for row in rows if "low" in row])
+    tables["seeds"] = pd.DataFrame([row for row in rows if "low" not in row])
+    for name, table in tables.items():
+        write_table(out / f"{name}.parquet", table)
+    sizes = {
+        "parameters": read_json(results / BASE / "run.json")["parameters"],
+        "prompts_per_step": scale.rl.prompts_per_step,
+        "group_size": scale.rl.group_size,
+        "steps": scale.rl.steps,
+    }
+    runs = [results / method / f"seed{seed}" for method in methods for seed in scale.seeds]
+    made = provenance(results, runs)
+    warn(results, made["mixed"])
+    write_json(out / "provenance.json", made)
+    write_json(
+        out / "scale.json",
+        {
+            "name": results.name,
+            "description": scale.description,
+            "world": scale.problems.world,
+            "seeds": scale.seeds,
+            "methods": [*methods],
+            "claims_on": scale.analysis.claims_on.model_dump(),
+            **sizes,
+        },
+    )
+
+
+def _runs(methods: list[str], scale: Scale, dev: Samples, results: Path) -> Iterator[dict[str, Any]]:
+    for method in methods:
+        for seed in scale.seeds:
+            run = results / method / f"seed{seed}"
+            trained, evaluated = read_json(run / "run.json"), read_json(run / "evaluate.json")
+            accuracy = dev[method][seed].groupby("step").score.mean()
+            yield {
+                "method": method,
+                "seed": seed,
+                "selected_step": trained["selected_step"],
+                "dev_base": accuracy[0],
+                "dev_selected": accuracy[trained["selected_step"]],
+                "dev_final": accuracy.iloc[-1],
+                "collapsed": bool(accuracy.iloc[-1] < COLLAPSE * accuracy[0]),
+                "updates": trained["updates"],
+                "skipped_updates": trained["skipped_updates"],
+                "stop_reason": trained["stop_reason"] or "",  # empty: it went on to the end
+                "train_seconds": trained["wall_seconds"],
+                "evaluate_seconds": evaluated["wall_seconds"],
+                "train_tokens": trained["tokens"],
+                "peak_memory_bytes": max(trained["peak_memory_bytes"], evaluated["peak_memory_bytes"]),
+            }

@@ -1,0 +1,152 @@
+"""The base model of the small scales: a Qwen3 pretrained on worked Countdown solutions, saved as any other model is."""
+
+import math
+import random
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pandas as pd
+import torch
+import torch.nn.functional as F
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
+from tokenizers.pre_tokenizers import WhitespaceSplit
+from tokenizers.processors import TemplateProcessing
+from torch import Tensor
+from transformers import PreTrainedModel, PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
+
+from prerl.errors import check_finite
+from prerl.files.atomic import write, write_table
+from prerl.files.checksums import checksums
+from prerl.files.fingerprint import fingerprint
+from prerl.files.record import RunRecord
+from prerl.model.checkpoint import Checkpoints
+from prerl.model.lean import LeanModel
+from prerl.model.processor import occupy
+from prerl.problems.corpus import VOCABULARY, Habits, document
+from prerl.seeds import seed_of
+from prerl.settings.model import Architecture, Pretrain
+from prerl.settings.scale import Scale
+
+BATCHES_A_BLOCK = 16  # documents are sorted by length within a block of so many batches: little padding
+
+
+def tokenizer() -> PreTrainedTokenizerFast:
+    """One token a word or number; `<bos>` is put in front."""
+    ids = {word: index for index, word in enumerate(VOCABULARY)}
+    backend = Tokenizer(WordLevel(ids, unk_token="<pad>"))
+    backend.pre_tokenizer = WhitespaceSplit()
+    backend.post_processor = TemplateProcessing(single="<bos> $A", special_tokens=[("<bos>", ids["<bos>"])])
+    return PreTrainedTokenizerFast(
+        tokenizer_object=backend,
+        bos_token="<bos>",
+        eos_token="<eos>",
+        pad_token="<pad>",
+        unk_token="<pad>",
+        clean_up_tokenization_spaces=False,
+    )
+
+
+def fresh_model(architecture: Architecture, seed: int, longest: int) -> PreTrainedModel:
+    """A randomly initialised model in float32 with tied embeddings for the tokenizer above."""
+    ids = {word: index for index, word in enumerate(VOCABULARY)}
+    config = Qwen3Config(
+        vocab_size=len(VOCABULARY),
+        max_position_embeddings=longest,
+        tie_word_embeddings=True,
+        pad_token_id=ids["<pad>"],
+        bos_token_id=ids["<bos>"],
+        eos_token_id=ids["<eos>"],
+        rope_parameters={"rope_type": "default", "rope_theta": 10_000.0},
+        dtype="float32",
+        **architecture.model_dump(),
+    )
+    torch.manual_seed(seed)
+    return Qwen3ForCausalLM(config).float()
+
+
+def batches(scale: Scale, encode: PreTrainedTokenizerFast, first_step: int) -> Iterator[Tensor]:
+    """Token batches (B, T), right-padded, of the documents of steps `first_step`, first_step + 1, ... (from 0)."""
+    settings, habits = scale.pretrain, Habits()
+    size = settings.documents_per_step
+    for block in range(first_step // BATCHES_A_BLOCK, math.ceil(settings.steps / BATCHES_A_BLOCK)):
+        rng = random.Random(seed_of(settings.seed, "corpus", block))
+        texts = [document(rng, scale.problems.largest_number, habits) for _ in range(size * BATCHES_A_BLOCK)]
+        documents = sorted(encode(texts)["input_ids"], key=len)
+        order = rng.sample(range(BATCHES_A_BLOCK), BATCHES_A_BLOCK)
+        for position, index in enumerate(order):
+            if block * BATCHES_A_BLOCK + position >= first_step:
+                batch = documents[index * size : (index + 1) * size]
+                longest = max(map(len, batch))
+                yield torch.tensor([ids + [encode.pad_token_id] * (longest - len(ids)) for ids in batch])
+
+
+def learning_rate(settings: Pretrain, step: int) -> float:
+    """Linear warm-up, then cosine from the peak to a twentieth of it. `step` counts from 0."""
+    warm = min(1.0, (step + 1) / settings.warmup_steps)
+    return settings.learning_rate * warm * (0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * step / settings.steps)))
+
+
+def pretrain(scale: Scale, out: Path) -> None:
+    """Trains the base model for a fixed number of steps; writes out/model, out/log.parquet and out/run.json.
+
+    Can be killed at any time: it goes on from the last checkpoint in out/checkpoints.
+    """
+    settings = scale.pretrain
+    occupy(settings.threads)
+    config = {**scale.model_dump(include={"model", "pretrain"}), "largest_number": scale.problems.largest_number}
+    record = RunRecord("base", config)
+    encode = tokenizer()
+    model = fresh_model(scale.model, seed_of(settings.seed, "weights") % 2**32, longest=512)
+    optimizer = torch.optim.AdamW(
+        model.parameters(), lr=settings.learning_rate, betas=(0.9, 0.95), weight_decay=settings.weight_decay, fused=True
+    )
+    checkpoints = Checkpoints(out / "checkpoints", config | {"code": fingerprint(__name__)})
+    done, log = checkpoints.resume(model, optimizer)
+    tokens, start = 0, time.monotonic()
+    for step, ids in enumerate(batches(scale, encode, done), start=done):
+        if step == settings.steps:
+            break
+        for group in optimizer.param_groups:
+            group["lr"] = learning_rate(settings, step)
+        lean = LeanModel(model)
+        labels = ids[:, 1:].masked_fill(ids[:, 1:] == encode.pad_token_id, -100)
+        loss = F.cross_entropy(lean.logits(lean.hidden(ids[:, :-1])).flatten(0, 1), labels.flatten(), ignore_index=-100)
+        check_finite("loss", loss.item())
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        count = int((labels != -100).sum())
+        tokens += count
+        log.append({"step": step + 1, "loss": loss.item(), "tokens": count, "learning_rate": group["lr"]})
+        if (step + 1) % 100 == 0 or step + 1 == settings.steps:
+            elapsed = time.monotonic() - start
+            left = elapsed / (step + 1 - done) * (settings.steps - step - 1)
+            mean = sum(row["loss"] for row in log[-100:]) / len(log[-100:])
+            print(
+                f"base  step {step + 1}/{settings.steps}  loss {mean:.3f}  {tokens / elapsed:,.0f} tokens/s  "
+                f"{left:.0f} s left",
+                file=sys.stderr,
+                flush=True,
+            )
+        if (step + 1) % settings.checkpoint_every == 0 and step + 1 < settings.steps:
+            checkpoints.save(step + 1, model, encode, optimizer, log)
+    write(out / "model", lambda path: save(model, encode, path))
+    write_table(out / "log.parquet", pd.DataFrame(log))
+    record.write(
+        out / "run.json",
+        parameters=sum(parameter.numel() for parameter in model.parameters()),
+        tokens=sum(row["tokens"] for row in log),
+        final_loss=log[-1]["loss"],
+        outputs=checksums([out / "model", out / "log.parquet"], out),
+    )
+    checkpoints.clear()
+
+
+def save(model: PreTrainedModel, encode: PreTrainedTokenizerFast, path: Path) -> None:
+    """Saves model (safetensors) and tokenizer so that transformers, lm-eval and vLLM load them."""
+    model.save_pretrained(path)
+    encode.save_pretrained(path)

@@ -1,0 +1,237 @@
+"""Fixed baselines: what a new method is compared with, small enough to be committed and shared.
+
+They hold the base model itself, since another processor would pretrain another one; counts instead of responses; and
+what they were made with, so that nothing is compared that was not measured alike.
+"""
+
+import json
+import shutil
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from prerl.analysis.behaviour import Lexicon
+from prerl.analysis.counts import counts, means
+from prerl.analysis.provenance import differences, distinct, mixed, warn
+from prerl.analysis.scores import BASE, Samples
+from prerl.errors import UserError
+from prerl.files.atomic import read_json, write, write_json, write_table
+from prerl.files.checksums import checksums, intact, read_table, sha256
+from prerl.files.fingerprint import fingerprint
+from prerl.files.record import RunRecord
+from prerl.settings.methods import Method
+from prerl.settings.scale import Scale
+
+RECORD = "baselines.json"
+JUDGES = {"countdown": "prerl.problems.countdown", "public": "prerl.verify"}
+
+
+def write_baselines(scale: Scale, methods: dict[str, Method], lexicon: Lexicon, results: Path, out: Path) -> None:
+    """Reduces the base's and all methods' runs under `results` (from the seeds of the baselines) to
+
+    out/base/            the base model, unless it is a published one, which is the same everywhere
+    out/tests.parquet    method, seed, benchmark, problem: n responses, how many were correct and finished, their
+                         tokens and the occurrences of each behaviour, summed
+    out/dev.parquet      the same along training, by step instead of benchmark; entropy is the mean in nats a token
+    out/updates.parquet  the training logs: method, seed, and a row an update as in log.parquet
+    out/tables/, out/learning_curves.png   of the main study, to be read
+    out/baselines.json   the record: identity (what a comparison must have in common), configuration of every method,
+                         cost and selected step of every run; threads, engine, and every set of versions and hardware
+                         that the runs were made with; commit; checksums of the other files
+    """
+    seeds = scale.baseline_seeds or scale.seeds
+    runs = {(name, seed): results / name / f"seed{seed}" for name in methods for seed in seeds}
+    tests = {(BASE, 0): results / BASE, **runs}
+    tables = {
+        "tests": {key: counts(run / "samples.parquet", "benchmark", lexicon) for key, run in tests.items()},
+        "dev": {key: counts(run / "dev.parquet", "step", lexicon) for key, run in runs.items()},
+        "updates": {key: read_table(run / "log.parquet") for key, run in runs.items()},
+    }
+    trained, tested = ([read_json(run / name) for run in runs.values()] for name in ("run.json", "evaluate.json"))
+    commits = distinct([*trained, *tested], "commit")
+    warn(results, mixed([trained, tested]))
+    record = {
+        "scale": results.name,
+        "identity": identity(scale),
+        "base": {
+            "parameters": read_json(results / BASE / "run.json")["parameters"],
+            "sha256": sha256(intact(results / BASE / "model/model.safetensors", results / BASE / "run.json")),
+        },
+        "problems": {
+            name: sha256(results / "problems" / f"{name}.jsonl") for name in ["dev", *scale.problems.benchmarks]
+        },
+        "seeds": seeds,
+        "methods": {name: method.model_dump() for name, method in methods.items()},
+        "runs": [cost(name, seed, run) for (name, seed), run in runs.items()],
+        "made_with": {
+            "settings": _settings(scale),
+            "versions": distinct([*trained, *tested], "versions"),
+            "hardware": distinct([*trained, *tested], "hardware"),
+            "commit": commits[0]["commit"] if len(commits) == 1 else None,
+            "code": _code(scale),
+            "lexicon": lexicon.model_dump(),
+        },
+    }
+
+    def produce(path: Path) -> None:
+        path.mkdir()
+        if scale.pretrain:
+            shutil.copytree(results / BASE / "model", path / BASE)
+        (path / "tables").mkdir()
+        for table in sorted((results / "tables").glob("*.md")):
+            shutil.copy(table, path / "tables")
+        shutil.copy(results / "figures/learning_curves.png", path)
+        for name, parts in tables.items():
+            rows = [table.assign(method=method, seed=seed) for (method, seed), table in parts.items()]
+            write_table(path / f"{name}.parquet", _small(pd.concat(rows, ignore_index=True)))
+        write_json(path / RECORD, record | {"files": checksums([path], path)})
+
+    write(out, produce)
+
+
+def cost(method: str, seed: int, run: Path) -> dict[str, Any]:
+    """What a run took, and the update that was selected: a row of costs.parquet."""
+    trained, evaluated = read_json(run / "run.json"), read_json(run / "evaluate.json")
+    keys = ("selected_step", "updates", "skipped_updates", "stopped_without_signal", "tokens")
+    seconds = {"train_seconds": trained["wall_seconds"], "evaluate_seconds": evaluated["wall_seconds"]}
+    return {"method": method, "seed": seed, **{key: trained[key] for key in keys}, **seconds}
+
+
+def identity(scale: Scale) -> dict[str, Any]:
+    """What two methods must have in common to be compared, in four parts."""
+    judge = {"code": fingerprint(JUDGES[scale.problems.world])}
+    if scale.problems.world == "public":
+        judge["sympy"] = version("sympy")
+    keys = ("model", "pretrain", "start_token", "rl")
+    return json.loads(
+        json.dumps(
+            {
+                "scale": scale.model_dump(include=set(keys)),
+                "problem sets": scale.problems.model_dump(),
+                "sampling settings": scale.evaluation.model_dump(),
+                "verifier": judge,
+            }
+        )
+    )
+
+
+def _settings(scale: Scale) -> dict[str, Any]:
+    """How a scale's jobs compute, which may differ between what is compared, but is warned of: it changes how sums are
+    rounded, not what is computed."""
+    return {"threads": scale.threads, "engine": scale.engine.model_dump()}
+
+
+class Baselines:
+    """Committed baselines, whole and as they were written. Raises UserError if they are missing or damaged."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        if not (path / RECORD).is_file():
+            raise UserError(
+                f"{path}: no baselines of this scale; `git checkout results/baselines` brings committed ones back, "
+                "`snakemake --cores all baselines` makes them"
+            )
+        self.record = read_json(path / RECORD)
+        for name, checksum in self.record["files"].items():
+            if not (path / name).is_file() or sha256(path / name) != checksum:
+                raise UserError(f"{path / name}: missing or damaged; take it again from where the baselines came")
+        self.seeds: list[int] = self.record["seeds"]
+
+    def check_fit(self, scale: Scale) -> None:
+        """Raises UserError if what is made at this scale must not be compared with the baselines."""
+        for part, here in identity(scale).items():
+            if difference := _difference(self.record["identity"][part], here):
+                raise UserError(
+                    f"{self.path}: differs in {part} ({difference}): not comparable; undo the change, or make "
+                    "the baselines anew with `snakemake --cores all baselines`"
+                )
+
+    def check_inputs(self, results: Path) -> None:
+        """Raises UserError if the base model or the problem sets under `results` are not those of the baselines."""
+        wanted = {f"problems/{name}.jsonl": checksum for name, checksum in self.record["problems"].items()}
+        for name, checksum in (wanted | {f"{BASE}/model/model.safetensors": self.record["base"]["sha256"]}).items():
+            if sha256(results / name) != checksum:
+                raise UserError(f"{results / name}: not what {self.path} was made from: not comparable")
+
+    def made_with(self) -> dict[str, list[dict[str, Any]]]:
+        """Every set of versions and of hardware, as `provenance.distinct` gives them; those of baselines that were
+        committed when one set stood for all have no number of jobs."""
+        made = self.record["made_with"]
+        return {
+            key: made[key] if isinstance(made[key], list) else [{key: made[key]}] for key in ("versions", "hardware")
+        }
+
+    def warnings(self, scale: Scale, lexicon: Lexicon | None, records: list[dict[str, Any]]) -> list[str]:
+        """What differs in the records of runs at a scale from what the baselines were made with, and may matter."""
+        made = self.record["made_with"]
+        there = [one for sets in self.made_with().values() for one in sets] + [{"settings": made.get("settings", {})}]
+        found = differences([*records, {"settings": _settings(scale)}], there)
+        if made["code"] != _code(scale):
+            found.append("the code that samples and learns has changed since")
+        if lexicon and made["lexicon"] != lexicon.model_dump():
+            found.append("the lexicon of behaviours has changed since")
+        return found
+
+    def take_base(self, out: Path) -> None:
+        """Writes out/model, the base model, and out/run.json."""
+        record = RunRecord("base", {"baselines": self.record["scale"]})
+        write(out / "model", lambda path: shutil.copytree(self.path / BASE, path))
+        outputs = checksums([out / "model"], out)
+        record.write(out / "run.json", parameters=self.record["base"]["parameters"], outputs=outputs)
+
+    def methods(self) -> dict[str, Method]:
+        return {name: Method.model_validate(method) for name, method in self.record["methods"].items()}
+
+    def tests(self) -> Samples:
+        """Method -> seed -> a row a response, for `analysis.scores`; what is summed over a problem's responses stands
+        in the first row of the problem."""
+        rows = pd.read_parquet(self.path / "tests.parquet")
+        each = rows.loc[rows.index.repeat(rows.n)].reset_index(drop=True)
+        place = each.groupby(["method", "seed", "benchmark", "problem"], sort=False).cumcount()
+        for name in each.columns.drop(["method", "seed", "benchmark", "problem", "n", "correct"]):
+            each[name] = each[name].where(place == 0, 0)
+        each["score"] = (place < each.correct).astype(float)
+        return _by_run(each)
+
+    def updates(self, method: str, seed: int) -> pd.DataFrame:
+        """The training log of a run."""
+        rows = pd.read_parquet(self.path / "updates.parquet")
+        return rows[(rows.method == method) & (rows.seed == seed)].reset_index(drop=True)
+
+    def dev(self) -> Samples:
+        """Method -> seed -> a row a step and problem, of means over its responses, for `analysis.curves`."""
+        return _by_run(means(pd.read_parquet(self.path / "dev.parquet")))
+
+
+def _small(table: pd.DataFrame) -> pd.DataFrame:
+    """Numbers in half their size, keys first."""
+    keys = ["method", "seed"]
+    kinds = {name: np.float32 for name in table.select_dtypes("float64")}
+    kinds |= {name: np.int32 for name in table.select_dtypes("int64")}
+    return table[[*keys, *table.columns.drop(keys)]].astype(kinds)
+
+
+def _by_run(rows: pd.DataFrame) -> Samples:
+    found: Samples = {}
+    for (method, seed), run in rows.groupby(["method", "seed"], sort=False):
+        found.setdefault(method, {})[int(seed)] = run.reset_index(drop=True)
+    return found
+
+
+def _code(scale: Scale) -> str:
+    """Of what samples, scores and learns."""
+    return fingerprint("prerl.model.rollout", "prerl.engines.update", JUDGES[scale.problems.world])
+
+
+def _difference(there: Any, here: Any, key: str = "") -> str | None:
+    """The first key whose value differs, with both values."""
+    if isinstance(there, dict) and isinstance(here, dict):
+        for name in {**there, **here}:
+            found = _difference(there.get(name), here.get(name), f"{key}.{name}" if key else name)
+            if found:
+                return found
+        return None
+    return None if there == here else f"{key}: {there} there, {here} here"

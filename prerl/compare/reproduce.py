@@ -1,0 +1,93 @@
+"""Whether this machine reproduces a baseline: one run again, from the baselines' own base model."""
+
+import math
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy import special
+
+from prerl.analysis.provenance import warn
+from prerl.analysis.scores import averaged
+from prerl.compare.baselines import Baselines
+from prerl.errors import UserError
+from prerl.files.atomic import read_json
+from prerl.metrics import Array
+from prerl.settings.scale import Scale
+
+SAME = ["reward", "response_tokens", "entropy", "grad_norm"]  # columns of the log that tell two runs apart
+
+
+def reproduce(scale: Scale, baselines: Baselines, method: str, seed: int, tasks: Path) -> tuple[bool, str]:
+    """Trains and evaluates a baseline anew, and says whether the result is the same, or one that another seed could
+    have given: within the 95 % prediction interval of the baseline's seeds. (whether, the answer in words) What this
+    machine does not have in common with the one of the baselines is said on stderr."""
+    baselines.check_fit(scale)
+    if method not in baselines.methods() or seed not in baselines.seeds:
+        names, seeds = ", ".join(baselines.methods()), ", ".join(map(str, baselines.seeds))
+        raise UserError(f"{baselines.path}: no run of {method!r} with seed {seed}; there are {names}; seeds {seeds}")
+    with tempfile.TemporaryDirectory() as directory:
+        log, tested, records = _run(scale, baselines, method, seed, tasks, Path(directory))
+    warn(baselines.path, baselines.warnings(scale, None, records))
+    names = list(scale.evaluation.benchmarks)
+    runs = baselines.tests()[method]
+    there = {number: _mean(run, names) for number, run in runs.items()}
+    here = _mean(tested, names)
+    old = baselines.updates(method, seed)
+    parted = first_difference(old, log)
+    text = (
+        f"{method}, seed {seed}: mean accuracy over {len(names)} benchmarks {here:.4f} here, {there[seed]:.4f} there. "
+    )
+    if parted is None and here == there[seed]:
+        return True, text + "Every update is the same: this machine reproduces the baseline exactly."
+    low, high = prediction_interval(np.array(list(there.values())))
+    text += f"The runs part at update {parted}. " if parted else "All updates are the same, the responses are not. "
+    fits = low <= here <= high
+    text += f"Another seed would lie in [{low:.4f}, {high:.4f}] with 95 %, by the baseline's {len(there)} seeds: "
+    return fits, text + (
+        "this machine agrees within the noise of seeds." if fits else "this machine does NOT reproduce the baseline."
+    )
+
+
+def _run(
+    scale: Scale, baselines: Baselines, method: str, seed: int, tasks: Path, out: Path
+) -> tuple[pd.DataFrame, pd.DataFrame, list[dict[str, Any]]]:
+    """The log and the tested responses of one run, and its records."""
+    from prerl.engines.local import train
+    from prerl.evaluation.evaluate import evaluate
+    from prerl.problems.sets import write_problem_sets
+
+    if scale.problems.world == "public":
+        raise UserError(f"{baselines.path}: check-baselines runs Countdown alone; compare runs at this scale by hand")
+    baselines.take_base(out / "base")
+    write_problem_sets(scale.problems, out / "problems")
+    baselines.check_inputs(out)
+    train(scale, method, baselines.methods()[method], seed, out / "base/model", out / "problems", out / "run")
+    evaluate(scale, out / "run/model", out / "problems", tasks, out / "run")
+    records = [read_json(out / "run" / name) for name in ("run.json", "evaluate.json")]
+    return pd.read_parquet(out / "run/log.parquet"), pd.read_parquet(out / "run/samples.parquet"), records
+
+
+def _mean(run: pd.DataFrame, benchmarks: list[str]) -> float:
+    share, weights, _ = averaged({0: run}, benchmarks)
+    return float((share * weights).mean())
+
+
+def first_difference(old: pd.DataFrame, new: pd.DataFrame) -> int | None:
+    """The first update whose row of the log differs beyond single precision, or None."""
+    size = min(len(old), len(new))
+    same = np.isclose(old[SAME][:size], new[SAME][:size], rtol=1e-6, atol=0, equal_nan=True).all(1)
+    if not same.all():
+        return int(same.argmin()) + 1
+    return None if len(old) == len(new) else size + 1
+
+
+def prediction_interval(values: Array, level: float = 0.95) -> tuple[float, float]:
+    """Where one more value of a normal distribution lies, from a few."""
+    size = len(values)
+    if size < 2:
+        return -math.inf, math.inf
+    reach = float(special.stdtrit(size - 1, (1 + level) / 2)) * float(values.std(ddof=1)) * math.sqrt(1 + 1 / size)
+    return float(values.mean()) - reach, float(values.mean()) + reach

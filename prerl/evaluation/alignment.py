@@ -1,0 +1,304 @@
+"""Gradient alignment: do log P(y) and log P(y|x) pull the parameters the same way? One comparison a rollout.
+
+Beside it what it must be compared with: the gradients of unrelated rollouts, and of two halves of the rollouts.
+"""
+
+import math
+import random
+import shutil
+import sys
+from collections import defaultdict
+from collections.abc import Iterator
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from prerl.errors import UserError
+from prerl.evaluation.partial import Partial, Rows
+from prerl.files.atomic import write_table
+from prerl.files.checksums import broken, checksums, intact, sha256
+from prerl.files.fingerprint import fingerprint
+from prerl.files.record import RunRecord
+from prerl.model.cache import Prompts
+from prerl.model.checkpoint import DROPPED
+from prerl.model.lean import LeanModel, load, response_hidden, response_logp
+from prerl.model.processor import occupy
+from prerl.model.rollout import sample_all
+from prerl.model.tokens import Tokens
+from prerl.objective import Batch, forget_prompt
+from prerl.problems.world import Problem, world
+from prerl.seeds import seed_of
+from prerl.settings.scale import Scale
+
+GROUP = 4  # rollouts a problem
+BLOCKS = 8  # of problems, for the halves
+SAVE_EVERY = 10  # problems; a killed job goes on from there
+SPACES = ("post_train", "pre_train")
+
+
+def align_base(scale: Scale, model: Path, problems: Path, out: Path) -> None:
+    """Compares the gradients on rollouts of one model. Writes
+
+    out/alignment.parquet  a row a rollout, part and parameter group, see `compare`
+    out/positions.parquet  a row a token: rollout, problem, position, body, logp_post_train, logp_pre_train (nats)
+    out/noise.parquet      a row a rollout and part: its cosine with a rollout of another problem, `across` the spaces
+                           (log P(y) against log P(y'|x')) and `within` the post-train space
+    out/halves.parquet     a row an equal split of eight blocks of problems and part: cosines of the halves' mean
+                           gradients within each space, and of the two spaces' mean gradients on one half
+    out/alignment.json     the record
+    """
+    occupy(scale.threads)
+    count = -(-scale.analysis.alignment_rollouts // GROUP)
+    record = RunRecord("align", _config(scale, {"problems": count}))
+    inputs = {"model": sha256(intact(model / "model.safetensors", model.parent / "run.json"))}
+    partial = Partial(out / "alignment-partial", record.data["config"] | inputs | {"code": fingerprint(__name__)})
+    tables = Comparison(scale, model, problems, count, "alignment base").run(partial, noise=True)
+    for name, rows in tables.items():
+        write_table(out / f"{name}.parquet", pd.DataFrame(rows))
+    outputs = checksums([out / f"{name}.parquet" for name in tables], out)
+    record.write(out / "alignment.json", inputs=inputs, outputs=outputs)
+    partial.clear()
+
+
+def align_run(scale: Scale, run: Path, problems: Path, out: Path) -> None:
+    """The same along a training run, at the scale's steps, on its share of the rollouts: out/alignment.parquet with a
+    column step, and out/alignment.json. All runs meet the same problems. A run that stopped early keeps its last
+    checkpoint. Raises UserError if there are none.
+    """
+    occupy(scale.threads)
+    count = -(-scale.analysis.alignment_rollouts // (GROUP * len(scale.seeds)))
+    record = RunRecord("align", _config(scale, {"problems": count, "steps": scale.analysis.alignment_steps}))
+    models = sorted((run / "checkpoints").glob("step-*/model.safetensors"))
+    saved = {int(path.parent.name.removeprefix("step-")): path.parent for path in models}
+    if not saved:
+        raise UserError(f"{run}/checkpoints: no checkpoints; train the run again")
+    rows: Rows = []
+    for path in saved.values():
+        if broken(path, DROPPED):
+            raise UserError(f"{path}: damaged; delete {run}/run.json and run again to train it anew")
+    inputs = {path.name: sha256(path / "model.safetensors") for path in saved.values()}
+    key, partials = record.data["config"] | {"code": fingerprint(__name__)}, out / "alignment-partial"
+    for step in scale.analysis.alignment_steps:
+        path = saved[max(number for number in saved if number <= step)]
+        partial = Partial(partials / path.name, key | {"model": inputs[path.name]})
+        name = f"alignment {run.parent.name} {run.name} step {step}"
+        compared = Comparison(scale, path, problems, count, name).run(partial, noise=False)
+        rows += [{"step": step, **row} for row in compared["alignment"]]
+    write_table(out / "alignment.parquet", pd.DataFrame(rows))
+    record.write(out / "alignment.json", inputs=inputs, outputs=checksums([out / "alignment.parquet"], out))
+    shutil.rmtree(partials)
+
+
+def _config(scale: Scale, more: dict[str, Any]) -> dict[str, Any]:
+    settings = {"start_token": scale.start_token, "threads": scale.threads, "rl": scale.rl.model_dump()}
+    return {"rollouts_a_problem": GROUP} | settings | more
+
+
+class Comparison:
+    """Rollouts of one model, and the gradients of their mean token log-likelihood in both spaces."""
+
+    def __init__(self, scale: Scale, path: Path, problems: Path, count: int, name: str) -> None:
+        self.scale, self.name = scale, name
+        self.model: PreTrainedModel = load(path)
+        self.tokens = Tokens(path)
+        self.start = self.tokens.id_of(scale.start_token)
+        self.lean = LeanModel(self.model)  # once: the parameters stay as they are
+        self.groups = parameter_groups(self.model)
+        self.length = sum(parameter.numel() for parameter in self.model.parameters())
+        self.sketch = Sketch(self.length)
+        rng = random.Random(seed_of("alignment"))
+        self.world = world(scale.problems, problems)
+        self.problems: list[Problem] = self.world.draw(rng, count)
+        self.prompts = self.tokens.read([problem.prompt for problem in self.problems], self.world.chat)
+
+    def run(self, partial: Partial, noise: bool) -> dict[str, Rows]:
+        """Rows of each table by its name; with `noise` all tables, else `alignment` alone. Goes on from what an earlier
+        process left."""
+        done, tables, blocks = partial.load()
+        tables = defaultdict(list, tables)
+        if "responses" not in tables:
+            tables["responses"] = self.sample()
+            partial.save(0, tables, blocks)
+        other: dict[str, dict[str, Tensor]] = {}
+        for place, (problem, rollouts) in enumerate(self.rollouts(tables["responses"])):
+            if place < done - 1:
+                continue
+            first = rollouts[0][0]
+            prompt = Prompts(self.lean, first.prompt_ids, first.prompt_mask)  # once for all its rollouts
+            if place == done - 1:  # the next problem's are compared with these
+                other = self.gradients(rollouts[-1][0], prompt, rollouts[-1][1])[1]
+                continue
+            for number, (batch, header, correct) in enumerate(rollouts):
+                about = {"rollout": place * GROUP + number, "problem": problem.id, "correct": correct}
+                logp, gradients = self.gradients(batch, prompt, header)
+                for part, pair in gradients.items():
+                    size = len(logp["post_train"]) - (header if part == "body" else 0)
+                    tables["alignment"] += [
+                        {**about, "part": part, "tokens": size, **row} for row in compare(pair, self.groups)
+                    ]
+                    if noise and part in other:
+                        across = float(cosine(pair["pre_train"], other[part]["post_train"]))
+                        within = float(cosine(pair["post_train"], other[part]["post_train"]))
+                        tables["noise"].append({**about, "part": part, "across": across, "within": within})
+                    if noise:
+                        total = blocks.setdefault(part, torch.zeros(BLOCKS, len(SPACES), self.sketch.size))
+                        total[place % BLOCKS] += torch.stack([self.sketch(pair[space]) for space in SPACES])
+                if noise:
+                    tables["positions"] += self.positions(about, logp, header)
+            other = gradients  # of the last rollout of the problem before
+            print(f"{self.name}  problem {place + 1}/{len(self.problems)}", file=sys.stderr, flush=True)
+            if (place + 1) % SAVE_EVERY == 0 or place + 1 == len(self.problems):
+                partial.save(place + 1, tables, blocks)
+        if noise:
+            tables["halves"] = [row for part, sums in blocks.items() for row in halves(part, sums)]
+        return {name: rows for name, rows in tables.items() if name != "responses"}
+
+    def sample(self) -> Rows:
+        """The token ids of all rollouts, prompt-major."""
+        seed = seed_of("alignment", "rollouts")
+        responses = sample_all(self.model, self.tokens, self.prompts, GROUP, self.scale.rl, seed, self.name)
+        return [{"ids": response.ids} for response in responses]
+
+    def rollouts(self, responses: Rows) -> Iterator[tuple[Problem, list[tuple[Batch, int | None, bool]]]]:
+        """Each problem with its rollouts: a batch of one, the tokens that restate the problem (None in a world where
+        responses do not), whether it is right."""
+        for place, (problem, prompt) in enumerate(zip(self.problems, self.prompts, strict=True)):
+            rollouts = []
+            for ids in (list(row["ids"]) for row in responses[place * GROUP : (place + 1) * GROUP]):
+                batch = Batch(
+                    prompt_ids=torch.tensor([prompt]),
+                    prompt_mask=torch.ones(1, len(prompt), dtype=torch.long),
+                    response_ids=torch.tensor([ids]),
+                    response_mask=torch.ones(1, len(ids)),
+                    rewards=torch.zeros(1),
+                    group=torch.zeros(1, dtype=torch.long),
+                    old_logp=None,
+                )
+                (text,) = self.tokens.texts([ids])
+                right = self.world.score(text, problem) == 1
+                rollouts.append((batch, self.world.header(ids, self.tokens.tokenizer), right))
+            yield problem, rollouts
+
+    def gradients(
+        self, batch: Batch, prompt: Prompts, header: int | None
+    ) -> tuple[dict[str, Tensor], dict[str, dict[str, Tensor]]]:
+        """Token log-probabilities (T,) by space; and by part and space the gradient of their mean over all parameters,
+        flat. Parts: `all` tokens, and `body`: without the first `header` ones (missing if that is None, or none are
+        left)."""
+        logp, gradients = {}, defaultdict(dict)
+        for space in SPACES:
+            asked = batch if space == "post_train" else forget_prompt(batch, self.start)
+            hidden = response_hidden(self.lean, asked, prompt if space == "post_train" else None)
+            values = response_logp(self.lean, asked, hidden, self.scale.rl.temperature)[0]
+            parts = {"all": values.mean()}
+            if header and header < len(values):
+                parts["body"] = values[header:].mean()
+            for part, value in parts.items():
+                gradients[part][space] = self._gradient(value)
+            if header == 0:
+                gradients["body"] = gradients["all"]
+            logp[space] = values.detach()
+        return logp, gradients
+
+    def _gradient(self, value: Tensor) -> Tensor:
+        """By all parameters, flat; each part is added at its place, for a large model has no memory for a copy."""
+        flat = torch.zeros(self.length)
+        parameters = list(self.model.parameters())
+        for parameter, place in zip(parameters, flat.split([p.numel() for p in parameters]), strict=True):
+            parameter.grad = place.view_as(parameter)
+        value.backward(retain_graph=True)
+        self.model.zero_grad(set_to_none=True)
+        return flat
+
+    @staticmethod
+    def positions(about: dict[str, Any], logp: dict[str, Tensor], header: int | None) -> Rows:
+        """A row a token; none is of the body where responses do not restate their problem."""
+        pairs = zip(*(logp[space].tolist() for space in SPACES), strict=True)
+        first = math.inf if header is None else header
+        where = {"rollout": about["rollout"], "problem": about["problem"]}
+        return [
+            {**where, "position": t, "body": t >= first, "logp_post_train": given, "logp_pre_train": alone}
+            for t, (given, alone) in enumerate(pairs)
+        ]
+
+
+class Sketch:
+    """Folds a long gradient to WIDTH numbers, with random signs: inner products keep their mean, and cosines of what is
+    folded err by about 1 / sqrt(WIDTH), a thousandth. So the sums of many gradients of a large model fit into memory.
+    A gradient of at most WIDTH numbers is left as it is.
+    """
+
+    WIDTH = 1 << 20
+
+    def __init__(self, length: int) -> None:
+        self.size = min(length, self.WIDTH)
+        generator = torch.Generator().manual_seed(seed_of("alignment", "sketch"))
+        long = length > self.WIDTH
+        self.signs = torch.randint(0, 2, (length,), generator=generator, dtype=torch.int8) * 2 - 1 if long else None
+
+    def __call__(self, gradient: Tensor) -> Tensor:
+        if self.signs is None:
+            return gradient
+        folded = torch.zeros(self.WIDTH)
+        # A piece at a time stays in the cache.
+        for piece, signs in zip(gradient.split(self.WIDTH), self.signs.split(self.WIDTH), strict=True):
+            folded[: len(piece)] += piece * signs
+        return folded
+
+
+def parameter_groups(model: PreTrainedModel) -> dict[str, list[slice]]:
+    """Where in the flat gradient each group of parameters lies: slices of embedding, attention, mlp and norm."""
+    places: dict[str, list[slice]] = defaultdict(list)
+    start = 0
+    for name, parameter in model.named_parameters():
+        kinds = {"norm": "norm", "embed_tokens": "embedding", "lm_head": "embedding", "self_attn": "attention"}
+        group = next((group for word, group in kinds.items() if word in name), "mlp")
+        places[group].append(slice(start, start + parameter.numel()))
+        start += parameter.numel()
+    return dict(sorted(places.items()))
+
+
+def compare(pair: dict[str, Tensor], groups: dict[str, list[slice]]) -> Rows:
+    """Inner product, cosine (NaN if a gradient is zero) and norms of two gradients, whole and by parameter group."""
+    first, second = pair["post_train"], pair["pre_train"]
+    sums = {}  # a @ b, a @ a, b @ b: gradients of a large model are read once, in place
+    for group, places in groups.items():
+        products = [
+            [float(x[s] @ y[s]) for x, y in ((first, second), (first, first), (second, second))] for s in places
+        ]
+        sums[group] = [sum(column) for column in zip(*products, strict=True)]
+    whole = [sum(column) for column in zip(*sums.values(), strict=True)]
+    rows = []
+    for group, (product, *squares) in {"whole": whole, **sums}.items():
+        norms = [math.sqrt(square) for square in squares]
+        size = norms[0] * norms[1]
+        row = {"group": group, "inner_product": product, "cosine": product / size if size else math.nan}
+        rows.append(row | {"norm_post_train": norms[0], "norm_pre_train": norms[1]})
+    return rows
+
+
+def cosine(a: Tensor, b: Tensor) -> Tensor:
+    return a @ b / (a.norm() * b.norm())
+
+
+def halves(part: str, sums: Tensor) -> Rows:
+    """All equal splits of the blocks. sums (blocks, spaces, parameters): sums of gradients, so directions of means."""
+    rows, everything = [], sums.sum(0)
+    for chosen in combinations(range(1, len(sums)), len(sums) // 2 - 1):
+        first = sums[[0, *chosen]].sum(0)
+        second = everything - first
+        rows.append(
+            {
+                "part": part,
+                "within_post_train": float(cosine(first[0], second[0])),
+                "within_pre_train": float(cosine(first[1], second[1])),
+                "across": float((cosine(first[0], first[1]) + cosine(second[0], second[1])) / 2),
+                "across_halves": float((cosine(first[0], second[1]) + cosine(second[0], first[1])) / 2),
+            }
+        )
+    return rows

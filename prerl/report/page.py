@@ -1,0 +1,133 @@
+"""The page of a study: claims, figures, tables and samples in one HTML file that works from disk and offline."""
+
+import math
+import re
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import pandas as pd
+from markupsafe import Markup
+
+from prerl.analysis.behaviour import Lexicon
+from prerl.analysis.study import Study
+from prerl.errors import UserError
+from prerl.files.atomic import read_json, write_text
+from prerl.report.samples import pack, sample_data
+from prerl.settings.methods import Method
+
+VERDICTS = ("reproduced", "not reproduced", "inconclusive", "not tested at this scale")
+
+
+def write_page(
+    results: Path, summary: Path, methods: dict[str, Method], lexicon: Lexicon, template: Path, out: Path
+) -> None:
+    """Writes the page of the study whose summaries lie in `summary`, beside its tables, figures and claims; `results`
+    holds the runs. Raises UserError if one of them is missing or the template is malformed.
+    """
+    study = Study(summary, methods)
+    claims = study.claims.to_dict("records")
+    render(
+        study,
+        template,
+        out,
+        verdicts={name: sum(row["verdict"] == name for row in claims) for name in VERDICTS},
+        claims=[row | {"bar": bar(row)} for row in claims],
+        samples=pack(sample_data(results, study, lexicon)),
+    )
+
+
+def write_comparison(summary: Path, methods: dict[str, Method], template: Path, out: Path) -> None:
+    """Writes the page of a comparison with the baselines. Raises UserError as `write_page` does."""
+    study = Study(summary, methods)
+    new = methods[study.scale["new"]]
+    render(
+        study,
+        template,
+        out,
+        conclusion=read_json(summary / "conclusion.json"),
+        label=new.label,
+        description=new.description,
+        phases=[phase.model_dump() for phase in new.phases],
+    )
+
+
+def render(study: Study, template: Path, out: Path, **content: Any) -> None:
+    """Fills the template with a study's tables and figures, where it was made, and other content."""
+    directory = study.summary.parent
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(template.parent),
+        autoescape=jinja2.select_autoescape(),
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    tables = read_json(directory / "tables" / "captions.json")
+    figures = read_json(directory / "figures" / "captions.json")
+    try:
+        page = environment.get_template(template.name).render(
+            scale=study.scale,
+            made=read_json(study.summary / "provenance.json"),
+            figures=[(name, text, drawing(directory / f"figures/{name}.svg", name)) for name, text in figures.items()],
+            tables=[(name, read_json(directory / f"tables/{name}.json")) for name in tables],
+            title=title,
+            machine=machine,
+            **content,
+        )
+    except jinja2.TemplateError as error:
+        raise UserError(f"{template}: {error}") from error
+    write_text(out, page)
+
+
+def title(name: str) -> str:
+    """A heading from a table's or figure's name: pass_at_k -> Pass@k."""
+    return name.replace("_at_", "@").replace("_", " ").capitalize()
+
+
+def machine(hardware: dict[str, Any]) -> str:
+    """A record's hardware in words, as far as it names it."""
+    words = [hardware.get("processor"), hardware["machine"]]
+    if "kernel" in hardware:
+        words.append(f"torch's kernel {hardware['kernel']}")
+    for name, word in {"threads": "thread", "cpus": "CPU"}.items():
+        if name in hardware:
+            words.append(f"{hardware[name]} {word}{'s' if hardware[name] != 1 else ''}")
+    return ", ".join(word for word in [*words, hardware.get("gpu"), hardware.get("system")] if word)
+
+
+def drawing(path: Path, name: str) -> Markup:
+    """An SVG file as an element of the page. Its ids get the name in front, for one page holds many drawings."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror}); run the stage that makes it") from error
+    text = re.sub(r"<metadata>.*?</metadata>", "", text[text.index("<svg") :], flags=re.DOTALL)
+    text = re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{name}-", text)
+    return Markup(text.replace("<svg ", f'<svg role="img" aria-labelledby="caption-{name}" ', 1))
+
+
+def bar(claim: dict[str, Any]) -> dict[str, float] | None:
+    """Where a claim's interval, estimate, margin and reported number lie along a line, in per cent of its length;
+    `from` and `to` bound the part where the claim wants the interval. None if the claim was not tested.
+
+    Ratios lie on a logarithmic scale.
+    """
+    if pd.isna(claim["estimate"]):
+        return None
+    names = ("low", "estimate", "high", "margin", "reported")
+    logarithmic = claim["unit"] == "ratio"
+    if logarithmic:
+        places = {name: math.log(claim[name]) if claim[name] > 0 else -math.inf for name in names}
+    else:
+        places = {name: claim[name] for name in names}
+    finite = [value for value in places.values() if math.isfinite(value)] + ([] if logarithmic else [0.0])
+    room = 0.08 * (max(finite) - min(finite) or 1.0)
+    first, last = min(finite) - room, max(finite) + room
+    found = {
+        name: round(100 * (min(max(value, first), last) - first) / (last - first), 2)
+        for name, value in places.items()
+        if not math.isnan(value)
+    }
+    wanted = {"above": (found["margin"], 100.0), "below": (0.0, found["margin"])}
+    start, end = wanted.get(claim["side"], (0.0, found["margin"]))
+    return found | {"from": start, "to": end}

@@ -1,0 +1,91 @@
+"""Tables of a comparison with the baselines."""
+
+import math
+
+import pandas as pd
+
+from prerl.analysis.behaviour import EXECUTION
+from prerl.analysis.scores import ALL
+from prerl.analysis.study import Study
+from prerl.report.tables.typeset import interval, table
+
+MARK = " ◀"  # behind the new method's name
+
+
+@table
+def leaderboard(study: Study) -> tuple[pd.DataFrame, pd.DataFrame]:
+    scores = study.read("scores")
+    most = scores.groupby(["method", "benchmark", "metric"]).k.transform("max")
+    rows = scores[scores.metric.isin(["avg", "pass"]) & (scores.k == most)]
+    averages = rows[rows.metric == "avg"]
+    benchmarks = list(dict.fromkeys(averages.benchmark))
+    ranked = averages[averages.benchmark == benchmarks[0]].sort_values("estimate", ascending=False, kind="stable")
+    printed = []
+    for place, method in enumerate(ranked.method, start=1):
+        own = rows[rows.method == method]
+        line = {"Rank": str(place), "Method": _name(study, method), "Seeds": str(own.seeds.iloc[0])}
+        for benchmark in benchmarks:
+            row = _row(own, benchmark, "avg")
+            line[f"{benchmark}, avg@n" if benchmark == ALL else f"{benchmark}, avg@{row.n}"] = interval(row, 3)
+        for benchmark in (name for name in benchmarks if name != ALL):
+            row = _row(own, benchmark, "pass")
+            line[f"{benchmark}, pass@{row.k}"] = interval(row, 3)
+        printed.append(line)
+    return rows, pd.DataFrame(printed)
+
+
+@table
+def versus(study: Study) -> tuple[pd.DataFrame, pd.DataFrame]:
+    rows = study.read("versus")
+    printed = []
+    for baseline, group in rows.groupby("baseline", sort=False):
+        first = _row(group, ALL, "avg")
+        sure = "–" if pd.isna(first.sure_low) else f"{first.sure_low:+.3f} to {first.sure_high:+.3f}"
+        line = {
+            "Baseline": study.labels[baseline],
+            "Seeds": str(first.seeds),
+            "Problems": str(first.problems),
+            f"{ALL}, avg@n": interval(first, 3, signed=True),
+            "For all baselines at once": sure,
+            "Verdict": first.verdict if isinstance(first.verdict, str) else "–",
+            "P(better)": f"{first.better:.2f} [{first.better_low:.2f}, {first.better_high:.2f}]",
+        }
+        for row in group[group.benchmark != ALL].itertuples():
+            line[f"{row.benchmark}, {row.metric}@{row.k}"] = interval(row, 3, signed=True)
+        printed.append(line)
+    return rows, pd.DataFrame(printed)
+
+
+@table
+def effort(study: Study) -> tuple[pd.DataFrame, pd.DataFrame]:
+    costs, speeds, behaviour = study.read("costs"), study.read("speeds"), study.read("behaviour")
+    benchmark = behaviour.benchmark.iloc[0]
+    counted = behaviour[(behaviour.benchmark == benchmark) & (behaviour.per == "response")]
+    printed = []
+    for method, runs in costs.groupby("method", sort=False):
+        line = {"Method": _name(study, method), "Seeds": str(len(runs))}
+        for row in speeds[speeds.method == method].itertuples() if len(speeds) else ():  # none without GRPO
+            low, high = (_step(value) for value in (row.low, row.high))
+            line["Updates to half of GRPO's gain"] = f"{_step(row.estimate)} [{low}, {high}]"
+        line |= {
+            "Selected updates": ", ".join(map(str, runs.selected_step)),
+            "Skipped updates": ", ".join(map(str, runs.skipped_updates)),
+            "Training tokens (1k)": f"{runs.tokens.mean() / 1000:.0f}",
+            "Training (s)": f"{runs.train_seconds.mean():.0f}",
+        }
+        for row in counted[(counted.method == method) & (counted.behaviour != EXECUTION)].itertuples():
+            line[f"{row.behaviour.capitalize()} per response, {benchmark}"] = interval(row, 2)
+        printed.append(line)
+    return costs, pd.DataFrame(printed).fillna("–")
+
+
+def _row(rows: pd.DataFrame, benchmark: str, metric: str) -> tuple:
+    return next(rows[(rows.benchmark == benchmark) & (rows.metric == metric)].itertuples())
+
+
+def _name(study: Study, method: str) -> str:
+    return study.labels[method] + (MARK if method == study.scale["new"] else "")
+
+
+def _step(value: float) -> str:
+    return f"{value:.0f}" if math.isfinite(value) else "never"

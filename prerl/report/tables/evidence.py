@@ -1,0 +1,201 @@
+"""Tables of analyses and verdicts: behaviour, gradient alignment, speed, warm-up, claims."""
+
+import math
+
+import pandas as pd
+
+from prerl.analysis.behaviour import EXECUTION
+from prerl.analysis.scores import BASE
+from prerl.analysis.study import Study
+from prerl.analysis.verdicts import amount
+from prerl.report.tables.typeset import interval, table
+
+
+@table
+def behaviour(study: Study) -> tuple[pd.DataFrame, pd.DataFrame]:
+    rows = study.read("behaviour")
+    printed = []
+    for (benchmark, method), group in rows[rows.per == "response"].groupby(["benchmark", "method"], sort=False):
+        line = {
+            "Benchmark": benchmark,
+            "Method": study.labels[method],
+            "Seeds": str(group.seeds.iloc[0]),
+            "Problems": str(group.problems.iloc[0]),
+        }
+        for row in group[group.behaviour != EXECUTION].itertuples():
+            line[row.behaviour.capitalize()] = interval(row, 2)
+            if row.behaviour in ("transition", "reflection") and method != BASE:
+                shown = f"{row.ratio:.2f} [{row.ratio_low:.2f}, {row.ratio_high:.2f}]"
+                line[f"{row.behaviour.capitalize()}, ratio"] = f"few ({row.base_count})" if row.few else shown
+        printed.append(line)
+    columns = list(max(printed, key=len))  # the base's line has no ratios
+    return rows, pd.DataFrame(printed, columns=columns).fillna("–").sort_values("Benchmark", kind="stable")
+
+
+@table
+def alignment(study: Study) -> tuple[pd.DataFrame, pd.DataFrame]:
+    rows = study.read("alignment")
+    rows = rows[(rows.method == BASE) & (rows.group == "whole")]
+    printed = [
+        {
+            "Tokens": part,
+            "Response": correct,
+            "Rollouts": str(group.rollouts.iloc[0]),
+            "Problems": str(group.problems.iloc[0]),
+            "Cosine": interval(pick(group, "cosine"), 3),
+            "Inner product": interval(pick(group, "inner_product"), 3),
+            "Smallest": f"{pick(group, 'inner_product').minimum:.3f}",
+            "Largest": f"{pick(group, 'inner_product').maximum:.3f}",
+            "Negative": interval(pick(group, "negative"), 3),
+        }
+        for (part, correct), group in rows.groupby(["part", "correct"], sort=True)
+    ]
+    return rows, pd.DataFrame(printed)
+
+
+def pick(rows: pd.DataFrame, quantity: str) -> tuple:
+    return next(rows[rows.quantity == quantity].itertuples())
+
+
+@table
+def alignment_groups(study: Study) -> tuple[pd.DataFrame, pd.DataFrame]:
+    rows = study.read("alignment")
+    rows = rows[(rows.method == BASE) & (rows.correct == "any")]
+    printed = [
+        {
+            "Tokens": part,
+            "Parameters": name,
+            "Rollouts": str(group.rollouts.iloc[0]),
+            "Cosine": interval(pick(group, "cosine"), 3),
+            "Inner product": interval(pick(group, "inner_product"), 3),
+            "Negative": interval(pick(group, "negative"), 3),
+        }
+        for (part, name), group in rows.groupby(["part", "group"], sort=False)
+    ]
+    return rows, pd.DataFrame(printed).sort_values("Tokens", kind="stable")
+
+
+NOISE = {
+    ("rollouts", "across"): "log P(y) and log P(y'|x') of unrelated rollouts",
+    ("rollouts", "within"): "log P(y|x) and log P(y'|x') of unrelated rollouts",
+    ("halves", "within_post_train"): "mean log P(y|x) of two halves",
+    ("halves", "within_pre_train"): "mean log P(y) of two halves",
+    ("halves", "across"): "mean log P(y) and log P(y|x) of one half",
+    ("halves", "across_halves"): "mean log P(y) and log P(y|x) of different halves",
+}
+
+
+@table
+def alignment_noise(study: Study) -> tuple[pd.DataFrame, pd.DataFrame]:
+    rows = study.read("noise")
+    printed = []
+    for (of, pair), name in NOISE.items():
+        line = {"Cosine between gradients of": name}
+        for row in rows[(rows.of == of) & (rows.pair == pair)].sort_values("part").itertuples():
+            cell = interval(row, 3) if of == "rollouts" else f"{row.estimate:.3f} {{{row.low:.3f}, {row.high:.3f}}}"
+            line |= {"Pairs": str(row.count), "Problems": str(row.problems), f"Tokens: {row.part}": cell}
+        printed.append(line)
+    return rows, pd.DataFrame(printed)
+
+
+@table
+def alignment_tokens(study: Study) -> tuple[pd.DataFrame, pd.DataFrame]:
+    rows = study.read("positions")
+    printed = [
+        {
+            "Tokens": part,
+            "Number": str(group.tokens.iloc[0]),
+            "Rollouts": str(group.rollouts.iloc[0]),
+            "Problems": str(group.problems.iloc[0]),
+            **{row.quantity.capitalize(): interval(row, 3) for row in group.itertuples()},
+        }
+        for part, group in rows[rows.position < 0].groupby("part")
+    ]
+    return rows, pd.DataFrame(printed)
+
+
+@table
+def overlap(study: Study) -> tuple[pd.DataFrame, pd.DataFrame]:
+    rows = study.read("overlap")
+    names = {
+        "set": "Set",
+        "problems": "Problems",
+        "same": "The same words",
+        "half": "Half of the 8-word sequences",
+        "shared": "A 13-word sequence",
+        "unreadable": "Unreadable answers",
+    }
+    printed = rows[list(names)].rename(columns=names)
+    return rows, printed.map(lambda cell: "–" if pd.isna(cell) else cell if isinstance(cell, str) else f"{cell:.0f}")
+
+
+@table
+def alignment_training(study: Study) -> tuple[pd.DataFrame, pd.DataFrame]:
+    rows = study.read("alignment")
+    rows = rows[(rows.group == "whole") & (rows.correct == "any")]
+    printed = []
+    for (method, step), group in rows.groupby(["method", "step"], sort=False):
+        line = {"Method": study.labels[method], "Update": str(step), "Seeds": str(group.seeds.iloc[0])}
+        for part, values in group.groupby("part", sort=True):
+            cosine = pick(values, "cosine")
+            line |= {f"Rollouts: {part}": str(cosine.rollouts), f"Cosine: {part}": interval(cosine, 3)}
+            line[f"Negative: {part}"] = interval(pick(values, "negative"), 3)
+        printed.append(line)
+    return rows, pd.DataFrame(printed).fillna("–")
+
+
+@table
+def speed(study: Study) -> tuple[pd.DataFrame, pd.DataFrame]:
+    rows = study.read("speeds")
+
+    def cell(estimate: float, low: float, high: float, never: float, form: str) -> str:
+        values = ["never" if value == never else format(value, form) for value in (estimate, low, high)]
+        return values[0] if len(set(values)) == 1 else f"{values[0]} [{values[1]}, {values[2]}]"
+
+    printed = [
+        {
+            "Method": study.labels[row.method],
+            "Seeds": str(row.seeds),
+            "Problems": str(row.problems),
+            "Updates": cell(row.estimate, row.low, row.high, math.inf, ".0f"),
+            "Times sooner than GRPO": "–"
+            if row.method == row.reference
+            else cell(row.speedup_estimate, row.speedup_low, row.speedup_high, 0.0, ".2f"),
+        }
+        for row in rows.itertuples()
+    ]
+    return rows, pd.DataFrame(printed, columns=["Method", "Seeds", "Problems", "Updates", "Times sooner than GRPO"])
+
+
+@table
+def warm_up(study: Study) -> tuple[pd.DataFrame, pd.DataFrame]:
+    rows = study.read("warm_ups")
+    cells = rows.assign(
+        text=[interval(row, 3, signed=row.contrast) for row in rows.itertuples()],
+        length=["10 to 25 less others" if row.contrast else str(row.length) for row in rows.itertuples()],
+    )
+    order = list(dict.fromkeys(cells.length))
+    heads = list(dict.fromkeys(cells.benchmark))
+    wide = cells.pivot(index=["length", "seeds"], columns="benchmark", values="text")[heads].reset_index()
+    wide = wide.sort_values("length", key=lambda column: column.map(order.index))
+    return rows, wide.rename(columns={"length": "Warm-up", "seeds": "Seeds"}).astype(str)
+
+
+@table
+def claims(study: Study) -> tuple[pd.DataFrame, pd.DataFrame]:
+    rows = study.claims
+    printed = []
+    for row in rows.itertuples():
+        tested = pd.notna(row.estimate)
+        printed.append(
+            {
+                "Claim": row.text,
+                "Source": row.source,
+                "Reported": amount(row.unit, row.reported) if pd.notna(row.reported) else "–",
+                "Found": amount(row.unit, row.estimate, row.low, row.high) if tested else "–",
+                "From": row.sizes if tested else "–",
+                "Needs": row.rule,
+                "Verdict": row.verdict,
+            }
+        )
+    return rows, pd.DataFrame(printed)

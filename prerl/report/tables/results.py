@@ -1,0 +1,116 @@
+"""Tables of results: methods, accuracy, comparisons, runs."""
+
+import pandas as pd
+
+from prerl.analysis.study import Study
+from prerl.report.tables.typeset import interval, pivot, table
+
+SOURCES = ("seed", "problem", "interaction", "sample")  # of variance
+
+
+@table
+def methods(study: Study) -> tuple[pd.DataFrame, pd.DataFrame]:
+    rows = [
+        {
+            "Method": study.labels[name],
+            "Phase": str(number),
+            "Space": phase.space,
+            "Samples": phase.samples,
+            "Advantage": phase.advantage,
+            "Updates": str(phase.steps) if phase.steps else "to the end",
+        }
+        for name in study.scale["methods"]
+        for number, phase in enumerate(study.methods[name].phases, start=1)
+    ]
+    return pd.DataFrame(rows), pd.DataFrame(rows)
+
+
+@table
+def accuracy(study: Study) -> tuple[pd.DataFrame, pd.DataFrame]:
+    scores = study.read("scores")
+    rows = scores[scores.metric == "avg"]
+    heads = rows.assign(head=[f"{row.benchmark}, avg@{row.n}, {row.problems} problems" for row in rows.itertuples()])
+    return rows, pivot(study, heads, ["method", "seeds"], "head")
+
+
+@table
+def agreement(study: Study) -> tuple[pd.DataFrame, pd.DataFrame]:
+    scores = study.read("scores")
+    rows = scores[scores.metric.isin(["maj", "solved"])]
+    heads = rows.assign(head=[f"{row.benchmark}, {row.metric}@{row.n}" for row in rows.itertuples()])
+    heads = heads.sort_values(["benchmark", "metric"], kind="stable")
+    return rows, pivot(study, heads, ["method", "seeds"], "head")
+
+
+@table
+def pass_at_k(study: Study) -> tuple[pd.DataFrame, pd.DataFrame]:
+    scores = study.read("scores")
+    rows = scores[scores.metric == "pass"]
+    some = rows[rows.k.isin([1, 4, 16, 64])]
+    heads = some.assign(head=[f"pass@{k}" for k in some.k]).sort_values("k", kind="stable")
+    return rows, pivot(study, heads, ["benchmark", "method", "seeds", "problems", "n"], "head")
+
+
+@table
+def comparison(study: Study) -> tuple[pd.DataFrame, pd.DataFrame]:
+    rows = study.read("comparisons")
+    printed = []
+    for (benchmark, method), group in rows.groupby(["benchmark", "method"], sort=False):
+        first = group.iloc[0]
+        line = {
+            "Benchmark": f"{benchmark}, {first.problems} problems",
+            "Method": study.labels[method],
+            "Seeds": str(first.seeds),
+            "n": str(first.n),
+        }
+        for row in group.sort_values(["metric", "reference"]).itertuples():
+            reference = study.labels[row.reference]
+            line[f"{row.metric}@n against {reference}"] = interval(row, 3, signed=True)
+            if row.metric == "avg":
+                line[f"P(better than {reference})"] = f"{row.better:.2f} [{row.better_low:.2f}, {row.better_high:.2f}]"
+        printed.append(line)
+    return rows, pd.DataFrame(printed).fillna("–").sort_values("Benchmark", kind="stable")
+
+
+@table
+def spread(study: Study) -> tuple[pd.DataFrame, pd.DataFrame]:
+    rows = study.read("spread")
+    printed = [
+        {
+            "Benchmark": row.benchmark,
+            "Method": study.labels[row.method],
+            "n": str(row.n),
+            "Seeds": str(row.seeds),
+            "Problems": str(row.problems),
+            **{source.capitalize(): spread_cell(row, source) for source in SOURCES},
+        }
+        for row in rows.sort_values("benchmark", kind="stable").itertuples()
+    ]
+    return rows, pd.DataFrame(printed)
+
+
+def spread_cell(row: tuple, source: str) -> str:
+    value, low, high = (getattr(row, source + end) for end in ("", "_low", "_high"))
+    return "–" if pd.isna(value) else f"{value:.3f} [{low:.3f}, {high:.3f}]"
+
+
+@table
+def runs(study: Study) -> tuple[pd.DataFrame, pd.DataFrame]:
+    rows = study.read("runs")
+
+    def listed(values: pd.Series, form: str) -> str:
+        return ", ".join(format(value, form) for value in values)
+
+    printed = [
+        {
+            "Method": study.labels[method],
+            "Selected step": listed(group.selected_step, "d"),
+            "Dev accuracy there": listed(group.dev_selected, ".3f"),
+            "At the end": listed(group.dev_final, ".3f"),
+            "Collapsed": f"{group.collapsed.sum()} of {len(group)}",
+            "Skipped updates": listed(group.skipped_updates, "d"),
+            "Training (s)": listed(group.train_seconds, ".0f"),
+        }
+        for method, group in rows.groupby("method", sort=False)
+    ]
+    return rows, pd.DataFrame(printed)

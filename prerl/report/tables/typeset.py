@@ -1,0 +1,40 @@
+"""How tables are printed: the registry of tables, and estimates with intervals as text."""
+
+from collections.abc import Callable
+
+import pandas as pd
+
+from prerl.analysis.study import Study
+
+TABLES: dict[str, Callable[[Study], tuple[pd.DataFrame, pd.DataFrame]]] = {}
+
+
+def table(function: Callable[[Study], tuple[pd.DataFrame, pd.DataFrame]]) -> Callable:
+    """Registers a table under its function's name: (all numbers, what is printed)."""
+    TABLES[function.__name__] = function
+    return function
+
+
+def latex(printed: pd.DataFrame, caption: str, label: str) -> str:
+    """A booktabs table, special characters escaped."""
+    style = printed.style.hide(axis="index").format(escape="latex").format_index(escape="latex", axis="columns")
+    columns = "l" + "r" * (len(printed.columns) - 1)
+    caption = caption.replace("%", r"\%")
+    return style.to_latex(hrules=True, column_format=columns, caption=caption, label=label, position="t")
+
+
+def pivot(study: Study, rows: pd.DataFrame, index: list[str], columns: str, digits: int = 3) -> pd.DataFrame:
+    """Estimates with intervals as text; methods by label and in order."""
+    cells = rows.assign(text=[interval(row, digits) for row in rows.itertuples()])
+    order = list(dict.fromkeys(rows[columns]))
+    wide = cells.pivot(index=index, columns=columns, values="text")[order].fillna("–").reset_index()
+    position = {name: place for place, name in enumerate(study.labels)}
+    wide = wide.sort_values(index, key=lambda column: column.map(position) if column.name == "method" else column)
+    wide = wide.assign(method=wide.method.map(study.labels))
+    wide.columns = [str(column).capitalize() if column in index else str(column) for column in wide.columns]
+    return wide
+
+
+def interval(row: tuple, digits: int, signed: bool = False) -> str:
+    form = f"{'+' if signed else ''}.{digits}f"
+    return f"{row.estimate:{form}} [{row.low:{form}}, {row.high:{form}}]"

@@ -1,0 +1,231 @@
+"""Configuration: scales and methods are YAML data, checked here once; the rest of the package trusts it."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import Field, model_validator
+
+from prerl.errors import UserError
+from prerl.settings.engine import Engine, LocalEngine, TrlEngine, VllmSampler
+from prerl.settings.model import (
+    Architecture,
+    CountdownProblems,
+    HubModel,
+    Model,
+    Pretrain,
+    Problems,
+    PublicProblems,
+    PublishedModel,
+)
+from prerl.settings.reading import check, read_yaml
+from prerl.settings.values import (
+    NAME,
+    Integer,
+    Name,
+    NotNegative,
+    Number,
+    Positive,
+    Rate,
+    Seed,
+    Several,
+    Share,
+    Strict,
+    Temperature,
+    Threads,
+    repeated,
+)
+
+# The door to all settings: the modules behind it are parts of this one.
+__all__ = [
+    "NAME", "Architecture", "CountdownProblems", "Evaluation", "HubModel", "LocalEngine", "Plan", "Positive",
+    "Pretrain", "PublicProblems", "PublishedModel", "Rate", "Reinforce", "Scale", "Strict", "TrlEngine", "load_scale",
+]  # fmt: skip
+
+
+class Reinforce(Strict):
+    """What every method shares: the online batch, the optimiser, the cadence of dev evaluations and checkpoints."""
+
+    steps: Positive
+    prompts_per_step: Positive
+    group_size: Several
+    max_new_tokens: Positive
+    temperature: Temperature
+    top_p: Share
+    learning_rate: Rate
+    weight_decay: NotNegative
+    max_grad_norm: Rate
+    micro_batch: Positive  # responses a forward pass; the gradient is the same for any value
+    sample_batch: Positive  # responses sampled at once; part of the result: the random stream runs along the batch
+    checkpoint_every: Positive  # also the cadence of dev evaluations
+    dev_samples: Positive  # responses a dev problem
+    stop_after_skipped: Positive  # updates without a signal in a row, after which the run has collapsed and ends
+
+    @model_validator(mode="after")
+    def _ends_evaluated(self) -> "Reinforce":
+        if self.steps % self.checkpoint_every:
+            raise ValueError(
+                f"checkpoint_every: {self.checkpoint_every} must divide the {self.steps} steps: curves go by it, and "
+                "would leave out the last update"
+            )
+        return self
+
+
+class Evaluation(Strict):
+    """Benchmarks by name, with the number of responses a problem."""
+
+    benchmarks: Annotated[dict[Name, Several], Field(min_length=1)]  # the spread of responses needs two
+    # lm-eval's own tasks and groups, with one response a problem by their own settings: name -> the metric and filter
+    # that count, e.g. exact_match,flexible-extract
+    lm_eval: dict[str, Annotated[str, Field(pattern=r"^[^,]+,[^,]+$")]] = Field(default_factory=dict)
+    temperature: Temperature
+    top_p: Share
+    max_new_tokens: Positive
+    # Responses at once. Of the local sampler part of the result: the random stream runs along the batch.
+    batch_size: Positive
+    sampler: VllmSampler | None = None  # None: the local sampler
+
+    @model_validator(mode="after")
+    def _fits(self) -> "Evaluation":
+        if self.sampler and self.sampler.max_length <= self.max_new_tokens:
+            raise ValueError("sampler.max_length must hold a prompt and max_new_tokens")
+        if both := set(self.lm_eval) & set(self.benchmarks):
+            raise ValueError(f"lm_eval: {min(both)!r} is a benchmark's name too: their responses would be mixed up")
+        return self
+
+
+class Roles(Strict):
+    """The benchmarks on which the paper's claims are tested."""
+
+    in_domain: Annotated[list[Name], Field(min_length=1)]  # their mean, each with the same weight
+    hard: Name  # where pass@k is compared
+    out_of_domain: str | None  # may be a task of lm-eval, named as it likes
+
+
+class Analysis(Strict):
+    claims_on: Roles
+    # Of the base, and at each step of each method below, shared by its seeds. Four to a problem; the halves of the
+    # problems that are compared are made of eight parts, none of which may be empty.
+    alignment_rollouts: Annotated[Integer, Field(ge=32, le=10**9)]
+    alignment_methods: list[Name]
+    alignment_steps: list[Positive]  # at which these keep a checkpoint
+    bootstrap: Annotated[Integer, Field(ge=40, le=10**9)]  # resamples of an interval: one lies beyond each end
+
+    @model_validator(mode="after")
+    def _alignable(self) -> "Analysis":
+        if bool(self.alignment_methods) != bool(self.alignment_steps):
+            raise ValueError("alignment_methods and alignment_steps go together: name both, or leave both empty")
+        return self
+
+
+class Plan(Strict):
+    """What the cost of a scale is reckoned with before anything is run: assumptions, not measurements."""
+
+    gpu_memory_gb: Rate
+    prompt_tokens: Positive  # mean
+    response_tokens: Positive  # mean over training, and of an evaluation
+    generate_tokens_per_second: Rate  # a GPU, or a process on the CPU
+    update_tokens_per_second: Rate
+    overhead: Annotated[Number, Field(ge=1)]  # times those: what comes between
+    cpu_tflops: Rate  # of a job's threads, for the gradients
+    gpu_hour_price: NotNegative
+
+
+class Scale(Strict):
+    """One size of the whole study."""
+
+    description: str
+    model: Model
+    start_token: str  # what stands in front of y in the pre-train space
+    problems: Problems
+    pretrain: Pretrain | None = None  # of an architecture; a published model comes pretrained
+    threads: Threads  # of a job that runs the model, after pretraining; part of the result
+    engine: Engine = LocalEngine()
+    rl: Reinforce
+    evaluation: Evaluation
+    analysis: Analysis
+    methods: Annotated[list[Name], Field(min_length=1)]
+    ablations: list[Name]  # methods that only the target `ablations` trains, beside the others
+    seeds: Annotated[list[Seed], Field(min_length=1)]
+    baseline_seeds: list[Seed] = Field(default_factory=list)  # of the target `baselines`; none: the same
+    plan: Plan | None = None  # of a scale whose cost one wants to know beforehand
+
+    @model_validator(mode="after")
+    def _distinct(self) -> "Scale":
+        for key, values in {
+            "methods": [*self.methods, *self.ablations],
+            "seeds": self.seeds,
+            "baseline_seeds": self.baseline_seeds,
+            "analysis.claims_on.in_domain": self.analysis.claims_on.in_domain,
+            "analysis.alignment_methods": self.analysis.alignment_methods,
+            "analysis.alignment_steps": self.analysis.alignment_steps,
+        }.items():
+            if (twice := repeated(values)) is not None:
+                raise ValueError(f"{key} must be distinct: {twice!r} stands there twice")
+        return self
+
+    @model_validator(mode="after")
+    def _pretrained_once(self) -> "Scale":
+        if isinstance(self.model, Architecture) != (self.pretrain is not None):
+            raise ValueError("pretrain: an architecture needs it, and a published model must be without")
+        if self.pretrain and not isinstance(self.problems, CountdownProblems):
+            raise ValueError("problems.world: a model that is pretrained here knows Countdown alone")
+        return self
+
+    @model_validator(mode="after")
+    def _several_problems(self) -> "Scale":
+        """Intervals are over problems, and over one there is none."""
+        for key, size in {"dev": self.problems.dev, **self.problems.benchmarks}.items():
+            if size == 1:
+                raise ValueError(f"problems: {key}: an interval over problems needs two or more")
+        return self
+
+    @model_validator(mode="after")
+    def _benchmarks_exist(self) -> "Scale":
+        if unknown := set(self.evaluation.benchmarks) - set(self.problems.benchmarks):
+            raise ValueError(f"evaluation.benchmarks: {min(unknown)!r} is not among problems.benchmarks")
+        for role, names in self.analysis.claims_on.model_dump(exclude_none=True).items():
+            for name in names if isinstance(names, list) else [names]:
+                if name not in {*self.evaluation.benchmarks, *self.evaluation.lm_eval}:
+                    raise ValueError(f"analysis.claims_on.{role}: {name!r} is not in evaluation.benchmarks or lm_eval")
+        return self
+
+    @model_validator(mode="after")
+    def _responses_fit(self) -> "Scale":
+        vllm = self.engine.vllm if isinstance(self.engine, TrlEngine) else None
+        if vllm and vllm.max_length <= self.rl.max_new_tokens:
+            raise ValueError("engine.vllm.max_length must hold a prompt and rl.max_new_tokens")
+        return self
+
+    @model_validator(mode="after")
+    def _alignable(self) -> "Scale":
+        if unknown := set(self.analysis.alignment_methods) - set(self.methods):
+            raise ValueError(f"analysis.alignment_methods: {min(unknown)!r} is not among methods")
+        every, last = self.rl.checkpoint_every, self.rl.steps
+        for step in self.analysis.alignment_steps:
+            if step > last or step % every:
+                raise ValueError(f"analysis.alignment_steps: no checkpoint at {step}: every {every} updates, to {last}")
+        if self.analysis.alignment_methods and self.analysis.alignment_rollouts <= 4 * len(self.seeds):
+            raise ValueError(
+                f"analysis.alignment_rollouts: {self.analysis.alignment_rollouts} shared by {len(self.seeds)} seeds, "
+                "four to a problem, are one problem a run; an interval over problems needs two"
+            )
+        return self
+
+
+def load_scale(path: Path) -> Scale:
+    """A scale; one that says `like: NAME` has all of that scale's keys which it does not give itself."""
+    data = read_yaml(path)
+    if "like" in data:
+        other = path.with_name(f"{data.pop('like')}.yaml")
+        known = read_yaml(other)
+        if "like" in known:
+            raise UserError(f"{path}: like: {other} is itself like {known['like']}; name that, and what differs")
+        data = _merged(known, data)
+    return check(Scale, data, str(path))
+
+
+def _merged(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
+    both = {
+        key: _merged(old[key], new[key]) for key in new if isinstance(old.get(key), dict) and isinstance(new[key], dict)
+    }
+    return {**old, **new, **both}
