@@ -1,3 +1,5 @@
+import hashlib
+import json
 import os
 import shutil
 
@@ -11,15 +13,16 @@ from safetensors.torch import load_file
 from prerl.base import pretrain as base
 from prerl.files.atomic import write_json
 from prerl.files.checksums import checksums
+from prerl.problems.public import PublicSet
 from prerl.problems.sets import write_problem_sets
 from prerl.report.figures.write import draw_figures
 from prerl.report.tables.write import write_tables
 from prerl.settings.methods import load_methods
 from prerl.settings.model import Architecture
 from prerl.settings.scale import load_scale
-from tests.base import MODEL
 from tests.double import exact, mix_rewards
 from tests.helpers import CAPTIONS, METHODS_FILE, SMOKE_FILE, STUDY_FIGURES, STUDY_TABLES, small_scale
+from tests.pretrained import MODEL
 from tests.study import write_study
 
 torch.set_num_threads(1)
@@ -106,3 +109,26 @@ def chromium():
             pytest.skip("the browser tests need Chromium: install it, or run `playwright install chromium`")
         yield browser
         browser.close()
+
+
+@pytest.fixture
+def made(tmp_path):
+    """A public set of two problems, one of them twice, in a directory, under a name of its own."""
+    rows = [
+        {"text": [{"ask": "one?"}, {"ask": "two?"}], "gold": ["1"]},
+        {"text": [{"ask": "one?"}, {"ask": "three?"}], "gold": ["2"]},
+        {"text": [{"ask": "x"}, {"ask": "two?"}], "gold": ["1"]},  # again
+    ]
+    content = "".join(json.dumps(row) + "\n" for row in rows).encode()
+    (tmp_path / "whatever.jsonl").write_bytes(content)
+    (tmp_path / "other.jsonl").write_text("{}\n")
+    entry = PublicSet(
+        repository="some/where",
+        revision="0" * 40,
+        path="deep/file.jsonl",
+        sha256=hashlib.sha256(content).hexdigest(),
+        question="text.1.ask",
+        answer="gold.0",
+        problems=2,
+    )
+    return entry, tmp_path

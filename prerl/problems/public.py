@@ -64,13 +64,15 @@ def find(entry: PublicSet, data_dir: Path) -> Path | None:
 
 
 def read_set(name: str, entry: PublicSet, data_dir: Path) -> list[dict[str, str]]:
-    """The distinct problems of a set in their order: id, question, answer (the gold one, or a worked solution).
+    """The distinct problems of a set in their order: id, question, answer (the gold one, or a worked solution). The id
+    counts all that were published; those without an answer are left out.
 
     Raises UserError if the directory has no file with the set's checksum, or its rows are not what the catalogue says.
     """
     answers = _answers(name, entry, _file(name, entry, data_dir))
     pairs = enumerate(answers.items())
-    return [{"id": f"{name}-{place}", "question": question, "answer": answer} for place, (question, answer) in pairs]
+    rows = [{"id": f"{name}-{place}", "question": question, "answer": answer} for place, (question, answer) in pairs]
+    return [row for row in rows if row["answer"]]
 
 
 def _file(name: str, entry: PublicSet, data_dir: Path) -> Path:
@@ -88,7 +90,7 @@ def _file(name: str, entry: PublicSet, data_dir: Path) -> Path:
 
 
 def _answers(name: str, entry: PublicSet, path: Path) -> dict[str, str]:
-    """The answer to each distinct question of a file, in its order."""
+    """The answer to each distinct question of a file, in its order; "" where it was published without one."""
     rows = parquet.read_table(path).to_pylist() if path.suffix == ".parquet" else read_jsonl(path)
     answers: dict[str, str] = {}
     unanswered: dict[str, int] = {}
@@ -105,9 +107,8 @@ def _answers(name: str, entry: PublicSet, path: Path) -> dict[str, str]:
             f"{path}: {first}of {name} {len(unanswered)} have no answer, but the catalogue says {entry.unanswered} "
             "(unanswered)"
         )
-    answers = {question: answer for question, answer in answers.items() if question not in unanswered}
-    if len(answers) != entry.problems:
-        raise UserError(f"{path}: {len(answers)} distinct problems, but the catalogue says {entry.problems} of {name}")
+    if (count := len(answers) - len(unanswered)) != entry.problems:
+        raise UserError(f"{path}: {count} distinct problems, but the catalogue says {entry.problems} of {name}")
     return answers
 
 

@@ -189,7 +189,7 @@ def test_two_processes_give_what_one_gives(short, methods, trained, tmp_path, do
 
 
 def test_vllms_seeds_follow_the_run_and_the_update_and_not_what_was_sampled_before():
-    """Of an engine as far as seeds go; tests/test_vllm.py asks the real one."""
+    """Of an engine as far as seeds go; tests/evaluation/test_vllm.py asks the real one."""
 
     class Engine:
         def generate(self, prompts, sampling_params, use_tqdm):

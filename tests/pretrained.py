@@ -1,6 +1,6 @@
 """The base model of the tests. It is committed, in fixtures/base, for another processor would pretrain another one.
 
-`python -m tests.base SEED OUT` pretrains one; with PRERL_TEST_BASE=OUT/model the tests use that instead.
+`python -m tests.pretrained SEED OUT` pretrains one; with PRERL_TEST_BASE=OUT/model the tests use that instead.
 """
 
 import os

@@ -20,7 +20,7 @@ from prerl.model import sampler
 from prerl.model.checkpoint import Checkpoints
 from prerl.problems.world import CountdownWorld
 from tests.helpers import SMOKE_FILE, changed
-from tests.test_local import Killed, run
+from tests.runs import Killed, run
 
 
 def flip(path, place=0.5):

@@ -16,7 +16,7 @@ import psutil
 import pytest
 
 from tests.helpers import ROOT
-from tests.test_local import TIMING
+from tests.runs import TIMING
 
 KILLS = int(os.environ.get("PRERL_KILLS", "0"))
 pytestmark = pytest.mark.skipif(KILLS < 4, reason="minutes long; PRERL_KILLS=20 kills a study at 20 random moments")

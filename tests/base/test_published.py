@@ -21,7 +21,6 @@ from prerl.settings.model import HubModel, PublicProblems, PublishedModel
 from prerl.settings.scale import load_scale
 from tests.helpers import ROOT
 from tests.speakers import write_speaker
-from tests.test_public import ROWS, made  # noqa: F401  (a fixture)
 
 SMOLLM = ROOT / "workflow/scales/smollm.yaml"
 
@@ -36,7 +35,7 @@ class Template:
         return "".join(f"[{message['role']}] {message['content']} " for message in messages) + str(options)
 
 
-def test_the_problem_sets_of_a_public_world(made, tmp_path):  # noqa: F811
+def test_the_problem_sets_of_a_public_world(made, tmp_path):
     entry, directory = made
     settings = PublicProblems(
         world="public",
@@ -54,7 +53,7 @@ def test_the_problem_sets_of_a_public_world(made, tmp_path):  # noqa: F811
     assert {name: len(rows) for name, rows in sets.items()} == {"train": 1, "dev": 1, "other": 1}
     assert {sets["train"][0]["id"], sets["dev"][0]["id"]} == {"mine-0", "mine-1"}
     row = sets["other"][0]
-    assert row["prompt"] == f"[system] Think. [user] {row['question']} {{'loud': True}}" and len(ROWS) == 3
+    assert row["prompt"] == f"[system] Think. [user] {row['question']} {{'loud': True}}"
 
 
 def test_a_model_that_cannot_be_had_is_one_line(tmp_path, monkeypatch):
@@ -182,7 +181,7 @@ def test_the_prompt_of_qwen3s_template_without_thinking():
     )
 
 
-def test_worked_examples_are_turns_of_the_chat(made, tmp_path):  # noqa: F811
+def test_worked_examples_are_turns_of_the_chat(made, tmp_path):
     entry, directory = made
     example = {"question": "2+2?", "response": r"\boxed{4}"}
     settings = PublicProblems(

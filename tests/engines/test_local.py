@@ -1,4 +1,3 @@
-import json
 from dataclasses import replace
 
 import pandas as pd
@@ -6,7 +5,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from prerl.engines.local import Run, train
+from prerl.engines.local import Run
 from prerl.engines.session import reason, stopped
 from prerl.engines.update import CRITIC_COEFFICIENT, critic_for, learn, make_batch, phase_at
 from prerl.errors import UserError
@@ -16,19 +15,7 @@ from prerl.objective import clipped_loss, critic_advantages, forget_prompt, grou
 from prerl.problems.countdown import is_correct
 from prerl.settings.methods import Phase
 from tests.helpers import changed
-
-TIMING = ["generate_seconds", "update_seconds", "tokens_per_second", "seconds_left"]
-
-
-def run(scale, methods, trained, out, name="grpo", seed=0):
-    train(scale, name, methods[name], seed, trained / "model", trained / "problems", out)
-    log = pd.read_parquet(out / "log.parquet").drop(columns=TIMING)
-    weights = (out / "model/model.safetensors").read_bytes()
-    return log, pd.read_parquet(out / "dev.parquet"), weights, json.loads((out / "run.json").read_text())
-
-
-class Killed(Exception):
-    pass
+from tests.runs import Killed, run
 
 
 @pytest.mark.parametrize("name", ["dsrl", "ppo"])  # ppo has a critic to resume too
