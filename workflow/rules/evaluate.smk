@@ -3,8 +3,8 @@ rule evaluate:
         model=f"{RESULTS}/{{run}}/model/model.safetensors",
         problems=expand(f"{RESULTS}/problems/{{name}}.jsonl", name=SCALE.evaluation.benchmarks),
         tasks=[
-            *expand("workflow/benchmarks/{name}.yaml", name=SCALE.evaluation.benchmarks),
-            *sorted(map(str, Path("workflow/benchmarks").glob("_*.yaml"))),  # what those include
+            *expand("workflow/tasks/{name}.yaml", name=SCALE.evaluation.benchmarks),
+            *sorted(map(str, Path("workflow/tasks").glob("_*.yaml"))),  # what those include
         ],
     output:
         samples=f"{RESULTS}/{{run}}/samples.parquet",
