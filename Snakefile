@@ -8,6 +8,10 @@
 #   snakemake --cores all baselines                 the fixed baselines anew
 #   snakemake --cores all bench                     how fast, and against what
 #   snakemake --cores all results/tiny/dsrl/seed0/run.json     one run
+#   snakemake --list-rules                          what each rule does
+from snakemake.utils import min_version
+
+min_version("9.12")  # earlier ones do not know the names of rules that are made in a loop, as in report.smk
 
 
 report: "workflow/report/study.rst"
@@ -23,6 +27,7 @@ include: "workflow/rules/bench.smk"
 
 
 rule all:
+    """The main study: tables, figures, paper and page."""
     default_target: True
     input:
         sources(""),
@@ -33,6 +38,7 @@ rule all:
 
 
 rule base_study:
+    """What the base alone can tell: accuracy, gradients, behaviour."""
     input:
         sources("base-study/"),
         rules.base_tables.output,
@@ -41,6 +47,7 @@ rule base_study:
 
 
 rule ablations:
+    """The ablations of DSRL, beside the main study."""
     input:
         sources("ablations/"),
         rules.ablation_tables.output,

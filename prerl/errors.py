@@ -4,12 +4,21 @@ import errno
 import math
 import os
 import re
+from collections.abc import Collection
 
 DISK = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO}
 
 
 class UserError(Exception):
     """What was wrong, where, and what to do about it."""
+
+
+def known(names: list[str], registry: Collection[str], kind: str) -> list[str]:
+    """The names, all of them registered. Raises UserError for the first that is not."""
+    for name in names:
+        if name not in registry:
+            raise UserError(f"no {kind} {name!r}; there are {', '.join(registry)}")
+    return names
 
 
 def lacking(error: BaseException) -> str | None:

@@ -1,6 +1,5 @@
 """The summaries of one scale, as tables and figures read them."""
 
-from collections.abc import Collection
 from pathlib import Path
 
 import pandas as pd
@@ -25,14 +24,6 @@ class Study:
 
     def read(self, name: str) -> pd.DataFrame:
         return pd.read_parquet(self.summary / f"{name}.parquet")
-
-
-def known(names: list[str], registry: Collection[str], kind: str) -> list[str]:
-    """The names, all of them registered. Raises UserError for the first that is not."""
-    for name in names:
-        if name not in registry:
-            raise UserError(f"no {kind} {name!r}; there are {', '.join(registry)}")
-    return names
 
 
 def caption(captions: Path, name: str) -> str:

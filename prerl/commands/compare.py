@@ -74,7 +74,7 @@ def check_baselines(
     baselines: Annotated[Path | None, typer.Option(help="By default those of the scale.")] = None,
     method: Annotated[str, typer.Option(help="A baseline.")] = "grpo",
     seed: Annotated[int, typer.Option(min=0)] = 0,
-    tasks: Annotated[Path, typer.Option(help="Directory of the lm-eval task files.")] = Path("workflow/benchmarks"),
+    tasks: Annotated[Path, typer.Option(help="Directory of the lm-eval task files.")] = Path("workflow/tasks"),
 ) -> None:
     """Run one baseline again, and say whether this machine reproduces it."""
     from prerl.compare.baselines import Baselines

@@ -18,7 +18,7 @@ from prerl.commands import (
     ScaleFile,
     app,
 )
-from prerl.errors import UserError
+from prerl.errors import UserError, known
 from prerl.settings.methods import check_methods, find_method
 from prerl.settings.scale import load_scale
 
@@ -150,7 +150,7 @@ def evaluate(
     out: Out,
     model: Annotated[Path, typer.Option(help="Directory of the model to evaluate.")],
     problems: ProblemSets,
-    tasks: Annotated[Path, typer.Option(help="Directory of the lm-eval task files.")] = Path("workflow/benchmarks"),
+    tasks: Annotated[Path, typer.Option(help="Directory of the lm-eval task files.")] = Path("workflow/tasks"),
 ) -> None:
     """Sample responses to the scale's benchmarks through lm-eval, and score them."""
     settings = load_scale(scale)
@@ -204,6 +204,4 @@ def public_sets(scale: Path, catalog: Path) -> dict[str, "PublicSet"]:
 
 
 def find_sets(sets: dict[str, "PublicSet"], names: list[str]) -> dict[str, "PublicSet"]:
-    from prerl.analysis.study import known
-
     return {name: sets[name] for name in known(names, sets, "problem set")}

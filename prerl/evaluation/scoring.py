@@ -1,4 +1,4 @@
-"""Functions that the lm-eval task files in workflow/benchmarks name: they read the problems and score the responses."""
+"""Functions that the lm-eval task files in workflow/tasks name: they read the problems and score the responses."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any

@@ -5,11 +5,12 @@ import shutil
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any
 
 from prerl.errors import UserError, lacking
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 def write(path: Path, produce: Callable[[Path], None]) -> None:
@@ -46,7 +47,7 @@ def write_json(path: Path, data: Any) -> None:
     write_text(path, json.dumps(data, indent=2, ensure_ascii=False) + "\n")
 
 
-def write_table(path: Path, table: pd.DataFrame) -> None:
+def write_table(path: Path, table: "pd.DataFrame") -> None:
     write(path, lambda partial: table.to_parquet(partial, index=False))
 
 

@@ -8,12 +8,13 @@ import hashlib
 import sys
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any
 
 from prerl.errors import UserError
 from prerl.files.atomic import read_json, write_json
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 SEAL = "checksums.json"
 RECORDS = ("run.json", "evaluate.json", "alignment.json")  # of the stages that write into one directory
@@ -57,8 +58,10 @@ def intact(path: Path, *records: Path) -> Path:
     return path
 
 
-def read_table(path: Path, **options: Any) -> pd.DataFrame:
+def read_table(path: Path, **options: Any) -> "pd.DataFrame":
     """A table that a stage wrote. Raises UserError as `intact` does."""
+    import pandas as pd  # half a second, which what reads no table need not wait
+
     return pd.read_parquet(intact(path, *(path.parent / name for name in RECORDS)), **options)
 
 

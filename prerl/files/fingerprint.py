@@ -2,6 +2,7 @@
 
 import ast
 import hashlib
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,8 @@ def fingerprint(*modules: str) -> str:
     module is not in the package.
     """
     digest = hashlib.sha256()
-    for name, tree in sorted(_closure(modules).items()):
-        digest.update(f"{name}\n{_canonical(tree)}\n".encode())
+    for name, text in sorted(_closure(modules).items()):
+        digest.update(f"{name}\n{text}\n".encode())
     return digest.hexdigest()[:16]
 
 
@@ -59,8 +60,8 @@ def _pieces(string: ast.JoinedStr) -> list[str]:
     return [*found, ascii(text)] if text else found
 
 
-def _closure(modules: tuple[str, ...]) -> dict[str, ast.Module]:
-    found: dict[str, ast.Module] = {}
+def _closure(modules: tuple[str, ...]) -> dict[str, str]:
+    found: dict[str, str] = {}
     waiting = list(modules)
     while waiting:
         name = waiting.pop()
@@ -69,16 +70,23 @@ def _closure(modules: tuple[str, ...]) -> dict[str, ast.Module]:
         path = _source(name)
         if path is None:
             raise ValueError(f"{name} is no module of this package")
-        found[name] = ast.parse(path.read_text(encoding="utf-8"))
-        for node in ast.walk(found[name]):
-            if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == "prerl":
-                candidates = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
-            elif isinstance(node, ast.Import):
-                candidates = [alias.name for alias in node.names if alias.name.split(".")[0] == "prerl"]
-            else:
-                continue
-            waiting += [name for name in candidates if not _is_setting(name) and _source(name)]
+        found[name], candidates = _parsed(path.read_text(encoding="utf-8"))
+        waiting += [name for name in candidates if not _is_setting(name) and _source(name)]
     return found
+
+
+@cache
+def _parsed(source: str) -> tuple[str, list[str]]:
+    """The canonical text of a module, and what may be modules of this package among what it imports. Stages share most
+    of their modules; to parse them once for each took most of the time of reading the Snakefile."""
+    tree = ast.parse(source)
+    candidates: list[str] = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == "prerl":
+            candidates += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+        elif isinstance(node, ast.Import):
+            candidates += [alias.name for alias in node.names if alias.name.split(".")[0] == "prerl"]
+    return _canonical(tree), candidates
 
 
 def _is_setting(module: str) -> bool:

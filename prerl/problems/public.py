@@ -3,7 +3,6 @@
 from pathlib import Path
 from typing import Annotated, Any
 
-from pyarrow import parquet
 from pydantic import Field
 
 from prerl.errors import UserError
@@ -91,6 +90,8 @@ def _file(name: str, entry: PublicSet, data_dir: Path) -> Path:
 
 def _answers(name: str, entry: PublicSet, path: Path) -> dict[str, str]:
     """The answer to each distinct question of a file, in its order; "" where it was published without one."""
+    from pyarrow import parquet
+
     rows = parquet.read_table(path).to_pylist() if path.suffix == ".parquet" else read_jsonl(path)
     answers: dict[str, str] = {}
     unanswered: dict[str, int] = {}

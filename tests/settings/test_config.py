@@ -63,7 +63,7 @@ def test_scales_name_methods_and_benchmarks_that_exist(name, methods):
     scale = load_scale(ROOT / f"workflow/scales/{name}.yaml")
     assert {*scale.methods, *scale.ablations} <= set(methods)
     for benchmark in scale.evaluation.benchmarks:
-        assert (ROOT / f"workflow/benchmarks/{benchmark}.yaml").is_file()
+        assert (ROOT / f"workflow/tasks/{benchmark}.yaml").is_file()
     if name == "tiny":
         assert scale.methods[:8] == PAPER and len(scale.seeds) == 3
         assert {*scale.methods, *scale.ablations, "dapo-clip"} == set(methods)  # see there why it is not trained

@@ -98,7 +98,7 @@ def test_an_evaluation_with_other_threads_or_another_torch_starts_anew(scale, tr
         with monkeypatch.context() as patch:
             patch.setattr(RecordingLM, "_generate", counted)
             with suppress(Killed):
-                evaluate(settings, trained / "model", trained / "problems", ROOT / "workflow/benchmarks", tmp_path)
+                evaluate(settings, trained / "model", trained / "problems", ROOT / "workflow/tasks", tmp_path)
         return len(sampled)
 
     every = batches(small)

@@ -61,12 +61,12 @@ def test_the_study_of_the_base_trains_nothing(checkout):
 def test_what_a_benchmark_includes_is_an_input_of_the_evaluation(checkout):
     included = set(
         re.findall(
-            r"^include: (.+)$", "".join(p.read_text() for p in (ROOT / "workflow/benchmarks").glob("*.yaml")), re.M
+            r"^include: (.+)$", "".join(p.read_text() for p in (ROOT / "workflow/tasks").glob("*.yaml")), re.M
         )
     )
     result = snakemake(checkout, "--dry-run", "results/smoke/base/samples.parquet", "--config", "scale=smoke")
     inputs = re.search(r"rule evaluate:\n +input: (.+)", result.stdout)[1].split(", ")
-    assert included and {f"workflow/benchmarks/{name}" for name in included} <= set(inputs)
+    assert included and {f"workflow/tasks/{name}" for name in included} <= set(inputs)
 
 
 def test_the_ablations_add_their_runs_to_what_they_share_with_the_main_study(checkout):

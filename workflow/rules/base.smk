@@ -1,5 +1,5 @@
-# All that the scale downloads, so that later jobs need no network.
 rule fetch:
+    """All that the scale downloads, so that later jobs need no network."""
     log:
         f"{LOGS}/fetch.log",
     localrule: True
@@ -13,6 +13,7 @@ rule fetch:
 
 
 rule problems:
+    """The problem sets: dev, the benchmarks, and what is trained on where problems are not drawn without end."""
     input:
         f"{RESULTS}/base/model/model.safetensors" if PUBLIC else [],  # its chat template makes the prompts
     output:
@@ -24,17 +25,20 @@ rule problems:
         f"{LOGS}/problems.log",
     conda:
         "../envs/prerl.yaml"
+    resources:
+        mem_mb=memory(),
+        runtime=minutes(60),
     params:
         scale=SCALE_FILE,
         out=subpath(output[0], parent=True),
-        settings=settings("problems"),
         model=lambda w, input: f"--model {Path(input[0]).parent} --data-dir {DATA_DIR}" if PUBLIC else "",
-        code=fingerprint("prerl.problems.sets"),
+        depends=dict(settings=settings("problems"), code=fingerprint("prerl.problems.sets")),
     shell:
         "prerl problems --scale {params.scale} {params.model} --out {params.out} 2> {log}"
 
 
 rule base:
+    """The base model: pretrained, a published one, or the baselines' own."""
     output:
         model=f"{RESULTS}/base/model/model.safetensors",
         record=f"{RESULTS}/base/run.json",
@@ -44,15 +48,18 @@ rule base:
         "../envs/prerl.yaml"
     threads: SCALE.pretrain.threads if SCALE.pretrain else 1
     resources:
-        mem_mb=lambda w, attempt: attempt * (4000 + 4 * getattr(SCALE.model, "parameters", 0) // 10**6),
+        mem_mb=memory(beside=4000 + 4 * getattr(SCALE.model, "parameters", 0) // 10**6),
+        runtime=minutes(240),
     params:
         scale=SCALE_FILE,
         out=subpath(output.record, parent=True),
-        settings=settings("model", "pretrain"),
-        documents=SCALE.problems.largest_number if SCALE.pretrain else None,
         source=f"--baselines {BASELINES}" if NEW and SCALE.pretrain else f"--data-dir {DATA_DIR}",
-        made=FIXED.record["files"] if NEW else None,
-        torch=TORCH if SCALE.pretrain and not NEW else None,
-        code=fingerprint("prerl.base.pretrain" if SCALE.pretrain else "prerl.base.published") if not NEW else None,
+        depends=dict(
+            settings=settings("model", "pretrain"),
+            documents=SCALE.problems.largest_number if SCALE.pretrain else None,
+            made=FIXED.record["files"] if NEW else None,
+            torch=TORCH if SCALE.pretrain and not NEW else None,
+            code=fingerprint("prerl.base.pretrain" if SCALE.pretrain else "prerl.base.published") if not NEW else None,
+        ),
     shell:
         "prerl base --scale {params.scale} {params.source} --out {params.out} 2> {log}"

@@ -1,5 +1,5 @@
-# Speed side by side with TRL, transformers and vLLM. It wants a machine that does nothing else: all cores are asked for.
 rule bench:
+    """Speed side by side with TRL, transformers and vLLM, on a machine that does nothing else."""
     input:
         model=rules.base.output.model,
         problems=rules.problems.output,
@@ -12,7 +12,10 @@ rule bench:
         f"{LOGS}/bench.log",
     conda:
         "../envs/prerl.yaml"
-    threads: 1000  # Snakemake takes the cores that there are
+    threads: whole_machine
+    resources:
+        mem_mb=memory(),
+        runtime=minutes(60),
     params:
         scale=SCALE_FILE,
         results=subpath(input.model, ancestor=3),

@@ -5,7 +5,6 @@ from importlib.metadata import version
 from pathlib import Path
 from shlex import quote
 
-from prerl.compare.baselines import Baselines
 from prerl.commands.run import public_sets
 from prerl.settings.scale import load_scale
 from prerl.settings.options import load_options
@@ -16,6 +15,8 @@ from prerl.files.fingerprint import fingerprint
 # Jobs find the `prerl` command of this Python also when its environment is not activated.
 os.environ.update(PATH=os.pathsep.join([str(Path(sys.executable).parent), *os.get_exec_path()]))
 
+# The schema of `--config` is a pydantic model, as of every other file that is read here: snakemake.utils.validate would
+# be a second one, and shows a mistyped key with a traceback.
 try:
     OPTIONS = load_options(config, Path("workflow/scales"))
 except UserError as error:
@@ -36,6 +37,8 @@ try:
     check_methods(SCALE_FILE, SCALE, METHODS)
     public_sets(Path(SCALE_FILE), Path("workflow/problems.yaml"))
     if NEW_FILE:
+        from prerl.compare.baselines import Baselines  # and pandas and scipy with it, for which no other study waits
+
         NEW, METHODS[NEW] = new_method(Path(NEW_FILE), SCALE, METHODS)
         FIXED = Baselines(Path(BASELINES))
         FIXED.check_fit(SCALE)
@@ -65,6 +68,27 @@ def needs_method(wildcards):
 def settings(*keys):
     """Sections of the scale that a job depends on; a change of any other section reruns nothing."""
     return SCALE.model_dump(include=set(keys))
+
+
+# Resources grow with the attempts at a job (`--retries`, the SLURM profile), for the last one may have lacked them.
+# Three times as much must do: later failures may all be preemptions. A profile's `set-resources` goes before them.
+def minutes(runtime):
+    """`runtime`: a limit for a scheduler, not what the job takes."""
+    return lambda wildcards, attempt: runtime * min(attempt, 3)
+
+
+def memory(times_input=0, beside=4000):
+    """`mem_mb`, of the machine, not of its GPUs: so many times the size of the inputs, the model's weights among them,
+    and what is needed beside."""
+    return lambda wildcards, input, attempt: int(
+        (beside + (times_input * input.size_mb if times_input else 0)) * min(attempt, 3)
+    )
+
+
+def whole_machine(wildcards):
+    """`threads` of a job that wants the machine for itself. On a cluster no number says that: there it asks for those
+    that it uses, and the profile for a node alone."""
+    return workflow.cores if workflow.local_exec else SCALE.threads
 
 
 def gpus(stage):
@@ -124,6 +148,9 @@ wildcard_constraints:
     run=rf"base|({'|'.join(METHODS)})/seed\d+",
 
 
+# The parameter `depends` gathers what no command names, but a change of which makes a result anew: code, sections of
+# the scale, versions. No rule has `benchmark:`, for what a job took stands with its hardware in the records (run.json,
+# evaluate.json, alignment.json), where tables and page read it.
 # What a model makes depends on it; read without importing it, which takes seconds.
 TORCH = version("torch")
 STARTED = time.time()

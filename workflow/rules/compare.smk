@@ -1,9 +1,12 @@
 # A new method against fixed baselines. `baselines` makes these, in a directory that is committed; `compare` reads them.
 if NEW:
+    from prerl.compare.versus import FIGURES as COMPARE_FIGURES, TABLES as COMPARE_TABLES
+
     SEEDS = FIXED.seeds
     FILES = ["samples.parquet", "evaluate.json", "dev.parquet", "run.json"]
 
     rule compare:
+        """The new method against the baselines: a leaderboard, differences with intervals, a conclusion in words."""
         default_target: True
         input:
             expand(f"{RESULTS}/{NEW}/seed{{seed}}/{{file}}", seed=SEEDS, file=FILES),
@@ -24,13 +27,23 @@ if NEW:
             f"{LOGS}/compare/{NEW}.log",
         conda:
             "../envs/prerl.yaml"
+        resources:
+            mem_mb=memory(),
+            runtime=minutes(60),
         params:
             scale=SCALE_FILE,
             results=subpath(output[0], ancestor=2),
             baselines=BASELINES,
             out=subpath(output[0], parent=True),
-            made=FIXED.record["files"],
-            code=fingerprint("prerl.compare.versus", "prerl.report.tables.write", "prerl.report.figures.write", "prerl.report.page"),
+            depends=dict(
+                made=FIXED.record["files"],
+                code=fingerprint(
+                    "prerl.compare.versus",
+                    "prerl.report.tables.write",
+                    "prerl.report.figures.write",
+                    "prerl.report.page",
+                ),
+            ),
         shell:
             "prerl compare --scale {params.scale} --method {input.method:q} --results {params.results}"
             " --baselines {params.baselines} --lexicon {input.lexicon} --out {params.out} 2>&1 | tee {log}"
@@ -40,10 +53,12 @@ else:
     BASELINE_RUNS = expand("{method}/seed{seed}", method=SCALE.methods, seed=BASELINE_SEEDS)
 
     rule compare:
+        """A new method against the baselines; wants --config method=FILE.yaml."""
         input:
             needs_method,
 
     rule baselines:
+        """The fixed baselines anew, from their own seeds."""
         input:
             expand(f"{RESULTS}/{{run}}/{{file}}", run=["base", *BASELINE_RUNS], file=["samples.parquet", "run.json"]),
             expand(
@@ -59,12 +74,17 @@ else:
             f"{LOGS}/baselines.log",
         conda:
             "../envs/prerl.yaml"
+        resources:
+            mem_mb=memory(),
+            runtime=minutes(60),
         params:
             scale=SCALE_FILE,
             results=subpath(input[0], ancestor=2),
             out=subpath(output[0], parent=True),
-            methods={name: METHODS[name].model_dump() for name in SCALE.methods},
-            code=fingerprint("prerl.compare.baselines"),
+            depends=dict(
+                methods={name: METHODS[name].model_dump() for name in SCALE.methods},
+                code=fingerprint("prerl.compare.baselines"),
+            ),
         shell:
             "prerl baselines --scale {params.scale} --results {params.results} --lexicon {input.lexicon}"
             " --out {params.out} 2> {log}"

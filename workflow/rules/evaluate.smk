@@ -1,10 +1,20 @@
+ALIGNED_BY = dict(
+    settings=settings("start_token", "threads", "rl"),
+    rollouts=SCALE.analysis.alignment_rollouts,
+    world=TRAINING_PROBLEMS,
+    torch=TORCH,
+    code=fingerprint("prerl.evaluation.alignment"),
+)
+
+
 rule evaluate:
+    """The responses of one model, the base's or a run's, to every benchmark, with their scores."""
     input:
         model=f"{RESULTS}/{{run}}/model/model.safetensors",
         problems=expand(f"{RESULTS}/problems/{{name}}.jsonl", name=SCALE.evaluation.benchmarks),
         tasks=[
-            *expand("workflow/benchmarks/{name}.yaml", name=SCALE.evaluation.benchmarks),
-            *sorted(map(str, Path("workflow/benchmarks").glob("_*.yaml"))),  # what those include
+            *expand("workflow/tasks/{name}.yaml", name=SCALE.evaluation.benchmarks),
+            *sorted(map(str, Path("workflow/tasks").glob("_*.yaml"))),  # what those include
         ],
     output:
         samples=f"{RESULTS}/{{run}}/samples.parquet",
@@ -16,20 +26,23 @@ rule evaluate:
     threads: SCALE.threads
     resources:
         gpu=gpus("evaluate"),
+        mem_mb=memory(4),
+        runtime=minutes(480),
     params:
         scale=SCALE_FILE,
         model=subpath(input.model, parent=True),
         problems=lambda w, input: str(Path(input.problems[0]).parent),
         out=subpath(output.record, parent=True),
-        settings=settings("threads", "evaluation"),
-        torch=TORCH,
-        code=fingerprint("prerl.evaluation.evaluate"),
+        depends=dict(
+            settings=settings("threads", "evaluation"), torch=TORCH, code=fingerprint("prerl.evaluation.evaluate")
+        ),
     shell:
         "prerl evaluate --scale {params.scale} --model {params.model} --problems {params.problems}"
         " --out {params.out} > {log} 2>&1"
 
 
 rule align_base:
+    """The gradients of log P(y) and log P(y|x) on the base's rollouts, side by side."""
     input:
         dev=rules.train.input.dev,
         train=rules.train.input.train,
@@ -45,21 +58,21 @@ rule align_base:
     conda:
         "../envs/prerl.yaml"
     threads: SCALE.threads
+    resources:
+        mem_mb=memory(16),  # whole gradients, on the CPU, in float32
+        runtime=minutes(480),
     params:
         scale=SCALE_FILE,
         model=subpath(input.model, parent=True),
         out=subpath(output.record, parent=True),
-        settings=settings("start_token", "threads", "rl"),
-        rollouts=SCALE.analysis.alignment_rollouts,
         problems=subpath(input.dev, parent=True),
-        world=TRAINING_PROBLEMS,
-        torch=TORCH,
-        code=fingerprint("prerl.evaluation.alignment"),
+        depends=ALIGNED_BY,
     shell:
         "prerl align-base --scale {params.scale} --model {params.model} --problems {params.problems} --out {params.out} 2> {log}"
 
 
 rule align_run:
+    """The same on rollouts of a run's checkpoints."""
     input:
         dev=rules.train.input.dev,
         train=rules.train.input.train,
@@ -72,16 +85,13 @@ rule align_run:
     conda:
         "../envs/prerl.yaml"
     threads: SCALE.threads
+    resources:
+        mem_mb=memory(beside=8000),  # the weights are in checkpoints/, no input, see train.smk
+        runtime=minutes(480),
     params:
         scale=SCALE_FILE,
         run=subpath(input.record, parent=True),
-        settings=settings("start_token", "threads", "rl"),
-        rollouts=SCALE.analysis.alignment_rollouts,
-        steps=SCALE.analysis.alignment_steps,
-        seeds=len(SCALE.seeds),
         problems=subpath(input.dev, parent=True),
-        world=TRAINING_PROBLEMS,
-        torch=TORCH,
-        code=fingerprint("prerl.evaluation.alignment"),
+        depends=dict(ALIGNED_BY, steps=SCALE.analysis.alignment_steps, seeds=len(SCALE.seeds)),
     shell:
         "prerl align-run --scale {params.scale} --run {params.run} --problems {params.problems} --out {params.run} 2> {log}"

@@ -48,11 +48,14 @@ BASE_TABLES = [
 BASE_FIGURES = ["pass_at_k", "alignment", "alignment_positions", "claims"]
 ABLATION_TABLES = ["methods", "warm_up", "accuracy", "comparison", "speed", "runs", "claims"]
 ABLATION_FIGURES = ["warm_up", "ablations"]
-COMPARE_TABLES = ["leaderboard", "versus", "effort", "behaviour", "methods"]
-COMPARE_FIGURES = ["differences", "new_curves"]
+
+SUMMED_BY = dict(
+    settings=settings("description", "seeds", "rl", "analysis"), code=fingerprint("prerl.analysis.summary")
+)
 
 
 rule summary:
+    """Every estimate of a study with its interval."""
     input:
         lambda w: measured(w.study),
         rules.problems.output if PUBLIC else [],
@@ -86,20 +89,22 @@ rule summary:
         f"{LOGS}/{{study}}summary.log",
     conda:
         "../envs/prerl.yaml"
+    resources:
+        mem_mb=memory(),
+        runtime=minutes(60),
     params:
         scale=SCALE_FILE,
         results=lambda w, input: str(Path(input[0]).parents[1]),
         out=subpath(output[0], parent=True),
         names=lambda w: STUDIES[w.study],
-        phases=lambda w: {name: METHODS[name].model_dump() for name in STUDIES[w.study]},
-        settings=settings("description", "seeds", "rl", "analysis"),
-        code=fingerprint("prerl.analysis.summary"),
+        depends=lambda w: dict(SUMMED_BY, phases={name: METHODS[name].model_dump() for name in STUDIES[w.study]}),
     shell:
         "prerl summarize {params.names} --scale {params.scale} --results {params.results}"
         " --lexicon {input.lexicon} --out {params.out} 2> {log}"
 
 
 rule claims:
+    """A verdict on each claim of the paper."""
     input:
         rules.summary.output,
         reported="paper/reported.yaml",
@@ -109,9 +114,12 @@ rule claims:
         f"{LOGS}/{{study}}claims.log",
     conda:
         "../envs/prerl.yaml"
+    resources:
+        mem_mb=memory(),
+        runtime=minutes(60),
     params:
         summary=subpath(input[0], parent=True),
-        code=fingerprint("prerl.analysis.claims"),
+        depends=dict(code=fingerprint("prerl.analysis.claims")),
     shell:
         "prerl claims --summary {params.summary} --reported {input.reported} --out {output} 2> {log}"
 
@@ -126,6 +134,7 @@ PRINTED = {
 for study, (prefix, table_names, figure_names) in PRINTED.items():
 
     rule:
+        """The tables of a study, as CSV, Markdown, LaTeX and JSON."""
         name:
             f"{prefix}tables"
         input:
@@ -139,16 +148,22 @@ for study, (prefix, table_names, figure_names) in PRINTED.items():
             f"{LOGS}/{study}tables.log",
         conda:
             "../envs/prerl.yaml"
+        resources:
+            mem_mb=memory(),
+            runtime=minutes(60),
         params:
             names=table_names,
             summary=subpath(input[0], parent=True),
             out=subpath(output[0], parent=True),
-            methods={name: METHODS[name].model_dump() for name in STUDIES[study]},
-            code=fingerprint("prerl.report.tables.write"),
+            depends=dict(
+                methods={name: METHODS[name].model_dump() for name in STUDIES[study]},
+                code=fingerprint("prerl.report.tables.write"),
+            ),
         shell:
             "prerl tables {params.names} --summary {params.summary} --out {params.out} 2> {log}"
 
     rule:
+        """The figures of a study, as SVG, PDF and PNG."""
         name:
             f"{prefix}figures"
         input:
@@ -162,16 +177,22 @@ for study, (prefix, table_names, figure_names) in PRINTED.items():
             f"{LOGS}/{study}figures.log",
         conda:
             "../envs/prerl.yaml"
+        resources:
+            mem_mb=memory(),
+            runtime=minutes(60),
         params:
             names=figure_names,
             summary=subpath(input[0], parent=True),
             out=subpath(output[0], parent=True),
-            labels={name: METHODS[name].label for name in STUDIES[study]},
-            code=fingerprint("prerl.report.figures.write"),
+            depends=dict(
+                labels={name: METHODS[name].label for name in STUDIES[study]},
+                code=fingerprint("prerl.report.figures.write"),
+            ),
         shell:
             "prerl figures {params.names} --summary {params.summary} --out {params.out} 2> {log}"
 
     rule:
+        """A page of a study, to be read offline."""
         name:
             f"{prefix}page"
         input:
@@ -191,16 +212,21 @@ for study, (prefix, table_names, figure_names) in PRINTED.items():
             f"{LOGS}/{study}page.log",
         conda:
             "../envs/prerl.yaml"
+        resources:
+            mem_mb=memory(),
+            runtime=minutes(60),
         params:
             results=subpath(output[0], ancestor=2 if study else 1),
             summary=subpath(input[0], parent=True),
-            labels={name: METHODS[name].label for name in STUDIES[study]},
-            code=fingerprint("prerl.report.page"),
+            depends=dict(
+                labels={name: METHODS[name].label for name in STUDIES[study]}, code=fingerprint("prerl.report.page")
+            ),
         shell:
             "prerl page --results {params.results} --summary {params.summary} --lexicon {input.lexicon} --out {output} 2> {log}"
 
 
 rule paper:
+    """The paper, all of whose numbers are read from the results."""
     input:
         expand(rules.summary.output, study=""),
         expand(rules.claims.output, study=""),
@@ -215,8 +241,11 @@ rule paper:
         f"{LOGS}/paper.log",
     conda:
         "../envs/prerl.yaml"
+    resources:
+        mem_mb=memory(),
+        runtime=minutes(60),
     params:
         results=subpath(output[0], parent=True),
-        code=fingerprint("prerl.report.paper"),
+        depends=dict(code=fingerprint("prerl.report.paper")),
     shell:
         "prerl paper --results {params.results} --source {input.source} --out {output} 2> {log}"

@@ -1,4 +1,16 @@
+TRAINED_BY = dict(
+    settings=settings("start_token", "threads", "engine", "rl"),
+    world=TRAINING_PROBLEMS,
+    torch=TORCH,
+    code=fingerprint(f"prerl.engines.{SCALE.engine.name}"),
+)
+
+
+# A run's checkpoints/, from which it goes on and which align_run reads, is no output: before a job is tried again,
+# Snakemake deletes its outputs, and with them would go all that an interrupted run has. The record, which is written
+# last, stands for them.
 rule train:
+    """One method from one seed: the model of the update that was best on dev, and what was logged on the way."""
     input:
         model=rules.base.output.model,
         dev=f"{RESULTS}/problems/dev.jsonl",
@@ -15,19 +27,20 @@ rule train:
     threads: SCALE.threads
     resources:
         gpu=gpus("train"),
+        mem_mb=memory(24),  # in float32 weights, gradient, Adam's two moments, and a copy a process in a checkpoint
+        runtime=minutes(1440),
     params:
         scale=SCALE_FILE,
         model=subpath(input.model, parent=True),
         out=subpath(output.record, parent=True),
         methods=lambda w: NEW_FILE if w.method == NEW else METHODS_FILE,
-        phases=lambda w: [phase.model_dump() for phase in METHODS[w.method].phases],
-        functions=lambda w: METHODS[w.method].sources(),
-        settings=settings("start_token", "threads", "engine", "rl"),
-        kept=lambda w: SCALE.analysis.alignment_steps if w.method in SCALE.analysis.alignment_methods else [],
         problems=subpath(input.dev, parent=True),
-        world=TRAINING_PROBLEMS,
-        torch=TORCH,
-        code=fingerprint(f"prerl.engines.{SCALE.engine.name}"),
+        depends=lambda w: dict(
+            TRAINED_BY,
+            phases=[phase.model_dump() for phase in METHODS[w.method].phases],
+            functions=METHODS[w.method].sources(),
+            kept=SCALE.analysis.alignment_steps if w.method in SCALE.analysis.alignment_methods else [],
+        ),
     shell:
         "prerl train --scale {params.scale} --methods {params.methods:q} --method {wildcards.method} --seed {wildcards.seed}"
         " --model {params.model} --problems {params.problems} --out {params.out} 2> {log}"

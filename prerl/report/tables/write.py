@@ -5,7 +5,8 @@ What each table shows is said by its caption, workflow/report/tables/NAME.rst.
 
 from pathlib import Path
 
-from prerl.analysis.study import Study, caption, known
+from prerl.analysis.study import Study, caption
+from prerl.errors import known
 from prerl.files.atomic import write_json, write_text
 from prerl.report.tables import comparison, evidence, results  # noqa: F401  (they register their tables)
 from prerl.report.tables.typeset import TABLES, latex
