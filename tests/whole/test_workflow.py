@@ -60,9 +60,7 @@ def test_the_study_of_the_base_trains_nothing(checkout):
 
 def test_what_a_benchmark_includes_is_an_input_of_the_evaluation(checkout):
     included = set(
-        re.findall(
-            r"^include: (.+)$", "".join(p.read_text() for p in (ROOT / "workflow/tasks").glob("*.yaml")), re.M
-        )
+        re.findall(r"^include: (.+)$", "".join(p.read_text() for p in (ROOT / "workflow/tasks").glob("*.yaml")), re.M)
     )
     result = snakemake(checkout, "--dry-run", "results/smoke/base/samples.parquet", "--config", "scale=smoke")
     inputs = re.search(r"rule evaluate:\n +input: (.+)", result.stdout)[1].split(", ")
