@@ -64,7 +64,8 @@ def show_plan(path: Path, changes: list[str], sets: dict[str, PublicSet]) -> Non
 
 
 def assumptions(path: Path, scale: Scale, changes: list[str]) -> Plan:
-    """Those of the scale, with the changes KEY=VALUE."""
+    """The assumptions of a scale's section `plan`, with the changes KEY=VALUE. Raises UserError if it has none, does
+    not run on GPUs, or a key or value is wrong."""
     on_gpus = scale.engine.name == "trl" and scale.engine.vllm is not None
     if scale.plan is None or not isinstance(scale.model, HubModel) or not on_gpus:
         raise UserError(f"{path}: plan: this scale states no assumptions; it runs on the CPU of one machine")

@@ -53,7 +53,7 @@ def write_alignment(rng, path, **columns):
     keys.assign(norm_post_train=1.0, norm_pre_train=2.0).to_parquet(path / "alignment.parquet")
     if columns:
         return
-    whole = keys[keys.group == "whole"][["rollout", "problem", "part"]]
+    whole = keys[keys.group == "whole"][["rollout", "problem", "correct", "part"]]
     values = {pair: rng.uniform(-0.3, 0.3, len(whole)) for pair in ("across", "within")}
     whole.assign(**values).to_parquet(path / "noise.parquet")
     names = ("within_post_train", "within_pre_train", "across", "across_halves")

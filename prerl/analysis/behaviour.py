@@ -53,7 +53,7 @@ class Lexicon(Strict):
 
 
 def load_lexicon(path: Path) -> Lexicon:
-    """Raises UserError, in one line that names file and key, if it is none."""
+    """The lexicon in a YAML file. Raises UserError, in one line that names file and key, if it is none."""
     return check(Lexicon, read_yaml(path), str(path))
 
 
@@ -68,7 +68,7 @@ def split(response: str, lexicon: Lexicon) -> list[str]:
 
 
 def kind(thought: str, lexicon: Lexicon) -> str:
-    """reflection, transition or execution"""
+    """What kind of thought a text is: reflection, transition or execution."""
     for name, pattern in lexicon.thoughts.items():
         if re.search(pattern, thought.strip(), re.IGNORECASE):
             return name

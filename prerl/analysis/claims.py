@@ -160,7 +160,8 @@ def warmup_length(study: Study) -> Effect:
 
 @claim("alignment-cosine", "cosine", "above", 0, lambda r: r["cosine_mean"])
 def alignment_cosine(study: Study) -> Effect:
-    """Its margin is what unrelated rollouts have: any two texts of one kind pull somewhat the same way."""
+    """The mean cosine on the base's rollouts, with what unrelated rollouts have as its margin: any two texts of one
+    kind pull somewhat the same way."""
     where = {"method": "base", "step": 0, "part": "all", "group": "whole", "correct": "any", "quantity": "cosine"}
     effect = pick(study.read("alignment"), 1, "Mean cosine of the two gradients on the base's rollouts", **where)
     unrelated = pick(study.read("noise"), part="all", of="rollouts", pair="across")

@@ -12,8 +12,8 @@ COUNTED = {"score": "correct", "tokens": "tokens", "finished": "finished"}
 
 def counts(path: Path, by: str, lexicon: Lexicon) -> pd.DataFrame:
     """A table of responses, summed over those to each problem of a benchmark or step (`by`): n, correct, tokens,
-    finished, a column a behaviour; by step also the mean entropy in nats a token. Raises UserError as
-    `read_responses` does."""
+    finished, a column a behaviour; by step also the mean entropy in nats a token. Raises UserError if the table is
+    missing or damaged, or some problems have fewer responses than others."""
     rows = read_responses(path, lexicon)
     rows = rows.assign(nats=rows.entropy * rows.tokens)
     groups = rows.groupby([by, "problem"], sort=False)
@@ -31,5 +31,6 @@ def means(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def mean_dev(path: Path, lexicon: Lexicon) -> pd.DataFrame:
-    """A run's dev.parquet in the form of `Baselines.dev`."""
+    """A run's dev.parquet as a row a step and problem: n, score (the share of right ones), tokens, finished and a
+    column a behaviour, means over its responses; entropy in nats a token. `Baselines.dev` has these columns too."""
     return means(counts(path, "step", lexicon))

@@ -24,7 +24,8 @@ def at_start(dev: Samples) -> Samples:
 
 
 def curves(dev: Samples, steps: list[int], behaviours: list[str], estimate: Estimator) -> Iterator[dict[str, Any]]:
-    """Rows with an interval over all seeds, and rows of single seeds without."""
+    """A row a method, step and quantity (accuracy, response tokens, entropy in nats a token, finished, behaviours per
+    response and per 1k tokens): with an interval over all seeds, and for each seed one without, with a column seed."""
     for method, runs in dev.items():
         own = estimate.of(method)
         for step in steps:

@@ -27,7 +27,7 @@ NAMED = ("processor", "kernel", "threads", "engine")
 
 
 def provenance(results: Path, runs: list[Path]) -> dict[str, Any]:
-    """Of the base and of training runs, from the records that their stages left.
+    """Where the base and training runs come from, by the records that their stages left: version, parameters, and
 
     commits, versions, hardware: each that is distinct among the records, with the number of jobs that it made
     commit: the code's, or None where it is unknown or jobs differ

@@ -56,7 +56,8 @@ class Estimator:
         return {"estimate": estimate, "low": low, "high": high, "seeds": seeds, "problems": problems}
 
     def share(self, numerator: Array, denominator: Array, of: int) -> dict[str, Any]:
-        """The same for a share, with an exact interval of 0 or all among `of` where a bootstrap has no width."""
+        """numerator, denominator (seeds, problems) -> estimate, low, high and the sizes, of a share. Where it is 0 or
+        1, and a bootstrap has no width, the interval is the exact one of 0 or all among `of`."""
         found = self(numerator, denominator)
         if found["estimate"] in (0.0, 1.0):
             found["low"], found["high"] = exact_interval(round(of * found["estimate"]), of)
@@ -142,7 +143,8 @@ def averaged(runs: dict[int, pd.DataFrame], names: list[str]) -> tuple[Array, Ar
 def scores(
     samples: Samples, estimate: Estimator, together: list[str], name: str = IN_DOMAIN
 ) -> Iterator[dict[str, Any]]:
-    """Also, under a name, of several benchmarks together."""
+    """A row a method, benchmark and metric, all in [0, 1]: avg (the mean score), maj (right by majority), solved (right
+    each time), pass at k = 1, 2, 4, ... up to n; and under `name` the avg of the benchmarks `together`, if several."""
     for method, runs in samples.items():
         own = estimate.of(method)
         if len(together) > 1:
@@ -163,6 +165,8 @@ def scores(
 
 
 def comparisons(samples: Samples, estimate: Estimator, in_domain: list[str]) -> Iterator[dict[str, Any]]:
+    """A row a method, reference (the base, GRPO), benchmark and metric (avg, pass at n): the method minus the
+    reference, paired by problem, with the probability to do better. Several benchmarks `in_domain` have a mean too."""
     for reference in [name for name in REFERENCES if name in samples]:
         fixed = {benchmark: right for benchmark, right, _ in by_benchmark(samples[reference])}
         for method, runs in samples.items():
@@ -181,7 +185,8 @@ def comparisons(samples: Samples, estimate: Estimator, in_domain: list[str]) -> 
 
 
 def spreads(samples: Samples, estimate: Estimator) -> Iterator[dict[str, Any]]:
-    """Of benchmarks with several responses a problem: one tells nothing of the spread of samples."""
+    """A row a method and benchmark: the standard deviation of scores by source, with intervals, see `metrics.spread`.
+    Benchmarks with one response a problem are left out: one tells nothing of the spread of samples."""
     for method, runs in samples.items():
         own = estimate.of(method)
         for benchmark, right, n in by_benchmark(runs):

@@ -32,7 +32,7 @@ def summarize(scale: Scale, methods: dict[str, Method], lexicon: Lexicon, result
     behaviour.parquet  method, benchmark, behaviour, per (response, 1k tokens, thought), estimate, low, high, ...;
                        ratio to the base with its interval, `few` if the base has too few occurrences for one
     curves.parquet     method, step, quantity, estimate, low, high, ...: dev evaluations along training
-    seeds.parquet      the same, a row a seed, without interval
+    seeds.parquet      method, step, quantity, seed, estimate: those curves of single seeds, without interval
     changes.parquet    method, quantity, window (early, end), reference: paired differences on dev
     speeds.parquet     method, updates to half of GRPO's gain on dev, and how many times sooner than GRPO
     warm_ups.parquet   benchmark, length of DSRL's warm-up, avg@n; and the contrast of 10 to 25 updates to others

@@ -51,7 +51,7 @@ class Claim:
 
 
 def judge(claim: Claim, entry: dict[str, Any], study: Study) -> dict[str, Any]:
-    """The row of one claim."""
+    """The row of claims.csv for one claim: its test, and its `entry` in the file of reported claims."""
     row = {key: entry.get(key, "") for key in ("id", "text", "source", "setting")}
     row |= {"unit": claim.unit, "reported": round(claim.reported(entry.get("reported", {})), 6)}
     row |= {"side": claim.side, "margin": claim.margin}
@@ -78,7 +78,7 @@ def judge(claim: Claim, entry: dict[str, Any], study: Study) -> dict[str, Any]:
 
 
 def verdict(claim: Claim, effect: Effect) -> str:
-    """The verdict by the rules above."""
+    """reproduced, not reproduced or inconclusive, by the rules at the top of this file."""
     if claim.side == "never":
         return "not reproduced" if effect.estimate > 0 else "reproduced" if _enough(effect) else "inconclusive"
     margin = claim.margin if effect.margin is None else effect.margin

@@ -95,8 +95,8 @@ class Comparison:
         return self.same(a.content, b.content if isinstance(b, Named) else b)
 
     def _statement(self, a: Statement, b: Form) -> bool:
-        """The same inequalities or equations, up to their order and a constant factor on both sides; or an identity of
-        which the other is each side."""
+        """Whether both are the same inequalities or equations, up to their order and a constant factor on both sides;
+        or `a` is an identity and `b` is each side of it."""
         b = b.statement if isinstance(b, Named) else b
         if not isinstance(b, Statement):
             return set(a.relations) == {"="} and all(self.same(read(side), b) for side in a.sides)

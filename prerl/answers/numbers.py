@@ -18,7 +18,8 @@ BLANKS = re.compile(r"[1-9]\d{0,2}(?: \d{3})+(?:\.\d+)?")  # thousands parted by
 
 
 def number(text: str) -> Fraction | None:
-    """The value of a plain integer, decimal or fraction of the two, of at most 30 digits a number."""
+    """The exact value of a plain integer, decimal or fraction of the two, of at most 30 digits a number; None if the
+    text is something else."""
     return None if re.search(r"\d{31}", text) else _plain(text.strip())
 
 
@@ -30,8 +31,9 @@ def _plain(text: str) -> Fraction | None:
 
 
 def value(text: str) -> Fraction | None:
-    r"""The same, and of mixed numbers (`2\frac{1}{2}`, `2 1/2`), of scientific notation (`4.5e33`, `4.5 \times
-    10^{33}`), of recurring decimals (`0.1\overline{6}`, `0.1(6)`) and of thousands parted by blanks."""
+    r"""The exact value of a number however it is written, or None if the text is none: a plain integer, decimal or
+    fraction, a mixed number (`2\frac{1}{2}`, `2 1/2`), scientific notation (`4.5e33`, `4.5 \times 10^{33}`), a
+    recurring decimal (`0.1\overline{6}`, `0.1(6)`), or thousands parted by blanks."""
     found = _plain(text.strip())
     if found is not None:
         return found

@@ -120,7 +120,7 @@ def local_step(**work: Any) -> dict[str, Any]:
 
 @measure
 def trl_step(**work: Any) -> dict[str, Any]:
-    """The same of TRL's GRPOTrainer as it comes: transformers generates."""
+    """RL steps on a scale's problems by TRL's GRPOTrainer as it comes, where transformers generates: see `timed`."""
     from datasets import Dataset
     from transformers import TrainerCallback
     from trl import GRPOTrainer
@@ -268,7 +268,7 @@ def growth(architecture: dict[str, int], batch: int, length: int, threads: int, 
 
 
 def flops(model: torch.nn.Module) -> int:
-    """Of a forward pass, a token: two a weight. Attention's own products are left out."""
+    """Floating-point operations of a forward pass, a token: two a weight; attention's own products are left out."""
     head = model.lm_head.weight.numel() if model.config.tie_word_embeddings else 0
     embedding = model.model.embed_tokens.weight.numel()
     return 2 * (sum(p.numel() for p in model.parameters()) - embedding + head)

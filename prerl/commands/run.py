@@ -166,7 +166,7 @@ def align_base(
     problems: ProblemSets,
     model: Annotated[Path, typer.Option(help="Directory of the model.")],
 ) -> None:
-    """Compare the gradients of log P(y) and log P(y|x), rollout by rollout."""
+    """Compare the gradients of log P(y) and log P(y|x) on the base's rollouts, one by one, and with unrelated ones."""
     settings = load_scale(scale)
     from prerl.evaluation.alignment import align_base as run
 
@@ -180,7 +180,7 @@ def align_run(
     problems: ProblemSets,
     run: Annotated[Path, typer.Option(help="Directory of the training run.")],
 ) -> None:
-    """The same comparison along a training run."""
+    """Compare the gradients of log P(y) and log P(y|x) on rollouts of a run's checkpoints, at the scale's steps."""
     settings = load_scale(scale)
     from prerl.evaluation.alignment import align_run as along
 

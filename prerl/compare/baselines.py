@@ -35,7 +35,7 @@ def write_baselines(scale: Scale, methods: dict[str, Method], lexicon: Lexicon, 
     out/base/            the base model, unless it is a published one, which is the same everywhere
     out/tests.parquet    method, seed, benchmark, problem: n responses, how many were correct and finished, their
                          tokens and the occurrences of each behaviour, summed
-    out/dev.parquet      the same along training, by step instead of benchmark; entropy is the mean in nats a token
+    out/dev.parquet      method, seed, step, problem: those numbers of the dev responses; entropy in nats a token
     out/updates.parquet  the training logs: method, seed, and a row an update as in log.parquet
     out/tables/, out/learning_curves.png   of the main study, to be read
     out/baselines.json   the record: identity (what a comparison must have in common), configuration of every method,
@@ -157,8 +157,8 @@ class Baselines:
                 raise UserError(f"{results / name}: not what {self.path} was made from: not comparable")
 
     def made_with(self) -> dict[str, list[dict[str, Any]]]:
-        """Every set of versions and of hardware, as `provenance.distinct` gives them; those of baselines that were
-        committed when one set stood for all have no number of jobs."""
+        """Every set of versions and of hardware that baselines were made with, by those two words, with the number of
+        jobs of each; where baselines were committed when one set stood for all, without it."""
         made = self.record["made_with"]
         return {
             key: made[key] if isinstance(made[key], list) else [{key: made[key]}] for key in ("versions", "hardware")
@@ -197,7 +197,7 @@ class Baselines:
         return _by_run(each)
 
     def updates(self, method: str, seed: int) -> pd.DataFrame:
-        """The training log of a run."""
+        """The training log of a run: the columns of its log.parquet, with method and seed."""
         rows = pd.read_parquet(self.path / "updates.parquet")
         return rows[(rows.method == method) & (rows.seed == seed)].reset_index(drop=True)
 

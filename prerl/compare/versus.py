@@ -31,11 +31,11 @@ def compare(
 ) -> str:
     """Compares the runs of a method under results/NAME with the baselines. Writes to `out`:
 
-    scores.parquet     as `prerl summarize` does, of all methods; also avg@n over all benchmarks
+    scores.parquet     method, benchmark, metric, ...: accuracies of all methods; also avg@n over all benchmarks
     versus.parquet     baseline, benchmark, metric (avg or pass), k, n: the new method minus the baseline on the same
                        problems and seeds, with 95 % interval and the probability of improvement; for avg over all
                        benchmarks also the simultaneous interval (sure_low, sure_high) and the verdict by it
-    curves.parquet, seeds.parquet, speeds.parquet, behaviour.parquet   as `prerl summarize` does
+    curves.parquet, seeds.parquet, speeds.parquet, behaviour.parquet   those of `analysis.summary`, of all methods
     costs.parquet      a row a run: selected step, updates, tokens, seconds
     methods.json       all methods as a file of methods; scale.json, provenance.json
     conclusion.json    the conclusion in words, and warnings

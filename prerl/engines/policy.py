@@ -21,7 +21,7 @@ class Policy:
     """A model, its tokenizer, and the world of its problems."""
 
     def __init__(self, scale: Scale, method: Method, seed: int, base: Path, problems: Path) -> None:
-        """Of the model in `base` and the problem sets in `problems`. Raises UserError if the tokenizer lacks a start
+        """Loads the model in `base` and the problem sets in `problems`. Raises UserError if the tokenizer lacks a start
         token of the scale or the method."""
         self.rl, self.seed = scale.rl, seed
         self.world = world(scale.problems, problems)
@@ -42,7 +42,7 @@ class Policy:
             raise
 
     def start_token_id(self, phase: Phase) -> int:
-        """Of the token that stands in front of y in the pre-train space."""
+        """The id of the token that stands in front of y in the pre-train space: the phase's, or else the scale's."""
         return self.tokens.id_of(phase.start_token or self.start)
 
     def header(self, responses: list[list[int]]) -> Tensor | None:
@@ -59,16 +59,18 @@ class Policy:
         return prompts, responses, self.tokens.texts([response.ids for response in responses])
 
     def read(self, problems: list[Problem]) -> list[list[int]]:
-        """The prompts as token ids."""
+        """The problems' prompts as token ids, with the start token that the tokenizer or the template puts in front."""
         return self.tokens.read([problem.prompt for problem in problems], self.world.chat)
 
     def evaluate_dev(self, step: int) -> pd.DataFrame:
-        """A row a dev response. The random stream is the same at every step and for every method and seed."""
+        """The table that `dev_table` makes, of responses drawn now. The random stream is the same at every step and for
+        every method and seed."""
         _, responses, _ = self.rollout(self.dev, self.rl.dev_samples, seed_of("dev"))
         return self.dev_table(step, responses)
 
     def dev_table(self, step: int, responses: list[Response]) -> pd.DataFrame:
-        """A row a dev response, of `dev_samples` responses to each dev problem, prompt-major."""
+        """A row a response, of `dev_samples` responses to each dev problem, prompt-major: step, problem, sample,
+        response, tokens, entropy (nats a token), finished, score."""
         repeats = self.rl.dev_samples
         texts = self.tokens.texts([response.ids for response in responses])
         return pd.DataFrame(

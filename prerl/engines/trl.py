@@ -1,7 +1,7 @@
 """The distributed engine: TRL's GRPOTrainer (Accelerate, FSDP, vLLM), with this package's objective.
 
 TRL samples, scores and steps. What a method changes happens in between, on TRL's batch: advantages, the samples kept,
-the prompt forgotten. Run directory, log and checkpoints are as the local engine's.
+the prompt forgotten. A run's directory, log and checkpoints are those that `prerl.engines.local` describes.
 """
 
 import os
@@ -34,7 +34,9 @@ from prerl.settings.scale import Scale
 
 
 def train(scale: Scale, method_name: str, method: Method, seed: int, base: Path, problems: Path, out: Path) -> None:
-    """As the local engine's. Every process of a run calls it."""
+    """Trains one method from one seed, on the problem sets in a directory; every process of a run calls it. Writes to
+    `out` model/ (the best checkpoint on dev), log.parquet (a row an update), dev.parquet (a row a dev response) and
+    run.json. Can be killed: it goes on from its last checkpoint."""
     occupy(max(1, scale.threads // scale.engine.processes))
     session = Session(scale, method_name, method, seed, base, problems, out)
     packages = ["trl", "accelerate", *(["vllm"] if scale.engine.vllm else [])]
@@ -118,7 +120,7 @@ class PhaseTrainer(GRPOTrainer):
         return self.session.done + self.state.global_step
 
     def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
-        """One group: all parameters decay, as in the local engine and the authors' code; TRL would except some."""
+        """AdamW with one group: all parameters decay, as the authors' and `prerl.engines.local`'s; TRL excepts some."""
         rl = self.scale.rl
         parameters = (model or self.model).parameters()
         self.optimizer = AdamW(parameters, lr=rl.learning_rate, weight_decay=rl.weight_decay, fused=True)
@@ -135,7 +137,7 @@ class PhaseTrainer(GRPOTrainer):
         return self.lr_scheduler
 
     def score(self, completion_ids: list[list[int]], place: list[int], **_: Any) -> list[float]:
-        """TRL's reward function."""
+        """The rewards of responses (token ids) to the problems at these places: TRL calls it as a reward function."""
         problems, texts = [self.problems[index] for index in place], self.policy.tokens.texts(completion_ids)
         self.step.rewards = [self.policy.score(*pair) for pair in zip(texts, problems, strict=True)]
         return self.step.rewards
@@ -144,9 +146,8 @@ class PhaseTrainer(GRPOTrainer):
         return self.policy.tokens.read(prompts, self.policy.world.chat), None, {}
 
     def _generate_single_turn(self, prompt_ids: list[list[int]], *args: Any) -> tuple[list[list[int]], Any]:
-        """Responses and their log-probabilities: vLLM's, or else from the local engine's sampler. Then each process
-        draws those of all and keeps its own, so that the number of processes does not change them: for one machine.
-        """
+        """Responses and their log-probabilities: vLLM's, or else from the sampler of this package. Then each process
+        draws those of all and keeps its own, so that the number of processes does not change them: for one machine."""
         if self.scale.engine.vllm is not None:
             return super()._generate_single_turn(prompt_ids, *args)
         rl = self.scale.rl

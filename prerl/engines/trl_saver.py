@@ -1,4 +1,4 @@
-"""Dev evaluations and checkpoints of a run with TRL, as the local engine's."""
+"""Dev evaluations and checkpoints of a run with TRL, written where and as those of `prerl.engines.local`."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -41,7 +41,7 @@ class Saver(TrainerCallback):
         trainer.accelerator.wait_for_everyone()
 
     def _evaluate_dev(self, step: int) -> pd.DataFrame:
-        """A row a dev response, from vLLM; each process draws its share."""
+        """The table that `Policy.dev_table` makes, a row a dev response, from vLLM; each process draws its share."""
         trainer, policy = self.trainer, self.trainer.policy
         repeats, processes = trainer.scale.rl.dev_samples, trainer.accelerator.num_processes
         prompts = [prompt for prompt in policy.read(policy.dev) for _ in range(repeats)]

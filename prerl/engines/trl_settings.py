@@ -21,8 +21,8 @@ def check_length(vllm: Vllm, longest: int, max_new_tokens: int) -> None:
 
 
 def settings(scale: Scale, seed: int, updates: int, out: Path, ends: list[int] | None = None) -> GRPOConfig:
-    """Of a run of `updates` more updates; with vLLM, the tokens `ends` alone end a response. Raises UserError if the
-    processes cannot share a batch evenly."""
+    """TRL's configuration of a run of `updates` more updates; with vLLM, the tokens `ends` alone end a response. Raises
+    UserError if the processes cannot share a batch evenly."""
     rl, engine = scale.rl, scale.engine
     rollouts = rl.prompts_per_step * rl.group_size
     passes, rest = divmod(rollouts, rl.micro_batch * engine.processes)

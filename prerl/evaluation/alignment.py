@@ -66,10 +66,10 @@ def align_base(scale: Scale, model: Path, problems: Path, out: Path) -> None:
 
 
 def align_run(scale: Scale, run: Path, problems: Path, out: Path) -> None:
-    """The same along a training run, at the scale's steps, on its share of the rollouts: out/alignment.parquet with a
-    column step, and out/alignment.json. All runs meet the same problems. A run that stopped early keeps its last
-    checkpoint. Raises UserError if there are none.
-    """
+    """Compares the gradients of log P(y) and log P(y|x) on rollouts of a training run's checkpoints, at each of the
+    scale's alignment steps; seeds share the scale's rollouts, all runs meet the same problems, and a run that stopped
+    early keeps its last checkpoint. Writes out/alignment.parquet, whose columns are those of `align_base` and step, and
+    out/alignment.json, the record. Raises UserError if the run has no checkpoints, or one is damaged."""
     occupy(scale.threads)
     count = -(-scale.analysis.alignment_rollouts // (GROUP * len(scale.seeds)))
     record = RunRecord("align", _config(scale, {"problems": count, "steps": scale.analysis.alignment_steps}))

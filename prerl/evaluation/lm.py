@@ -133,9 +133,9 @@ class RecordingLM(TemplateLM):
 
 @register_model("prerl-local")
 class LocalLM(RecordingLM):
-    """Generates with `prerl.model.sampler`.
+    """lm-eval's interface to `prerl.model.sampler`, on the CPU.
 
-    The same batch size gives the same responses; another gives others of the same distribution.
+    One batch size always gives the same responses, another gives others of the same distribution.
     """
 
     def __init__(self, pretrained: Path | str, batch_size: int | str = 1024, device: str | None = None) -> None:

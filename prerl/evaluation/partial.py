@@ -34,7 +34,8 @@ class Partial:
         write(self.root, produce)
 
     def load(self) -> tuple[int, dict[str, Rows], dict[str, Tensor]]:
-        """(0, {}, {}) if there is nothing to go on from, or it is damaged."""
+        """What `save` was last given: items done, rows by table, sums by name. (0, {}, {}) if there is nothing to go on
+        from, or it is damaged, or was made from something else."""
         if not self.root.is_dir() or broken(self.root):
             return 0, {}, {}
         state = read_json(self.root / "state.json")

@@ -26,7 +26,8 @@ def countdown_scores(doc: dict[str, Any], responses: list[str]) -> list[dict[str
 
 
 def public_scores(doc: dict[str, Any], responses: list[str]) -> list[dict[str, Any]]:
-    """The same for a problem of a public set. Answers that mean the same are written as the first of them."""
+    """What each response to a problem of a public set answers (None: nothing), and its score: 1 if `prerl.verify` finds
+    it right, 0 if not. Answers that mean the same are written as the first of them, so that they can be counted."""
     known: list[str] = []
     scored = []
     for response in responses:

@@ -59,7 +59,8 @@ def intact(path: Path, *records: Path) -> Path:
 
 
 def read_table(path: Path, **options: Any) -> "pd.DataFrame":
-    """A table that a stage wrote. Raises UserError as `intact` does."""
+    """A table that a stage wrote. Raises UserError if it is not there; or if it is not what the stage's record says,
+    and then it is set aside, see `intact`."""
     import pandas as pd  # half a second, which what reads no table need not wait
 
     return pd.read_parquet(intact(path, *(path.parent / name for name in RECORDS)), **options)

@@ -91,7 +91,12 @@ class SharedCache(Cache):
     """
 
     def __init__(self, prompts: Cache, pad: Tensor | None, each: Tensor, length: int) -> None:
-        """The arguments are a RowCache's."""
+        """
+        prompts  what was read, one row a prompt; it is kept, and shrinks with the rows
+        pad      (prompts,) number of padding tokens on the left of each prompt, or None if there are none
+        each     (rows,) which prompt each row goes on from, in ascending order
+        length   most tokens that a row may add
+        """
         kv_heads, head_dim = prompts.keys[0].shape[1], prompts.keys[0].shape[3]
         super().__init__(len(prompts.keys), len(each), kv_heads, length, head_dim)
         self.prompts, self.prompt_pad = prompts, pad
@@ -121,7 +126,9 @@ class SharedCache(Cache):
             self.padding = (torch.arange(self.prompts.filled) < self.prompt_pad[:, None])[:, None, None]
 
     def attend(self, layer: int, q: Tensor, keys: Tensor, values: Tensor) -> Tensor:
-        """As a RowCache's."""
+        """Attention of one more token a row to its prompt and to all that the row has generated: q (rows, kv_heads,
+        queries, head_dim), already scaled; keys and values (rows, kv_heads, 1, head_dim) of that token, which stay in
+        the cache. Returns what q attends to, in the shape of q."""
         keys, values = self.extend(layer, keys, values)
         prompts, (_, kv_heads, queries, head_dim) = len(self.prompts.keys[0]), q.shape
         # Rows that share a prompt are laid out as positions of one sequence; the places of ended rows stay empty.
@@ -164,7 +171,7 @@ class Prompts:
         return self.filled
 
     def take(self, index: Tensor) -> "Prompts":
-        """The given rows, repeats allowed."""
+        """The prompts of the given rows, repeats allowed, as new Prompts; gradients flow through."""
         taken = copy(self)
         taken.keys = [layer[index] for layer in self.keys]
         taken.values = [layer[index] for layer in self.values]
@@ -173,7 +180,8 @@ class Prompts:
         return taken
 
     def extend(self, layer: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
-        """Those of the prompts, which are kept, or of prompts and responses, of which nothing is kept."""
+        """A layer's keys and values, (rows, kv_heads, length, head_dim) each: at first those given, of the prompts,
+        which are kept; later the prompts' with those given behind them, of responses, which are not kept."""
         if self.filled == 0:
             self.keys.append(keys)
             self.values.append(values)

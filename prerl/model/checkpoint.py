@@ -23,7 +23,7 @@ class Checkpoints:
     """The checkpoints of one run: a directory `step-00040` each, a complete model directory plus `state.json`.
 
     The newest two keep their optimiser: should one be damaged, the other is there. The data position and the random
-    state are the step itself, see `records.stream`. A checkpoint of another configuration, or of another version
+    state are the step itself, see `prerl.seeds`. A checkpoint of another configuration, or of another version
     of torch, is not resumed from.
     """
 

@@ -201,8 +201,8 @@ def response_hidden(model: LeanModel, batch: Batch, prompts: Prompts | None = No
 
 
 def _joint_hidden(model: LeanModel, batch: Batch) -> Tensor:
-    """The same in one pass. Rows are moved to the left so that padding only follows: a plain causal pass is right for
-    prompts of any length."""
+    """(B, T, hidden): what `response_hidden` returns, from one pass over prompts and responses together. Rows are moved
+    to the left so that padding only follows: a plain causal pass is right for prompts of any length."""
     ids = torch.cat([batch.prompt_ids, batch.response_ids], 1)
     width, length = ids.shape[1], batch.response_ids.shape[1]
     prompt_lengths = batch.prompt_mask.sum(1)

@@ -54,13 +54,14 @@ class Tokens:
         ]
 
     def texts(self, responses: list[list[int]]) -> list[str]:
-        """Of responses (token ids), without the token that ends them, which need not be a special one, and without all
-        special tokens."""
+        """The texts of responses (token ids), without the token that ends them, which need not be a special one, and
+        without all special tokens."""
         rows = [ids[:-1] if ids and ids[-1] in self.ends else ids for ids in responses]
         return self.tokenizer.batch_decode(rows, skip_special_tokens=True)
 
     def id_of(self, token: str) -> int:
-        """Of a token that a scale or a method names as start_token. Raises UserError if there is none."""
+        """The id of a token that a scale or a method names as start_token. Raises UserError if the tokenizer has none
+        of that name."""
         found = self.tokenizer.convert_tokens_to_ids(token)  # an unknown one becomes another, or None
         if found is None or self.tokenizer.convert_ids_to_tokens(found) != token:
             raise UserError(f"{self.path}: its tokenizer has no token {token!r}; name another as start_token")

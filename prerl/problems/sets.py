@@ -41,7 +41,8 @@ def check_sizes(scale: Scale, catalog: dict[str, PublicSet]) -> None:
 
 
 def check_public_sizes(settings: PublicProblems, catalog: dict[str, PublicSet]) -> None:
-    """As `check_sizes`, of the sets alone."""
+    """Raises ValueError, which names the key, if a scale of public sets asks for more problems than a set has, leaves
+    none to train on, or tests on the file that it trains on."""
     training = catalog[settings.train]
     if settings.dev >= training.problems:
         raise ValueError(
@@ -139,7 +140,7 @@ def write_public_sets(
 
     The prompt is the whole text in front of a response, by the tokenizer's chat template if it has one, see
     `prompts.chat_text`. Sets are shuffled the same way on every machine, so that the first problems of a benchmark are
-    no selection. Raises ValueError as `check_public_sizes` does.
+    no selection. Raises ValueError if a set has fewer problems than are asked for, see `check_public_sizes`.
     """
     check_public_sizes(settings, catalog)
 

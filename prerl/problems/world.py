@@ -29,7 +29,7 @@ class World(Protocol):
     chat: bool  # whether prompts are made by the tokenizer's chat template
 
     def draw(self, rng: random.Random, size: int) -> list[Problem]:
-        """Training problems."""
+        """`size` training problems from the random stream. Raises UserError if a world has fewer."""
 
     def dev(self) -> list[Problem]:
         """The problems on which every choice is made."""

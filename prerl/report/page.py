@@ -38,7 +38,8 @@ def write_page(
 
 
 def write_comparison(summary: Path, methods: dict[str, Method], template: Path, out: Path) -> None:
-    """Writes the page of a comparison with the baselines. Raises UserError as `write_page` does."""
+    """Writes the page of a comparison with the baselines, whose summaries lie in `summary`, beside its tables and
+    figures. Raises UserError if one of them is missing or the template is malformed."""
     study = Study(summary, methods)
     new = methods[study.scale["new"]]
     render(

@@ -22,7 +22,7 @@ DEV = "dev"
 
 
 def pack(data: dict[str, Any]) -> str:
-    """As text that fits into a page: JSON, gzip, base64. The same bytes for the same data."""
+    """The data as text that fits into a page: JSON, gzipped, in base64; data that are alike give the same bytes."""
     raw = json.dumps(data, ensure_ascii=False, separators=(",", ":")).encode()
     return base64.b64encode(gzip.compress(raw, mtime=0)).decode()
 

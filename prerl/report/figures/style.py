@@ -81,7 +81,7 @@ class Figures(Study):
         self.extra = extra
 
     def present(self, names: list[str]) -> list[str]:
-        """Those of the methods that this scale has."""
+        """The named methods that this scale has, in the order of the names."""
         return [name for name in names if name in self.labels]
 
     def line(self, axes: Axes, rows: pd.DataFrame, x: str, method: str, band: float = 0.15, **options: object) -> None:
