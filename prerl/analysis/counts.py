@@ -52,7 +52,7 @@ def read_counts(path: Path, lexicon: Lexicon | None = None) -> Counts:
 
 
 def count_responses(rows: pd.DataFrame, behaviours: Sequence[str] = ()) -> Counts:
-    """The counts of responses: benchmark (or step), problem, sample, score (0 or 1), tokens, finished, entropy in nats
+    """The counts of responses: benchmark (or step), problem, score (0 or 1), tokens, finished, entropy in nats
     a token, answer, and occurrences of the named behaviours. Problems come in the order of their first response."""
     by = by_column(rows)
     rows = rows.assign(nats=rows["entropy"] * rows["tokens"])
@@ -60,8 +60,8 @@ def count_responses(rows: pd.DataFrame, behaviours: Sequence[str] = ()) -> Count
     table = table.astype(dict.fromkeys([*SUMMED.values(), *behaviours], int))
     table.insert(0, "n", rows.groupby([by, "problem"]).size())
     if by == "benchmark" and "answer" in rows:
-        ordered = rows.sort_values(by="sample").groupby([by, "problem"])
-        votes = {key: maj_at_k(one["answer"].tolist(), one["score"].tolist(), len(one)) for key, one in ordered}
+        groups = rows.groupby([by, "problem"])
+        votes = {key: maj_at_k(one["answer"].tolist(), one["score"].tolist(), len(one)) for key, one in groups}
         table["majority"] = pd.Series(votes)
     first = rows[[by, "problem"]].drop_duplicates()
     return first.merge(table.reset_index(), on=[by, "problem"], how="left")
