@@ -33,12 +33,12 @@ def alignments(rollouts: pd.DataFrame, estimate: Estimator) -> Iterator[dict[str
     rollouts of one problem are alike. Rollouts whose gradient is zero have no cosine: `undefined` counts them."""
     rollouts = rollouts.assign(negative=(rollouts.inner_product < 0).astype(float))
     streams = {method: estimate.of(method) for method in rollouts.method.unique()}
-    for (method, step, part, group), rows in rollouts.groupby(["method", "step", "part", "group"], sort=False):
-        own = streams[method]
+    for (method, _, part, group), rows in rollouts.groupby(["method", "step", "part", "group"], sort=False):
+        own, step = streams[method], int(rows["step"].iloc[0])
         for correct, chosen in {"any": rows, "right": rows[rows.correct], "wrong": rows[~rows.correct]}.items():
             if len(chosen) == 0:
                 continue
-            where = {"method": method, "step": int(step), "part": part, "group": group, "correct": correct}
+            where = {"method": method, "step": step, "part": part, "group": group, "correct": correct}
             for quantity in QUANTITIES:
                 values = chosen[chosen[quantity].notna()]
                 cells = values.groupby(["seed", "problem"])[quantity]
@@ -63,11 +63,12 @@ def positions(tokens: pd.DataFrame, estimate: Estimator) -> Iterator[dict[str, A
     """log P(y_t|x, y_<t) less log P(y_t|y_<t) in nats, and the correlation of the two over rollouts: by position (those
     that at least 30 rollouts reach), and over all tokens and those of the body (position -1)."""
     groups = [("all", -1, tokens)] + ([("body", -1, tokens[tokens.body])] if tokens.body.any() else [])
-    groups += [("all", int(position), rows) for position, rows in tokens.groupby("position") if len(rows) >= REACHED]
+    reached = [rows for _, rows in tokens.groupby("position") if len(rows) >= REACHED]
+    groups += [("all", int(rows["position"].iloc[0]), rows) for rows in reached]
     for part, position, rows in groups:
         where = {"part": part, "position": position, "tokens": len(rows), "rollouts": rows.rollout.nunique()}
         difference = (rows.logp_post_train - rows.logp_pre_train).groupby(rows.problem)
-        mean = estimate(difference.sum().to_numpy()[None], difference.size().to_numpy(dtype=float)[None])
+        mean = estimate(difference.sum().to_numpy()[None], np.asarray(difference.size(), dtype=float)[None])
         yield where | {"quantity": "difference"} | mean
         yield where | {"quantity": "correlation"} | correlation(rows, estimate)
 
@@ -102,7 +103,7 @@ def noises(noise: pd.DataFrame, halves: pd.DataFrame, estimate: Estimator) -> It
     for part, rows in noise.groupby("part"):
         for pair in ("across", "within"):
             cells = rows[rows[pair].notna()].groupby("problem")[pair]
-            found = estimate(cells.sum().to_numpy()[None], cells.size().to_numpy(dtype=float)[None])
+            found = estimate(cells.sum().to_numpy()[None], np.asarray(cells.size(), dtype=float)[None])
             yield {"part": part, "of": "rollouts", "pair": pair, "count": len(rows)} | found
     for part, rows in halves.groupby("part"):
         for pair in ("within_post_train", "within_pre_train", "across", "across_halves"):

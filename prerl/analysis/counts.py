@@ -1,36 +1,85 @@
-"""Responses summed over those to each problem: what a study's scores need, in a hundredth of the room."""
+"""What analyses read: responses counted by problem. Needs no torch.
 
+Fresh runs are counted once, when their table of responses is read, which takes a hundredth of its room; baselines are
+committed as counts. So both take one road into `prerl summarize` and `prerl compare`.
+"""
+
+from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
-from prerl.analysis.behaviour import Lexicon, read_responses
+from prerl.analysis.behaviour import Lexicon, count
+from prerl.errors import UserError
+from prerl.files.checksums import read_table
+from prerl.metrics import Array, maj_at_k
 
-# Of an evaluation's response and of a dev response: what is summed over those to one problem.
-COUNTED = {"score": "correct", "tokens": "tokens", "finished": "finished"}
+# A row a problem of a benchmark (or, along training, of a step):
+#   benchmark (or step), problem
+#   n          responses
+#   correct    of these
+#   tokens     of all of them together
+#   finished   responses that ended by themselves
+#   nats       the entropies of all tokens, summed; test benchmarks of baselines have none
+#   BEHAVIOUR  occurrences in all of them together: a column a kind of thought and a behaviour, as in the lexicon
+#   majority   maj@n, from 0 to 1; of test benchmarks whose single answers are known, so of no baseline
+Counts = pd.DataFrame
+Runs = dict[int, Counts]  # by seed
+AllRuns = dict[str, Runs]  # by method
 
-
-def counts(path: Path, by: str, lexicon: Lexicon) -> pd.DataFrame:
-    """A table of responses, summed over those to each problem of a benchmark or step (`by`): n, correct, tokens,
-    finished, a column a behaviour; by step also the mean entropy in nats a token. Raises UserError if the table is
-    missing or damaged, or some problems have fewer responses than others."""
-    rows = read_responses(path, lexicon)
-    rows = rows.assign(nats=rows.entropy * rows.tokens)
-    groups = rows.groupby([by, "problem"], sort=False)
-    sums = groups[[*COUNTED, *lexicon.names]].sum().rename(columns=COUNTED).astype(int)
-    sums.insert(0, "n", groups.size())
-    if by == "step":
-        sums["entropy"] = groups.nats.sum() / sums.tokens
-    return sums.reset_index()
-
-
-def means(rows: pd.DataFrame) -> pd.DataFrame:
-    """Sums over a problem's responses as means; the sum of right ones becomes the score."""
-    sums = rows.columns.drop(["method", "seed", "step", "problem", "n", "entropy"], errors="ignore")
-    return rows.assign(**rows[sums].div(rows.n, axis=0)).rename(columns={"correct": "score"})
+SUMMED = {"score": "correct", "tokens": "tokens", "finished": "finished"}  # of responses: column -> what its sum is
 
 
-def mean_dev(path: Path, lexicon: Lexicon) -> pd.DataFrame:
-    """A run's dev.parquet as a row a step and problem: n, score (the share of right ones), tokens, finished and a
-    column a behaviour, means over its responses; entropy in nats a token. `Baselines.dev` has these columns too."""
-    return means(counts(path, "step", lexicon))
+def read_counts(path: Path, lexicon: Lexicon | None = None) -> Counts:
+    """The counts of a table of responses that a stage wrote; without a lexicon, of no behaviour. Raises UserError if it
+    is missing or damaged, or if one problem of a benchmark, or of a dev evaluation, has fewer responses than another.
+    """
+    rows = read_table(path)
+    if lexicon:
+        rows = rows.join(count(rows.response, lexicon))
+    table = count_responses(rows, lexicon.names if lexicon else ())
+    by = by_column(table)
+    for name, part in table.groupby(by, sort=False):
+        sizes = part.set_index("problem")["n"]
+        if sizes.min() < sizes.max():
+            where = name if by == "benchmark" else f"step {name}"
+            raise UserError(
+                f"{path}: {where}: problem {sizes.idxmin()} has {sizes.min()} responses, others {sizes.max()}: "
+                f"scores would not be comparable; delete {path.name} and run again"
+            )
+    return table
+
+
+def count_responses(rows: pd.DataFrame, behaviours: Sequence[str] = ()) -> Counts:
+    """The counts of responses: benchmark (or step), problem, score (0 or 1), tokens, finished, entropy in nats
+    a token, answer, and occurrences of the named behaviours. Problems come in the order of their first response."""
+    by = by_column(rows)
+    rows = rows.assign(nats=rows["entropy"] * rows["tokens"])
+    table = rows.groupby([by, "problem"])[[*SUMMED, *behaviours, "nats"]].sum().rename(columns=SUMMED)
+    table = table.astype(dict.fromkeys([*SUMMED.values(), *behaviours], int))
+    table.insert(0, "n", rows.groupby([by, "problem"]).size())
+    if by == "benchmark" and "answer" in rows:
+        groups = rows.groupby([by, "problem"])
+        votes = {key: maj_at_k(one["answer"].tolist(), one["score"].tolist(), len(one)) for key, one in groups}
+        table["majority"] = pd.Series(votes)
+    first = rows[[by, "problem"]].drop_duplicates()
+    return first.merge(table.reset_index(), on=[by, "problem"], how="left")
+
+
+def by_column(table: pd.DataFrame) -> str:
+    """What a table of tests, or of evaluations along training, has a part for each value of."""
+    return "benchmark" if "benchmark" in table else "step"
+
+
+def on(benchmark: str, runs: Runs) -> Runs:
+    """The runs' counts on one benchmark."""
+    return {seed: run.loc[run["benchmark"] == benchmark] for seed, run in runs.items()}
+
+
+def grid(runs: Runs, column: str) -> Array:
+    """(seeds, problems) of a column of runs on one benchmark or at one step each; problems in a fixed order."""
+    rows = [run.set_index("problem")[column].sort_index() for run in runs.values()]
+    if any(not row.index.equals(rows[0].index) for row in rows):
+        raise RuntimeError("runs to be compared were not evaluated on the same problems")
+    return np.array([row.to_numpy(dtype=float) for row in rows])

@@ -4,38 +4,41 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
-from prerl.analysis.scores import BASE, Estimator, Samples, grid
+from prerl.analysis.counts import AllRuns, Counts, Runs, grid
+from prerl.analysis.scores import BASE, Estimator
 from prerl.metrics import Array, ratio, resample_weights, stretched_interval
 
 EARLY = 0.25  # the share of the planned updates that counts as early
 SPEED_REFERENCE = "grpo"
 
 
-def at_step(dev: dict[int, pd.DataFrame], step: int) -> dict[int, pd.DataFrame]:
-    """Each seed's responses at a step. A run that stopped for want of a signal keeps its last ones."""
-    return {seed: run[run.step == run.step[run.step <= step].max()] for seed, run in dev.items()}
+def at_step(dev: Runs, step: int) -> Runs:
+    """Each seed's counts at a step. A run that stopped for want of a signal keeps its last ones."""
+
+    def last(run: Counts) -> Counts:
+        return run.loc[run["step"] == run["step"][run["step"] <= step].max()]
+
+    return {seed: last(run) for seed, run in dev.items()}
 
 
-def at_start(dev: Samples) -> Samples:
+def at_start(dev: AllRuns) -> AllRuns:
     """What every run has: the evaluation of the base."""
-    return {method: {seed: run[run.step == 0] for seed, run in runs.items()} for method, runs in dev.items()}
+    return {method: at_step(runs, 0) for method, runs in dev.items()}
 
 
-def curves(dev: Samples, steps: list[int], behaviours: list[str], estimate: Estimator) -> Iterator[dict[str, Any]]:
+def curves(dev: AllRuns, steps: list[int], behaviours: list[str], estimate: Estimator) -> Iterator[dict[str, Any]]:
     """A row a method, step and quantity (accuracy, response tokens, entropy in nats a token, finished, behaviours per
     response and per 1k tokens): with an interval over all seeds, and for each seed one without, with a column seed."""
     for method, runs in dev.items():
         own = estimate.of(method)
         for step in steps:
             now = at_step(runs, step)
-            responses, tokens = grid(now, "score", "size"), grid(now, "tokens")
-            weighted = {seed: run.assign(entropy=run.entropy * run.tokens) for seed, run in now.items()}
+            responses, tokens = grid(now, "n"), grid(now, "tokens")
             quantities = {
-                "accuracy": (grid(now, "score"), responses),
+                "accuracy": (grid(now, "correct"), responses),
                 "response tokens": (tokens, responses),
-                "entropy": (grid(weighted, "entropy"), tokens),
+                "entropy": (grid(now, "nats"), tokens),
                 "finished": (grid(now, "finished"), responses),
             }
             for behaviour in behaviours:
@@ -49,11 +52,11 @@ def curves(dev: Samples, steps: list[int], behaviours: list[str], estimate: Esti
                     yield where | {"seed": seed, "estimate": ratio(above[row : row + 1], below[row : row + 1])}
 
 
-def changes(dev: Samples, steps: list[int], estimate: Estimator) -> Iterator[dict[str, Any]]:
+def changes(dev: AllRuns, steps: list[int], estimate: Estimator) -> Iterator[dict[str, Any]]:
     """Paired differences on the same dev problems, of accuracy and response tokens: at the end of training, and early
     (the mean of the evaluations in the first quarter of the updates), to the base and to GRPO at the same steps."""
     windows = {"early": [step for step in steps if 0 < step <= EARLY * steps[-1]], "end": steps[-1:]}
-    for quantity, column in {"accuracy": "score", "response tokens": "tokens"}.items():
+    for quantity, column in {"accuracy": "correct", "response tokens": "tokens"}.items():
         values = {method: cube(runs, steps, column) for method, runs in dev.items()}
         for window, chosen in windows.items():
             columns = [steps.index(step) for step in chosen]
@@ -67,14 +70,14 @@ def changes(dev: Samples, steps: list[int], estimate: Estimator) -> Iterator[dic
                     yield where | {"reference": "grpo"} | own.compare(mine, values["grpo"][..., columns].mean(-1))
 
 
-def speeds(dev: Samples, steps: list[int], estimate: Estimator) -> Iterator[dict[str, Any]]:
+def speeds(dev: AllRuns, steps: list[int], estimate: Estimator) -> Iterator[dict[str, Any]]:
     """Updates to half of GRPO's gain (half way from the base to the best of GRPO's mean dev curve), and how many times
     sooner than GRPO that is, with intervals over seeds and problems; infinite steps, and a speed-up of 0, are "never".
     Yields nothing without GRPO, or without a sure gain of it: where more than one in 40 resamples has none, half of it
     is nothing to be reached."""
     if SPEED_REFERENCE not in dev:
         return
-    values = {method: cube(runs, steps, "score") for method, runs in dev.items()}
+    values = {method: cube(runs, steps, "correct") for method, runs in dev.items()}
     reference = values[SPEED_REFERENCE]
     sure = curve_interval(gain, [reference], estimate.of("gain"))
     if min(sure["estimate"], sure["low"]) <= 0:
@@ -106,9 +109,10 @@ def halfway(curves: Array) -> Array:
     return (curves[..., 0] + curves.max(-1)) / 2
 
 
-def cube(runs: dict[int, pd.DataFrame], steps: list[int], column: str) -> Array:
+def cube(runs: Runs, steps: list[int], column: str) -> Array:
     """Means over each problem's responses: (seeds, problems, steps)."""
-    return np.stack([grid(at_step(runs, step), column, "mean") for step in steps], axis=-1)
+    chosen = [at_step(runs, step) for step in steps]
+    return np.stack([grid(now, column) / grid(now, "n") for now in chosen], axis=-1)
 
 
 def crossing(curves: Array, steps: Sequence[int], threshold: Array | float) -> Array:

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from prerl.analysis.counts import AllRuns, Runs, by_column, grid, on
 from prerl.errors import UserError
 from prerl.metrics import (
     Array,
@@ -14,7 +15,6 @@ from prerl.metrics import (
     exact_interval,
     improvement,
     improvement_interval,
-    maj_at_k,
     pass_at_k,
     ratio,
     ratio_interval,
@@ -30,7 +30,6 @@ ALL = "all benchmarks"  # their mean, each with the same weight
 SPREAD_RESAMPLES = 400  # enough for the two digits that matter
 ENDS = ("low", "high")
 REFERENCES = (BASE, "grpo")  # what every method is compared with, where the scale has it
-Samples = dict[str, dict[int, pd.DataFrame]]  # method -> seed -> a row a response
 
 
 class Estimator:
@@ -45,6 +44,7 @@ class Estimator:
     def of(self, *names: str) -> "Estimator":
         """One with a stream that depends on these names and on this one's seed, not on what was drawn before."""
         seed = self.rng.bit_generator.seed_seq
+        assert isinstance(seed, np.random.SeedSequence)  # as numpy's generators have by default
         own = np.random.SeedSequence(seed.entropy, spawn_key=(*seed.spawn_key, seed_of(*names)))
         return Estimator(self.resamples, np.random.default_rng(own))
 
@@ -79,27 +79,20 @@ class Estimator:
         }
 
 
-def grid(runs: dict[int, pd.DataFrame], column: pd.Series | str, how: str = "sum") -> Array:
-    """(seeds, problems) of a column aggregated over each problem's responses; problems in a fixed order."""
-    rows = [run.groupby("problem")[column].agg(how).sort_index() for run in runs.values()]
-    if any(not row.index.equals(rows[0].index) for row in rows):
-        raise RuntimeError("runs to be compared were not evaluated on the same problems")
-    return np.array([row.to_numpy(dtype=float) for row in rows])
-
-
-def check_alike(samples: Samples, by: str = "benchmark") -> None:
+def check_alike(measured: AllRuns) -> None:
     """Raises UserError unless all runs have the same number of responses to the same problems of each benchmark (or dev
-    evaluation, `by` step), which is how they are paired."""
+    evaluation), which is how they are paired."""
+    by = by_column(next(run for runs in measured.values() for run in runs.values()))
     file = "samples.parquet" if by == "benchmark" else "dev.parquet"
     sizes = {
-        f"{method}/{f'seed{seed}/' if method != BASE else ''}{file}": run.groupby([by, "problem"]).size()
-        for method, runs in samples.items()
+        f"{method}/{f'seed{seed}/' if method != BASE else ''}{file}": run.set_index([by, "problem"])["n"].sort_index()
+        for method, runs in measured.items()
         for seed, run in runs.items()
     }
     (first, wanted), *others = sizes.items()
     for name, found in others:
         both = pd.concat([wanted, found], axis=1, keys=["there", "here"]).fillna(0).astype(int)
-        if len(parted := both[both.there != both.here]):
+        if len(parted := both[both["there"] != both["here"]]):
             (place, problem), (there, here) = parted.index[0], parted.iloc[0]
             raise UserError(
                 f"{name}: {here} responses to problem {problem} of {by} {place}, {there} in {first}: runs to be "
@@ -107,32 +100,24 @@ def check_alike(samples: Samples, by: str = "benchmark") -> None:
             )
 
 
-def by_benchmark(runs: dict[int, pd.DataFrame]) -> Iterator[tuple[str, Array, int]]:
+def by_benchmark(runs: Runs) -> Iterator[tuple[str, Array, int]]:
     """Each benchmark's name, right responses (seeds, problems) and number of responses a problem. Raises UserError if
     that is not the same for all."""
-    for benchmark in next(iter(runs.values())).benchmark.unique():
-        chosen = {seed: run[run.benchmark == benchmark] for seed, run in runs.items()}
-        sizes = grid(chosen, "score", "size")
+    for benchmark in next(iter(runs.values()))["benchmark"].unique():
+        chosen = on(benchmark, runs)
+        sizes = grid(chosen, "n")
         if sizes.min() < sizes.max():
             raise UserError(f"{benchmark}: {sizes.min():.0f} to {sizes.max():.0f} responses a problem: not comparable")
-        yield benchmark, grid(chosen, "score"), int(sizes.max())
+        yield benchmark, grid(chosen, "correct"), int(sizes.max())
 
 
 def pass_at(k: int, right: Array, n: int) -> Array:
-    return np.vectorize(lambda c: pass_at_k(n, int(c), k), otypes=[float])(right)
+    """pass@k (seeds, problems), from the right responses (seeds, problems) among n."""
+    by_count = np.array([pass_at_k(n, count, k) for count in range(n + 1)])
+    return by_count[right.astype(int)]
 
 
-def _majority(runs: dict[int, pd.DataFrame], benchmark: str, n: int) -> Array:
-    """maj@n, (seeds, problems)"""
-    return np.array(
-        [
-            [maj_at_k(rows.answer.tolist(), rows.score.tolist(), n) for _, rows in run.groupby("problem", sort=True)]
-            for run in (run[run.benchmark == benchmark].sort_values("sample") for run in runs.values())
-        ]
-    )
-
-
-def averaged(runs: dict[int, pd.DataFrame], names: list[str]) -> tuple[Array, Array, int]:
+def averaged(runs: Runs, names: list[str]) -> tuple[Array, Array, int]:
     """avg@n of all problems of the named benchmarks and their weights, (seeds, problems) each, in which every benchmark
     has the same sum; and the smallest n."""
     chosen = [(right / n, n) for benchmark, right, n in by_benchmark(runs) if benchmark in names]
@@ -140,12 +125,11 @@ def averaged(runs: dict[int, pd.DataFrame], names: list[str]) -> tuple[Array, Ar
     return np.concatenate([share for share, _ in chosen], 1), weights / weights.mean(), min(n for _, n in chosen)
 
 
-def scores(
-    samples: Samples, estimate: Estimator, together: list[str], name: str = IN_DOMAIN
-) -> Iterator[dict[str, Any]]:
+def scores(tests: AllRuns, estimate: Estimator, together: list[str], name: str = IN_DOMAIN) -> Iterator[dict[str, Any]]:
     """A row a method, benchmark and metric, all in [0, 1]: avg (the mean score), maj (right by majority), solved (right
-    each time), pass at k = 1, 2, 4, ... up to n; and under `name` the avg of the benchmarks `together`, if several."""
-    for method, runs in samples.items():
+    each time), pass at k = 1, 2, 4, ... up to n; and under `name` the avg of the benchmarks `together`, if several. maj where it is known of every method."""
+    voted = all("majority" in run for runs in tests.values() for run in runs.values())
+    for method, runs in tests.items():
         own = estimate.of(method)
         if len(together) > 1:
             share, weights, n = averaged(runs, together)
@@ -157,24 +141,25 @@ def scores(
             average = own(right / n, ones)
             yield where | {"metric": "avg", "k": n} | average | {"bayes_low": bayes_low, "bayes_high": bayes_high}
             size = right.shape[1]
-            if "answer" in next(iter(runs.values())):
-                yield where | {"metric": "maj", "k": n} | own.share(_majority(runs, benchmark, n), ones, size)
+            if voted:
+                majority = grid(on(benchmark, runs), "majority")
+                yield where | {"metric": "maj", "k": n} | own.share(majority, ones, size)
             yield where | {"metric": "solved", "k": n} | own.share((right == n).astype(float), ones, size)
             for k in [2**power for power in range(n.bit_length()) if 2**power <= n]:
                 yield where | {"metric": "pass", "k": k} | own.share(pass_at(k, right, n), ones, size)
 
 
-def comparisons(samples: Samples, estimate: Estimator, in_domain: list[str]) -> Iterator[dict[str, Any]]:
+def comparisons(tests: AllRuns, estimate: Estimator, in_domain: list[str]) -> Iterator[dict[str, Any]]:
     """A row a method, reference (the base, GRPO), benchmark and metric (avg, pass at n): the method minus the
     reference, paired by problem, with the probability to do better. Several benchmarks `in_domain` have a mean too."""
-    for reference in [name for name in REFERENCES if name in samples]:
-        fixed = {benchmark: right for benchmark, right, _ in by_benchmark(samples[reference])}
-        for method, runs in samples.items():
+    for reference in [name for name in REFERENCES if name in tests]:
+        fixed = {benchmark: right for benchmark, right, _ in by_benchmark(tests[reference])}
+        for method, runs in tests.items():
             if method in (BASE, reference):
                 continue
             own = estimate.of(method, reference)
             if len(in_domain) > 1:
-                (share, weights, n), (other, _, _) = (averaged(one, in_domain) for one in (runs, samples[reference]))
+                (share, weights, n), (other, _, _) = (averaged(one, in_domain) for one in (runs, tests[reference]))
                 where = {"method": method, "reference": reference, "benchmark": IN_DOMAIN, "n": n}
                 yield where | {"metric": "avg", "k": n} | own.compare(share * weights, other * weights)
             for benchmark, right, n in by_benchmark(runs):
@@ -184,10 +169,10 @@ def comparisons(samples: Samples, estimate: Estimator, in_domain: list[str]) -> 
                 yield where | {"metric": "pass", "k": n} | own.compare(*solved)
 
 
-def spreads(samples: Samples, estimate: Estimator) -> Iterator[dict[str, Any]]:
+def spreads(tests: AllRuns, estimate: Estimator) -> Iterator[dict[str, Any]]:
     """A row a method and benchmark: the standard deviation of scores by source, with intervals, see `metrics.spread`.
     Benchmarks with one response a problem are left out: one tells nothing of the spread of samples."""
-    for method, runs in samples.items():
+    for method, runs in tests.items():
         own = estimate.of(method)
         for benchmark, right, n in by_benchmark(runs):
             if n < 2:
@@ -213,11 +198,11 @@ def warm_up_lengths(methods: dict[str, Method]) -> dict[str, int]:
     return dict(sorted(lengths.items(), key=lambda item: item[1]))
 
 
-def warm_ups(samples: Samples, methods: dict[str, Method], estimate: Estimator) -> Iterator[dict[str, Any]]:
+def warm_ups(tests: AllRuns, methods: dict[str, Method], estimate: Estimator) -> Iterator[dict[str, Any]]:
     """avg@n by length of the warm-up, and the paired difference of lengths from 10 to 25 to all others."""
-    lengths = {name: length for name, length in warm_up_lengths(methods).items() if name in samples}
+    lengths = {name: length for name, length in warm_up_lengths(methods).items() if name in tests}
     long = {name for name, length in lengths.items() if 10 <= length <= 25}
-    averages = {name: {b: right / n for b, right, n in by_benchmark(samples[name])} for name in lengths}
+    averages = {name: {b: right / n for b, right, n in by_benchmark(tests[name])} for name in lengths}
     for benchmark in averages["grpo"] if lengths else ():
         for name, length in lengths.items():
             share = averages[name][benchmark]

@@ -8,10 +8,12 @@ import numpy as np
 import pandas as pd
 
 from prerl.analysis.alignment import alignments, noises, positions, read_alignment
-from prerl.analysis.behaviour import Lexicon, behaviours, read_responses
+from prerl.analysis.behaviour import Lexicon
+from prerl.analysis.counts import AllRuns, read_counts
 from prerl.analysis.curves import at_start, changes, curves, speeds
 from prerl.analysis.provenance import provenance, warn
-from prerl.analysis.scores import BASE, Estimator, Samples, check_alike, comparisons, scores, spreads, warm_ups
+from prerl.analysis.rates import behaviours
+from prerl.analysis.scores import BASE, Estimator, check_alike, comparisons, scores, spreads, warm_ups
 from prerl.files.atomic import read_json, write_json, write_table
 from prerl.files.checksums import read_table
 from prerl.problems.overlap import overlaps
@@ -51,23 +53,23 @@ def summarize(scale: Scale, methods: dict[str, Method], lexicon: Lexicon, result
     signal keeps its last values, since its policy can no longer move.
     """
     estimate = Estimator(scale.analysis.bootstrap, np.random.default_rng(seed_of("bootstrap")))
-    samples = {BASE: {0: read_responses(results / BASE / "samples.parquet", lexicon)}}
-    dev: Samples = {}
+    tests: AllRuns = {BASE: {0: read_counts(results / BASE / "samples.parquet", lexicon)}}
+    dev: AllRuns = {}
     for method in methods:
         runs = {seed: results / method / f"seed{seed}" for seed in scale.seeds}
-        samples[method] = {seed: read_responses(run / "samples.parquet", lexicon) for seed, run in runs.items()}
-        dev[method] = {seed: read_responses(run / "dev.parquet", lexicon) for seed, run in runs.items()}
-    check_alike(samples)
-    check_alike(at_start(dev), "step")
+        tests[method] = {seed: read_counts(run / "samples.parquet", lexicon) for seed, run in runs.items()}
+        dev[method] = {seed: read_counts(run / "dev.parquet", lexicon) for seed, run in runs.items()}
+    check_alike(tests)
+    check_alike(at_start(dev))
     rollouts = read_alignment(results, list(methods), scale.seeds)
     tokens, noise, halves = (read_table(results / BASE / f"{n}.parquet") for n in ("positions", "noise", "halves"))
     in_domain = scale.analysis.claims_on.in_domain
     tables = {
-        "scores": pd.DataFrame(scores(samples, estimate.of("scores"), in_domain)),
-        "comparisons": pd.DataFrame(comparisons(samples, estimate.of("comparisons"), in_domain)),
-        "spread": pd.DataFrame(spreads(samples, estimate.of("spread"))),
-        "behaviour": pd.DataFrame(behaviours(samples, lexicon, estimate.of("behaviour"), in_domain)),
-        "warm_ups": pd.DataFrame(warm_ups(samples, methods, estimate.of("warm_ups"))),
+        "scores": pd.DataFrame(scores(tests, estimate.of("scores"), in_domain)),
+        "comparisons": pd.DataFrame(comparisons(tests, estimate.of("comparisons"), in_domain)),
+        "spread": pd.DataFrame(spreads(tests, estimate.of("spread"))),
+        "behaviour": pd.DataFrame(behaviours(tests, lexicon, estimate.of("behaviour"), in_domain)),
+        "warm_ups": pd.DataFrame(warm_ups(tests, methods, estimate.of("warm_ups"))),
         "runs": pd.DataFrame(_runs(list(methods), scale, dev, results)),
         "alignment": pd.DataFrame(alignments(rollouts, estimate.of("alignment"))),
         "rollouts": rollouts[(rollouts.method == BASE) & (rollouts.group == "whole")],
@@ -109,12 +111,13 @@ def summarize(scale: Scale, methods: dict[str, Method], lexicon: Lexicon, result
     )
 
 
-def _runs(methods: list[str], scale: Scale, dev: Samples, results: Path) -> Iterator[dict[str, Any]]:
+def _runs(methods: list[str], scale: Scale, dev: AllRuns, results: Path) -> Iterator[dict[str, Any]]:
     for method in methods:
         for seed in scale.seeds:
             run = results / method / f"seed{seed}"
             trained, evaluated = read_json(run / "run.json"), read_json(run / "evaluate.json")
-            accuracy = dev[method][seed].groupby("step").score.mean()
+            sums = dev[method][seed].groupby("step")[["correct", "n"]].sum()
+            accuracy = sums["correct"] / sums["n"]
             yield {
                 "method": method,
                 "seed": seed,

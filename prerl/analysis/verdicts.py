@@ -124,4 +124,5 @@ def pick(table: pd.DataFrame, scale: float = 1.0, what: str = "", **where: Any) 
         raise Missing(f"the runs with {named} give a number without an interval")
     parts = [f"{name} = {row[name]}" for name in ("n",) if name in rows]
     parts += [f"{row[name]} {name}" for name in ("rollouts", "seeds", "problems") if name in rows and row[name] > 1]
-    return Effect(what, *(scale * float(row[name]) for name in ("estimate", "low", "high")), ", ".join(parts))
+    estimate, low, high = (scale * float(row[name]) for name in ("estimate", "low", "high"))
+    return Effect(what, estimate, low, high, ", ".join(parts))

@@ -14,9 +14,9 @@ import numpy as np
 import pandas as pd
 
 from prerl.analysis.behaviour import Lexicon
-from prerl.analysis.counts import counts, means
+from prerl.analysis.counts import AllRuns, Counts, read_counts
 from prerl.analysis.provenance import differences, distinct, mixed, warn
-from prerl.analysis.scores import BASE, Samples
+from prerl.analysis.scores import BASE
 from prerl.errors import UserError
 from prerl.files.atomic import read_json, write, write_json, write_table
 from prerl.files.checksums import checksums, intact, read_table, sha256
@@ -46,8 +46,8 @@ def write_baselines(scale: Scale, methods: dict[str, Method], lexicon: Lexicon, 
     runs = {(name, seed): results / name / f"seed{seed}" for name in methods for seed in seeds}
     tests = {(BASE, 0): results / BASE, **runs}
     tables = {
-        "tests": {key: counts(run / "samples.parquet", "benchmark", lexicon) for key, run in tests.items()},
-        "dev": {key: counts(run / "dev.parquet", "step", lexicon) for key, run in runs.items()},
+        "tests": {key: _kept(read_counts(run / "samples.parquet", lexicon)) for key, run in tests.items()},
+        "dev": {key: _with_entropy(read_counts(run / "dev.parquet", lexicon)) for key, run in runs.items()},
         "updates": {key: read_table(run / "log.parquet") for key, run in runs.items()},
     }
     trained, tested = ([read_json(run / name) for run in runs.values()] for name in ("run.json", "evaluate.json"))
@@ -178,32 +178,38 @@ class Baselines:
     def take_base(self, out: Path) -> None:
         """Writes out/model, the base model, and out/run.json."""
         record = RunRecord("base", {"baselines": self.record["scale"]})
-        write(out / "model", lambda path: shutil.copytree(self.path / BASE, path))
+
+        def produce(path: Path) -> None:
+            shutil.copytree(self.path / BASE, path)
+
+        write(out / "model", produce)
         outputs = checksums([out / "model"], out)
         record.write(out / "run.json", parameters=self.record["base"]["parameters"], outputs=outputs)
 
     def methods(self) -> dict[str, Method]:
         return {name: Method.model_validate(method) for name, method in self.record["methods"].items()}
 
-    def tests(self) -> Samples:
-        """Method -> seed -> a row a response, for `analysis.scores`; what is summed over a problem's responses stands
-        in the first row of the problem."""
-        rows = pd.read_parquet(self.path / "tests.parquet")
-        each = rows.loc[rows.index.repeat(rows.n)].reset_index(drop=True)
-        place = each.groupby(["method", "seed", "benchmark", "problem"], sort=False).cumcount()
-        for name in each.columns.drop(["method", "seed", "benchmark", "problem", "n", "correct"]):
-            each[name] = each[name].where(place == 0, 0)
-        each["score"] = (place < each.correct).astype(float)
-        return _by_run(each)
+    def tests(self) -> AllRuns:
+        return _by_run(pd.read_parquet(self.path / "tests.parquet"))
 
     def updates(self, method: str, seed: int) -> pd.DataFrame:
         """The training log of a run: the columns of its log.parquet, with method and seed."""
         rows = pd.read_parquet(self.path / "updates.parquet")
         return rows[(rows.method == method) & (rows.seed == seed)].reset_index(drop=True)
 
-    def dev(self) -> Samples:
-        """Method -> seed -> a row a step and problem, of means over its responses, for `analysis.curves`."""
-        return _by_run(means(pd.read_parquet(self.path / "dev.parquet")))
+    def dev(self) -> AllRuns:
+        table = pd.read_parquet(self.path / "dev.parquet")
+        return _by_run(table.assign(nats=table["entropy"] * table["tokens"]).drop(columns="entropy"))
+
+
+def _kept(counts: Counts) -> pd.DataFrame:
+    """What is committed of counts: whole numbers alone."""
+    return counts.drop(columns=["nats", "majority"], errors="ignore")
+
+
+def _with_entropy(counts: Counts) -> pd.DataFrame:
+    """The same, and the mean entropy in nats a token, which keeps its digits in single precision as a sum would not."""
+    return _kept(counts).assign(entropy=counts["nats"] / counts["tokens"])
 
 
 def _small(table: pd.DataFrame) -> pd.DataFrame:
@@ -214,10 +220,14 @@ def _small(table: pd.DataFrame) -> pd.DataFrame:
     return table[[*keys, *table.columns.drop(keys)]].astype(kinds)
 
 
-def _by_run(rows: pd.DataFrame) -> Samples:
-    found: Samples = {}
-    for (method, seed), run in rows.groupby(["method", "seed"], sort=False):
-        found.setdefault(method, {})[int(seed)] = run.reset_index(drop=True)
+def _by_run(table: pd.DataFrame) -> AllRuns:
+    found: AllRuns = {}
+    for method in table["method"].unique():
+        runs = table.loc[table["method"] == method].drop(columns="method")
+        found[method] = {
+            int(seed): runs.loc[runs["seed"] == seed].drop(columns="seed").reset_index(drop=True)
+            for seed in runs["seed"].unique()
+        }
     return found
 
 

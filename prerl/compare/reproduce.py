@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from scipy import special
 
+from prerl.analysis.counts import Counts, read_counts
 from prerl.analysis.provenance import warn
 from prerl.analysis.scores import averaged
 from prerl.compare.baselines import Baselines
@@ -53,8 +54,8 @@ def reproduce(scale: Scale, baselines: Baselines, method: str, seed: int, tasks:
 
 def _run(
     scale: Scale, baselines: Baselines, method: str, seed: int, tasks: Path, out: Path
-) -> tuple[pd.DataFrame, pd.DataFrame, list[dict[str, Any]]]:
-    """The log and the tested responses of one run, and its records."""
+) -> tuple[pd.DataFrame, Counts, list[dict[str, Any]]]:
+    """The log and the counts on all benchmarks of one run, and its records."""
     from prerl.engines.local import train
     from prerl.evaluation.evaluate import evaluate
     from prerl.problems.sets import write_problem_sets
@@ -67,10 +68,10 @@ def _run(
     train(scale, method, baselines.methods()[method], seed, out / "base/model", out / "problems", out / "run")
     evaluate(scale, out / "run/model", out / "problems", tasks, out / "run")
     records = [read_json(out / "run" / name) for name in ("run.json", "evaluate.json")]
-    return pd.read_parquet(out / "run/log.parquet"), pd.read_parquet(out / "run/samples.parquet"), records
+    return pd.read_parquet(out / "run/log.parquet"), read_counts(out / "run/samples.parquet"), records
 
 
-def _mean(run: pd.DataFrame, benchmarks: list[str]) -> float:
+def _mean(run: Counts, benchmarks: list[str]) -> float:
     share, weights, _ = averaged({0: run}, benchmarks)
     return float((share * weights).mean())
 

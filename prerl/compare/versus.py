@@ -7,11 +7,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from prerl.analysis.behaviour import Lexicon, behaviours, read_responses
-from prerl.analysis.counts import mean_dev
+from prerl.analysis.behaviour import Lexicon
+from prerl.analysis.counts import AllRuns, read_counts
 from prerl.analysis.curves import at_start, curves, speeds
 from prerl.analysis.provenance import provenance, warn
-from prerl.analysis.scores import ALL, BASE, Estimator, Samples, averaged, by_benchmark, check_alike, pass_at, scores
+from prerl.analysis.rates import behaviours
+from prerl.analysis.scores import ALL, BASE, Estimator, averaged, by_benchmark, check_alike, pass_at, scores
 from prerl.compare.baselines import Baselines, cost
 from prerl.errors import UserError
 from prerl.files.atomic import read_json, write_json, write_table
@@ -49,24 +50,30 @@ def compare(
         raise UserError(f"{name}: a baseline has that name; give the method's file another one")
     estimate = Estimator(scale.analysis.bootstrap, np.random.default_rng(seed_of("bootstrap")))
     runs = {seed: results / name / f"seed{seed}" for seed in baselines.seeds}
-    samples = baselines.tests() | {
-        name: {
-            seed: read_responses(run / "samples.parquet", lexicon).drop(columns="answer") for seed, run in runs.items()
-        }
-    }
-    dev = baselines.dev() | {name: {seed: mean_dev(run / "dev.parquet", lexicon) for seed, run in runs.items()}}
-    check_alike(samples)
-    check_alike(at_start(dev), "step")
+    tests, dev = (
+        there | {name: {seed: read_counts(run / file, lexicon) for seed, run in runs.items()}}
+        for there, file in ((baselines.tests(), "samples.parquet"), (baselines.dev(), "dev.parquet"))
+    )
+    for file, table in (("tests", tests), ("dev", dev)):
+        counted = next(run for runs in table.values() for run in runs.values())
+        if lacking := [name for name in lexicon.names if name not in counted]:
+            raise UserError(
+                f"{baselines.path / file}.parquet: no counts of {', '.join(map(repr, lacking))}, which the lexicon "
+                "has; compare by the lexicon that the baselines were made with, or make them anew with "
+                "`snakemake --cores all baselines`"
+            )
+    check_alike(tests)
+    check_alike(at_start(dev))
     benchmarks = list(scale.evaluation.benchmarks)
     steps = list(range(0, scale.rl.steps + 1, scale.rl.checkpoint_every))
     rows = list(curves(dev, steps, lexicon.names, estimate.of("curves")))
     tables = {
-        "scores": pd.DataFrame(scores(samples, estimate.of("scores"), benchmarks, ALL)),
-        "versus": pd.DataFrame(versus(samples, name, list(methods), benchmarks, estimate.of("versus"))),
+        "scores": pd.DataFrame(scores(tests, estimate.of("scores"), benchmarks, ALL)),
+        "versus": pd.DataFrame(versus(tests, name, list(methods), benchmarks, estimate.of("versus"))),
         "curves": pd.DataFrame([row for row in rows if "low" in row]),
         "seeds": pd.DataFrame([row for row in rows if "low" not in row]),
         "speeds": pd.DataFrame(speeds(dev, steps, estimate.of("speeds"))),
-        "behaviour": pd.DataFrame(behaviours(samples, lexicon, estimate.of("behaviour"))),
+        "behaviour": pd.DataFrame(behaviours(tests, lexicon, estimate.of("behaviour"))),
         "costs": pd.DataFrame([*baselines.record["runs"], *(cost(name, seed, run) for seed, run in runs.items())]),
     }
     for table, content in tables.items():
@@ -75,7 +82,7 @@ def compare(
     records = [read_json(run / name) for run in runs.values() for name in ("run.json", "evaluate.json")]
     warnings = baselines.warnings(scale, lexicon, records)
     warn(baselines.path, warnings)
-    made = provenance(results, list(runs.values())) | {"baselines": baselines.made_with()}
+    made: dict[str, Any] = provenance(results, list(runs.values())) | {"baselines": baselines.made_with()}
     warn(results, made["mixed"])
     everything = {key: one.model_dump() for key, one in (methods | {name: method}).items()}
     write_json(out / "methods.json", {"methods": everything})
@@ -98,19 +105,19 @@ def compare(
 
 
 def versus(
-    samples: Samples, name: str, others: list[str], benchmarks: list[str], estimate: Estimator
+    tests: AllRuns, name: str, others: list[str], benchmarks: list[str], estimate: Estimator
 ) -> Iterator[dict[str, Any]]:
     """The method `name` minus the base and each of `others`, see `compare`; `benchmarks` are what counts as all.
 
     The simultaneous intervals, over `others` alone, are Bonferroni's: with m baselines each has the level 1 - 0.05 / m,
     so that all hold at once with 95 % and "better than some baseline" is no accident of many comparisons.
     """
-    mine = samples[name]
+    mine = tests[name]
     level = 1 - (1 - LEVEL) / len(others)
     for other in (BASE, *others):
         own = estimate.of(other)
         where = {"method": name, "baseline": other}
-        its = samples[other]
+        its = tests[other]
         (share, weights, n), (reference, _, _) = averaged(mine, benchmarks), averaged(its, benchmarks)
         first, second = share * weights, reference * weights
         row = where | {"benchmark": ALL, "metric": "avg", "k": n, "n": n} | own.compare(first, second)

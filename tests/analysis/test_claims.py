@@ -6,8 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from prerl.analysis.behaviour import Lexicon, behaviours
+from prerl.analysis.behaviour import Lexicon
 from prerl.analysis.claims import CLAIMS, write_claims
+from prerl.analysis.rates import behaviours
 from prerl.analysis.scores import IN_DOMAIN, Estimator
 from prerl.analysis.study import Study
 from prerl.analysis.verdicts import Claim, Effect, Missing, judge, pick, verdict
@@ -153,17 +154,16 @@ def test_thoughts_are_counted_on_all_in_domain_benchmarks_alike(study, tmp_path,
     def run(small, large):
         parts = [("small", 10, 2, small), ("large", 30, 4, large)]
         rows = [
-            {"benchmark": name, "problem": f"p{p}", "transition": rate(p), "execution": 1, "tokens": 9, "score": 1.0}
-            for name, problems, repeats, rate in parts
+            {"benchmark": name, "problem": f"p{p}", "n": n, "transition": n * rate(p), "execution": n, "tokens": 9 * n}
+            for name, problems, n, rate in parts
             for p in range(problems)
-            for _ in range(repeats)
         ]
         return pd.DataFrame(rows)
 
-    samples = {"base": {0: run(lambda p: 1, lambda p: p % 2)}}
-    samples["nsr-prerl"] = {0: run(lambda p: 2, lambda p: 3)}
+    tests = {"base": {0: run(lambda p: 1, lambda p: p % 2)}}
+    tests["nsr-prerl"] = {0: run(lambda p: 2, lambda p: 3)}
     names = ["small", "large"]
-    found = pd.DataFrame(behaviours(samples, lexicon, Estimator(100, np.random.default_rng(0)), names))
+    found = pd.DataFrame(behaviours(tests, lexicon, Estimator(100, np.random.default_rng(0)), names))
     rates = found[(found.per == "response") & (found.behaviour == "transition")].set_index(["method", "benchmark"])
     assert rates.estimate["base", IN_DOMAIN] == pytest.approx(0.75)
     assert rates.estimate["nsr-prerl", IN_DOMAIN] == pytest.approx(2.5)
@@ -176,7 +176,7 @@ def test_thoughts_are_counted_on_all_in_domain_benchmarks_alike(study, tmp_path,
     assert row["sentence"].startswith(
         "Transition thoughts a response of NSR-PreRL over the base's on in domain: 3.33 ["
     )
-    alone = pd.DataFrame(behaviours(samples, lexicon, Estimator(100, np.random.default_rng(0)), ["small"]))
+    alone = pd.DataFrame(behaviours(tests, lexicon, Estimator(100, np.random.default_rng(0)), ["small"]))
     assert IN_DOMAIN not in set(alone.benchmark)
 
 

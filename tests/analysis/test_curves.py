@@ -75,11 +75,11 @@ def test_a_gain_that_hangs_on_one_problem_tells_nothing_of_speed():
 
 
 def dev(curves, problems=40):
-    """Two runs a method, whose responses are right with these shares at each step, problem by problem."""
+    """Two runs a method, which solve these shares of the problems at each step."""
 
     def run(curve):
         rows = [
-            {"step": step, "problem": f"p{p}", "score": float(p < share * problems)}
+            {"step": step, "problem": f"p{p}", "n": 1, "correct": int(p < share * problems)}
             for step, share in zip((0, 10, 20), curve, strict=True)
             for p in range(problems)
         ]

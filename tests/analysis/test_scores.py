@@ -66,18 +66,18 @@ def test_runs_on_other_problems_are_not_compared(study, tmp_path, methods):
 
 
 def test_scores_of_unequal_numbers_are_refused_in_memory_too():
-    rows = pd.DataFrame({"benchmark": "one", "problem": ["a", "a", "b"], "score": 1.0})
+    counts = pd.DataFrame({"benchmark": "one", "problem": ["a", "b"], "n": [2, 1], "correct": [2, 1]})
     with pytest.raises(UserError, match="one: 1 to 2 responses a problem"):
-        list(by_benchmark({0: rows}))
+        list(by_benchmark({0: counts}))
 
 
 def test_a_task_with_one_response_a_problem_has_scores_and_no_spread():
-    rows = pd.DataFrame({"benchmark": "one", "problem": ["a", "b", "c"], "score": [1.0, 0.0, 1.0]})
-    two = pd.concat([rows.assign(benchmark="two")] * 2)
-    samples = {"base": {0: pd.concat([rows, two])}}
+    one = pd.DataFrame({"benchmark": "one", "problem": ["a", "b", "c"], "n": 1, "correct": [1, 0, 1]})
+    two = one.assign(benchmark="two", n=2, correct=[2, 0, 2])
+    tests = {"base": {0: pd.concat([one, two])}}
     estimate = Estimator(10, np.random.default_rng(0))
-    assert {row["benchmark"] for row in scores(samples, estimate, ["one"])} == {"one", "two"}
-    assert [row["benchmark"] for row in spreads(samples, estimate)] == ["two"]
+    assert {row["benchmark"] for row in scores(tests, estimate, ["one"])} == {"one", "two"}
+    assert [row["benchmark"] for row in spreads(tests, estimate)] == ["two"]
 
 
 def test_another_method_moves_no_interval_of_the_others(study, tmp_path, methods):
@@ -116,24 +116,22 @@ def test_streams_of_random_numbers_go_by_names_and_seed():
 def test_the_mean_over_benchmarks_gives_each_the_same_weight():
     """Ten problems that are all solved and ninety of which a third are: the mean is 2/3, not that of all problems."""
 
-    def responses(solved, benchmark, problems, repeats=6):
-        rows = [
-            (benchmark, f"p{p}", s, float(s < solved * repeats), "x") for p in range(problems) for s in range(repeats)
-        ]
-        return pd.DataFrame(rows, columns=["benchmark", "problem", "sample", "score", "answer"])
+    def counts(solved, benchmark, problems, n=6):
+        names = [f"p{p}" for p in range(problems)]
+        return pd.DataFrame({"benchmark": benchmark, "problem": names, "n": n, "correct": round(solved * n)})
 
     def run(small, large):
-        return {seed: pd.concat([responses(small, "small", 10), responses(large, "large", 90)]) for seed in (0, 1)}
+        return {seed: pd.concat([counts(small, "small", 10), counts(large, "large", 90)]) for seed in (0, 1)}
 
-    samples = {"base": {0: run(1 / 2, 0)[0]}, "grpo": run(1, 1 / 3), "dsrl": run(1, 2 / 3)}
+    tests = {"base": {0: run(1 / 2, 0)[0]}, "grpo": run(1, 1 / 3), "dsrl": run(1, 2 / 3)}
     estimate = Estimator(200, np.random.default_rng(0))
-    averages = pd.DataFrame(scores(samples, estimate, ["small", "large"])).query("benchmark == @IN_DOMAIN")
+    averages = pd.DataFrame(scores(tests, estimate, ["small", "large"])).query("benchmark == @IN_DOMAIN")
     assert averages.set_index("method").estimate.to_dict() == pytest.approx(
         {"base": 1 / 4, "grpo": 2 / 3, "dsrl": 5 / 6}
     )
     assert (averages.problems == 100).all()
-    compared = pd.DataFrame(comparisons(samples, estimate, ["small", "large"])).query("benchmark == @IN_DOMAIN")
+    compared = pd.DataFrame(comparisons(tests, estimate, ["small", "large"])).query("benchmark == @IN_DOMAIN")
     found = compared.set_index(["method", "reference"]).estimate
     assert found["dsrl", "grpo"] == pytest.approx(1 / 6) and found["grpo", "base"] == pytest.approx(5 / 12)
-    alone = pd.DataFrame(scores(samples, estimate, ["small"]))
+    alone = pd.DataFrame(scores(tests, estimate, ["small"]))
     assert IN_DOMAIN not in set(alone.benchmark)

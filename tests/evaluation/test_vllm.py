@@ -14,7 +14,7 @@ from lm_eval.api.instance import Instance
 os.environ.setdefault("VLLM_LOGGING_LEVEL", "WARNING")
 os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "1")  # GiB, instead of a share of whatever memory the machine has
 
-from prerl.analysis.scores import grid
+from prerl.analysis.counts import count_responses, grid, on
 from prerl.engines.local import train
 from prerl.engines.trl_vllm import seed_responses
 from prerl.engines.update import make_batch
@@ -187,7 +187,7 @@ def test_an_evaluation_agrees_with_the_local_samplers_and_repeats_itself(scale, 
     for name, chosen in {"local": ours, "vllm": theirs}.items():
         evaluate(chosen, run / "model", trained / "problems", TASKS, tmp_path / name)
         tables.append(pd.read_parquet(tmp_path / name / "samples.parquet"))
-        shares.append(grid({0: tables[-1][tables[-1].benchmark == "countdown"]}, "score", "mean"))  # (1, problems)
+        shares.append(grid(on("countdown", {0: count_responses(tables[-1])}), "correct") / REPEATS)  # (1, problems)
     intervals = [ratio_interval(share, np.ones_like(share), 2000, np.random.default_rng(0)) for share in shares]
     said = [f"{s.mean():.3f} [{low:.3f}, {high:.3f}]" for s, (low, high) in zip(shares, intervals, strict=True)]
     low, high = difference_interval(*shares, 2000, np.random.default_rng(0))
