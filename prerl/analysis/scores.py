@@ -126,8 +126,9 @@ def averaged(runs: Runs, names: list[str]) -> tuple[Array, Array, int]:
 
 
 def scores(tests: AllRuns, estimate: Estimator, together: list[str], name: str = IN_DOMAIN) -> Iterator[dict[str, Any]]:
-    """A row a method, benchmark and metric, all in [0, 1]: avg (the mean score), maj (right by majority), solved (right
-    each time), pass at k = 1, 2, 4, ... up to n; and under `name` the avg of the benchmarks `together`, if several. maj where it is known of every method."""
+    """A row a method, benchmark and metric, all in [0, 1]: avg (the mean score), maj (right by majority, where that is
+    known of every method), solved (right each time), pass at k = 1, 2, 4, ... up to n; and under `name` the avg of the
+    benchmarks `together`, if several."""
     voted = all("majority" in run for runs in tests.values() for run in runs.values())
     for method, runs in tests.items():
         own = estimate.of(method)
