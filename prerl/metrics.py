@@ -6,10 +6,9 @@ from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import special
 
-Array = NDArray[np.float64]
+from prerl.resampling import Array, resample_weights, stretched_interval
 
 
 def pass_at_k(n: int, c: int, k: int) -> float:
@@ -61,7 +60,7 @@ def ratio_interval(
     total = float(denominator.sum())
     if total <= 0:
         return math.nan, math.nan
-    seeds, problems = resample_weights(*numerator.shape, resamples, generator)
+    seeds, problems = resample_weights(numerator.shape[0], numerator.shape[1], resamples, generator)
     above, below = ((seeds * (problems @ cells.T)).sum(1) for cells in (numerator, denominator))
     if not (below > 0).all():
         return math.nan, math.nan
@@ -73,10 +72,10 @@ def ratio_interval(
 
 def exact_interval(count: int, of: int, level: float = 0.95) -> tuple[float, float]:
     """Clopper and Pearson's interval of a share: for a share of 0 or 1, where a bootstrap has no width."""
-    tail = (1 - level) / 2
-    low = float(special.betaincinv(count, of - count + 1, tail)) if count > 0 else 0.0
-    high = float(special.betaincinv(count + 1, of - count, 1 - tail)) if count < of else 1.0
-    return low, high
+    from scipy import stats  # a second, which a command without such a share need not wait
+
+    found = stats.binomtest(count, of).proportion_ci(level, method="exact")
+    return float(found.low), float(found.high)
 
 
 def difference_interval(
@@ -104,7 +103,7 @@ def relative_interval(
     (seeds, problems) each, the base's (1, problems); paired by problem. Worked out on the logarithm, where rare
     occurrences skew less. With too few for that in some resample, the bare percentiles; NaN where the base has none.
     """
-    seeds, problems = resample_weights(*numerator.shape, resamples, generator)
+    seeds, problems = resample_weights(numerator.shape[0], numerator.shape[1], resamples, generator)
     rates = [(seeds * (problems @ cells.T)).sum(1) for cells in (numerator, denominator)]
     rates += [(problems @ cells.T)[:, 0] for cells in (base_numerator, base_denominator)]
     above, below, base_above, base_below = rates
@@ -166,9 +165,7 @@ def spread(right: Array, n: int) -> dict[str, float]:
     if seeds == 1:
         variances = {"seed": math.nan, "problem": by_problem - sample / n, "interaction": math.nan, "sample": sample}
     else:
-        by_seed = float(share.mean(1).var(ddof=1))
-        rest = share - share.mean(1, keepdims=True) - share.mean(0) + share.mean()
-        residual = float((rest**2).sum()) / ((seeds - 1) * (problems - 1))
+        by_seed, residual = _between_seeds(share)
         variances = {
             "seed": by_seed - residual / problems,
             "problem": by_problem - residual / seeds,
@@ -187,19 +184,23 @@ def spread_interval(
     seeds, problems = right.shape
     drawn = generator.integers(0, problems, (resamples, problems))
     values = [spread(right[:, columns], n) for columns in drawn]
-    found = {
-        source: tuple(float(end) for end in np.quantile([value[source] for value in values], [1 - tail, tail]))
-        for source in ("problem", "interaction", "sample")
-    }
+    found = {}
+    for source in ("problem", "interaction", "sample"):
+        low, high = np.quantile([value[source] for value in values], [1 - tail, tail])
+        found[source] = (float(low), float(high))
     if seeds == 1:
         return {"seed": (math.nan, math.nan), **found}
-    share = right / n
-    by_seed = float(share.mean(1).var(ddof=1))
+    by_seed, residual = _between_seeds(right / n)
+    noise, degrees = residual / problems, (seeds - 1) / 2
+    low, high = (by_seed * degrees / float(special.gammaincinv(degrees, end)) - noise for end in (tail, 1 - tail))
+    return {"seed": (math.sqrt(max(low, 0.0)), math.sqrt(max(high, 0.0))), **found}
+
+
+def _between_seeds(share: Array) -> tuple[float, float]:
+    """Variance of the means of several seeds, and residual mean square of share (seeds, problems)."""
+    seeds, problems = share.shape
     rest = share - share.mean(1, keepdims=True) - share.mean(0) + share.mean()
-    noise = float((rest**2).sum()) / ((seeds - 1) * (problems - 1)) / problems
-    degrees = (seeds - 1) / 2
-    ends = [by_seed * degrees / float(special.gammaincinv(degrees, level)) - noise for level in (tail, 1 - tail)]
-    return {"seed": tuple(math.sqrt(max(end, 0.0)) for end in ends), **found}
+    return float(share.mean(1).var(ddof=1)), float((rest**2).sum()) / ((seeds - 1) * (problems - 1))
 
 
 def bayes_interval(right: Array, n: int, level: float = 0.95) -> tuple[float, float]:
@@ -219,45 +220,3 @@ def bayes_interval(right: Array, n: int, level: float = 0.95) -> tuple[float, fl
 def _wins(first: Array, second: Array) -> Array:
     """1 where a seed of `first` beats a seed of `second` on a problem, a half where they tie. (S, S', P)"""
     return (first[:, None] > second).astype(float) + 0.5 * (first[:, None] == second)
-
-
-def resample_weights(seeds: int, problems: int, resamples: int, generator: np.random.Generator) -> tuple[Array, Array]:
-    """How often each seed (resamples, seeds) and, independently, each problem (resamples, problems) is drawn.
-
-    All seeds share their problems, so a problem drawn twice counts twice in every seed: its difficulty is common.
-    """
-    return _counts(seeds, resamples, generator), _counts(problems, resamples, generator)
-
-
-def _counts(size: int, resamples: int, generator: np.random.Generator) -> Array:
-    """How often each of `size` things is drawn in `size` draws, (resamples, size). Counting draws takes a quarter of
-    the time of numpy's multinomial, which was half of a study's summary."""
-    drawn = generator.integers(0, size, (resamples, size)) + size * np.arange(resamples)[:, None]
-    return np.bincount(drawn.ravel(), minlength=resamples * size).reshape(resamples, size).astype(float)
-
-
-def stretched_interval(estimate: float, resampled: Array, influence: Array, level: float) -> tuple[float, float]:
-    """Percentile bootstrap interval, stretched around the estimate to the width that few seeds demand.
-
-    The bare percentile interval of three seeds covers 83-90 % where seeds differ: it takes the spread of three values
-    for that of many, and has normal tails. So its deviations are stretched by (t * se) / (z * bootstrap's sd), the
-    "expanded percentile" interval of Hesterberg 2015 (doi 10.1080/00031305.2015.1089789) for two crossed factors:
-    se^2 = var(seed means) / S + var(problem means) / P with Satterthwaite's degrees of freedom. Coverage is 93-97 % at
-    the spread of seeds met here (tests), and still about 92 % where three seeds differ several times as much.
-
-    estimate is of the whole; resampled (resamples,); influence (seeds, problems) of each cell on the estimate.
-    """
-    deviation = float(resampled.std())
-    if deviation == 0:
-        return estimate, estimate
-    means = [influence.mean(axis) for axis in (0, 1) if influence.shape[1 - axis] > 1]  # a single seed has no spread
-    parts = [(float(mean.var(ddof=1)) / mean.size, mean.size - 1) for mean in means]
-    variance = sum(part for part, _ in parts)
-    tail = (1 + level) / 2
-    low, high = np.quantile(resampled, [1 - tail, tail])
-    if math.sqrt(variance) < 1e-9 * deviation:
-        # Seeds and problems differ only together, as in [[0, 1], [1, 0]]: nothing says how far to stretch.
-        return float(low), float(high)
-    freedom = variance**2 / sum(part**2 / df for part, df in parts)
-    stretch = float(special.stdtrit(freedom, tail) / special.ndtri(tail)) * math.sqrt(variance) / deviation
-    return estimate + (float(low) - estimate) * stretch, estimate + (float(high) - estimate) * stretch

@@ -241,10 +241,14 @@ def test_a_ratio_to_nothing_has_no_interval_and_one_to_little_a_wide_one():
     assert relative_interval(none, ones, ones, ones, 100, rng) == (0, 0)
 
 
-@pytest.mark.parametrize(("count", "of"), [(0, 400), (400, 400), (3, 20)])
-def test_exact_interval_is_clopper_and_pearsons(count, of):
-    expected = stats.binomtest(count, of).proportion_ci(method="exact")
-    assert exact_interval(count, of) == pytest.approx((expected.low, expected.high))
+def test_exact_interval_is_clopper_and_pearsons():
+    """Its ends are the shares at which so many, or so few, occur with a chance of 2.5 %."""
+    low, high = exact_interval(3, 20)
+    assert stats.binom.sf(2, 20, low) == pytest.approx(0.025, abs=1e-10)
+    assert stats.binom.cdf(3, 20, high) == pytest.approx(0.025, abs=1e-10)
+    assert exact_interval(0, 400) == pytest.approx((0, 1 - 0.025 ** (1 / 400)), abs=1e-12)
+    assert exact_interval(400, 400) == pytest.approx((0.025 ** (1 / 400), 1), abs=1e-12)
+    assert exact_interval(3, 20, level=0.5)[0] > low
 
 
 def test_95_percent_intervals_of_each_source_of_spread_cover_90_to_100_percent_of_100_truths():

@@ -61,10 +61,16 @@ def count_responses(rows: pd.DataFrame, behaviours: Sequence[str] = ()) -> Count
     table.insert(0, "n", rows.groupby([by, "problem"]).size())
     if by == "benchmark" and "answer" in rows:
         groups = rows.groupby([by, "problem"])
-        votes = {key: maj_at_k(one["answer"].tolist(), one["score"].tolist(), len(one)) for key, one in groups}
+        votes = {key: _majority(one) for key, one in groups}
         table["majority"] = pd.Series(votes)
     first = rows[[by, "problem"]].drop_duplicates()
     return first.merge(table.reset_index(), on=[by, "problem"], how="left")
+
+
+def _majority(rows: pd.DataFrame) -> float:
+    """maj@n of the responses to one problem. pandas reads what was no answer as NaN, which would get a vote."""
+    answers = [None if pd.isna(answer) else answer for answer in rows["answer"]]
+    return maj_at_k(answers, rows["score"].tolist(), len(rows))
 
 
 def by_column(table: pd.DataFrame) -> str:

@@ -146,7 +146,8 @@ def draw_growth(table: pd.DataFrame, out: Path) -> None:
 
     labels = {"batch": "responses at once", "length": "tokens a response", "size": "parameters"}
     paces = ("sampling", "#0072B2", "o"), ("update", "#D55E00", "s")
-    with matplotlib.rc_context(STYLE):
+    style: dict[Any, Any] = dict(STYLE)
+    with matplotlib.rc_context(style):
         drawn, axes = plt.subplots(2, 3, figsize=(WIDTH, 3.6), sharex="col", sharey="row", squeeze=False)
         for column, (axis, label) in enumerate(labels.items()):
             rows = table[table.axis == axis]

@@ -1,6 +1,7 @@
 """What surrounds a training run, whichever engine makes its updates: configuration, checkpoints, log and record."""
 
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -8,7 +9,6 @@ from typing import Any
 
 import pandas as pd
 
-from prerl.engines.progress import Progress
 from prerl.errors import UserError
 from prerl.files.atomic import read_jsonl, write, write_table
 from prerl.files.checksums import checksums, intact, sha256
@@ -90,7 +90,7 @@ class Session:
         """The update after which dev accuracy was highest; the first of equals. The untrained model is no candidate."""
         dev = self.checkpoints.tables()
         accuracy = dev[dev.step > 0].groupby("step").score.mean()
-        return int(accuracy.idxmax()) if len(accuracy) else None
+        return int(accuracy.index.to_numpy()[accuracy.to_numpy().argmax()]) if len(accuracy) else None
 
     def needed(self) -> set[int]:
         """The updates whose models are asked for later, besides the last."""
@@ -103,6 +103,7 @@ class Session:
     def finish(self) -> None:
         """Writes model/ (the best checkpoint on dev), log.parquet, dev.parquet and run.json."""
         dev, best = self.checkpoints.tables(), self.best()
+        assert best is not None  # the last update of a run is evaluated
         write(self.out / "model", lambda path: self.checkpoints.export(best, path))
         write_table(self.out / "log.parquet", pd.DataFrame(self.log))
         write_table(self.out / "dev.parquet", dev)
@@ -122,6 +123,35 @@ class Session:
         if self.stop_reason:
             at = f"stopped after update {len(self.log)} of {self.rl.steps}"
             print(f"{self.name}  {at}: {self.stop_reason}", file=sys.stderr, flush=True)
+
+
+class Progress:
+    """What a long run shows: a line an update to stderr, a line a dev evaluation to stdout."""
+
+    def __init__(self, name: str, steps: int, done: int) -> None:
+        self.name, self.steps, self.done, self.start = name, steps, done, time.monotonic()
+
+    def pace(self, step: int, row: dict[str, Any]) -> dict[str, float]:
+        """Speed of the update in a row of the log, and the time left at the pace since the start of this process."""
+        elapsed = time.monotonic() - self.start
+        return {
+            "tokens_per_second": row["tokens"] / (row["generate_seconds"] + row["update_seconds"]),
+            "seconds_left": elapsed / (step - self.done) * (self.steps - step),
+        }
+
+    def step(self, row: dict[str, Any]) -> None:
+        note = "  no signal: update skipped" if row["skipped"] else ""
+        print(
+            f"{self.name}  step {row['step']}/{self.steps}  reward {row['reward']:.3f}  length "
+            f"{row['response_tokens']:.1f}  entropy {row['entropy']:.3f}  {row['tokens_per_second']:,.0f} tokens/s  "
+            f"{row['seconds_left']:.0f} s left{note}",
+            file=sys.stderr,
+            flush=True,
+        )
+
+    def dev(self, step: int, scores: pd.DataFrame) -> None:
+        accuracy, length = scores.score.mean(), scores.tokens.mean()
+        print(f"{self.name}  step {step}/{self.steps}  dev accuracy {accuracy:.3f}  length {length:.1f}", flush=True)
 
 
 def check_sets(problems: Path, at_once: int) -> None:

@@ -7,29 +7,30 @@ the prompt forgotten. A run's directory, log and checkpoints are those that `pre
 import os
 import random
 import time
-from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from datasets import Dataset
 from torch import Tensor
 from transformers import PrinterCallback
-from trl import GRPOTrainer
+from trl.trainer.grpo_config import GRPOConfig
+from trl.trainer.grpo_trainer import GRPOTrainer
 
 from prerl.engines.policy import Policy
 from prerl.engines.session import Session
 from prerl.engines.trl_saver import Saver
 from prerl.engines.trl_settings import check_length, settings
+from prerl.engines.trl_step import AdamW, Step, measures
 from prerl.engines.trl_vllm import seed_responses
 from prerl.engines.update import advantages_of, own_transform, phase_at
 from prerl.errors import check_finite
 from prerl.model.processor import occupy
-from prerl.model.sampler import Response
 from prerl.objective import Batch, lesson
 from prerl.seeds import seed_of
-from prerl.settings.methods import Method, Phase
+from prerl.settings.engine import TrlEngine
+from prerl.settings.methods import Method
 from prerl.settings.scale import Scale
 
 
@@ -37,6 +38,7 @@ def train(scale: Scale, method_name: str, method: Method, seed: int, base: Path,
     """Trains one method from one seed, on the problem sets in a directory; every process of a run calls it. Writes to
     `out` model/ (the best checkpoint on dev), log.parquet (a row an update), dev.parquet (a row a dev response) and
     run.json. Can be killed: it goes on from its last checkpoint."""
+    assert isinstance(scale.engine, TrlEngine)
     occupy(max(1, scale.threads // scale.engine.processes))
     session = Session(scale, method_name, method, seed, base, problems, out)
     packages = ["trl", "accelerate", *(["vllm"] if scale.engine.vllm else [])]
@@ -51,46 +53,25 @@ def train(scale: Scale, method_name: str, method: Method, seed: int, base: Path,
         session.finish()
 
 
-class AdamW(torch.optim.AdamW):
-    """AdamW that makes no step, not even one of momentum and weight decay, after a batch without signal."""
-
-    skip = False
-
-    def step(self, closure: Any = None) -> None:
-        if not self.skip:
-            super().step(closure)
-
-
-@dataclass
-class Step:
-    """What TRL's callbacks share of the update that is being made."""
-
-    index: int  # of the phase
-    phase: Phase
-    start: float = field(default_factory=time.monotonic)
-    generated: float = 0.0  # when the responses were there, scored
-    responses: list[Response] = field(default_factory=list)  # this process's, of the local sampler
-    rewards: list[float] = field(default_factory=list)
-    row: dict[str, Any] = field(default_factory=dict)  # of the log, as far as it is known
-    logp: Tensor | None = None  # (b, T) of the micro-batch, by the model as it is
-    gaps: list[float] = field(default_factory=list)  # largest of each micro-batch, sampler against update
-
-
 class PhaseTrainer(GRPOTrainer):
     """GRPOTrainer whose every update follows the method's phase at that update."""
 
+    args: GRPOConfig
+    step: Step  # set before anything is sampled
+
     def __init__(self, scale: Scale, method: Method, policy: Policy, session: Session) -> None:
+        assert isinstance(scale.engine, TrlEngine)
         self.scale, self.method, self.policy, self.session = scale, method, policy, session
+        self.room = scale.engine.vllm  # what vLLM takes; None: responses come from the local engine's sampler
         rl = scale.rl
         self.problems = [
             problem
             for step in range(session.done + 1, rl.steps + 1)
             for problem in policy.world.draw(random.Random(seed_of(policy.seed, "problems", step)), rl.prompts_per_step)
         ]
-        if scale.engine.vllm is not None:
+        if self.room is not None:
             longest = max(map(len, policy.read([*self.problems, *policy.dev])))
-            check_length(scale.engine.vllm, longest, rl.max_new_tokens)
-        self.step: Step  # set before anything is sampled
+            check_length(self.room, longest, rl.max_new_tokens)
         self.saver = saver = Saver(self)
         super().__init__(
             model=policy.model,
@@ -105,13 +86,14 @@ class PhaseTrainer(GRPOTrainer):
         self.eos_token_ids = policy.tokens.ends  # TRL leaves out that of the chat template
         self.remove_callback(PrinterCallback)
         self.drawing: tuple[Any, ...] = ()  # the names of the random stream that responses are drawn from
-        if scale.engine.vllm is not None:
+        if self.room is not None:
             seed_responses(self.vllm_generation.llm, self._seeds)
 
     def _seeds(self, count: int) -> list[int]:
         """A seed for each of the responses that this process's engine draws next. Processes that share an engine ask it
         for the same ones; the others follow."""
-        first = self.accelerator.process_index // self.scale.engine.vllm.tensor_parallel * count
+        assert self.room is not None
+        first = self.accelerator.process_index // self.room.tensor_parallel * count
         return [seed_of(*self.drawing, place) for place in range(first, first + count)]
 
     @property
@@ -122,8 +104,9 @@ class PhaseTrainer(GRPOTrainer):
     def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
         """AdamW with one group: all parameters decay, as the authors' and `prerl.engines.local`'s; TRL excepts some."""
         rl = self.scale.rl
-        parameters = (model or self.model).parameters()
-        self.optimizer = AdamW(parameters, lr=rl.learning_rate, weight_decay=rl.weight_decay, fused=True)
+        trained = model or self.model
+        assert trained is not None
+        self.optimizer = AdamW(trained.parameters(), lr=rl.learning_rate, weight_decay=rl.weight_decay, fused=True)
         return self.optimizer
 
     def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> Any:
@@ -136,20 +119,22 @@ class PhaseTrainer(GRPOTrainer):
         self.lr_scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer or self.optimizer, factor)
         return self.lr_scheduler
 
-    def score(self, completion_ids: list[list[int]], place: list[int], **_: Any) -> list[float]:
+    def score(self, completion_ids: list[list[int]], place: list[int], **_: Any) -> list[float | None]:
         """The rewards of responses (token ids) to the problems at these places: TRL calls it as a reward function."""
         problems, texts = [self.problems[index] for index in place], self.policy.tokens.texts(completion_ids)
         self.step.rewards = [self.policy.score(*pair) for pair in zip(texts, problems, strict=True)]
-        return self.step.rewards
+        return list(self.step.rewards)
 
     def _tokenize_prompts(self, prompts: list[str]) -> tuple[list[list[int]], None, dict[str, Any]]:
         return self.policy.tokens.read(prompts, self.policy.world.chat), None, {}
 
-    def _generate_single_turn(self, prompt_ids: list[list[int]], *args: Any) -> tuple[list[list[int]], Any]:
+    def _generate_single_turn(
+        self, prompt_ids: list[list[int]], *args: Any, **options: Any
+    ) -> tuple[list[list[int]], Any]:
         """Responses and their log-probabilities: vLLM's, or else from the sampler of this package. Then each process
         draws those of all and keeps its own, so that the number of processes does not change them: for one machine."""
-        if self.scale.engine.vllm is not None:
-            return super()._generate_single_turn(prompt_ids, *args)
+        if self.room is not None:
+            return super()._generate_single_turn(prompt_ids, *args, **options)
         rl = self.scale.rl
         first = self.state.global_step * rl.prompts_per_step
         problems = self.problems[first : first + rl.prompts_per_step]
@@ -175,13 +160,13 @@ class PhaseTrainer(GRPOTrainer):
         start_token_id = policy.start_token_id(step.phase)
         transform = own_transform(step.phase)
         learnt = lesson(batch, step.phase, transform, self._advantage, start_token_id, rl.max_new_tokens)
-        read, gather = learnt.batch, self.accelerator.gather
+        read = learnt.batch
         if read.old_logp is None:
             output.pop("sampling_per_token_logps", None)  # conditional on prompts that are no longer read
         # completion_mask stays, for attention; tool_mask takes tokens out of the loss alone
         output |= {"prompt_ids": read.prompt_ids, "prompt_mask": read.prompt_mask, "advantages": learnt.advantages}
-        output |= {"tool_mask": learnt.mask.long(), "num_items_in_batch": gather(learnt.denominator).sum()}
-        phase, used = step.phase, int(gather(learnt.useful.sum()).sum())
+        output |= {"tool_mask": learnt.mask.long(), "num_items_in_batch": self._gather(learnt.denominator).sum()}
+        phase, used = step.phase, int(self._gather(learnt.useful.sum()).sum())
         self.epsilon_low, self.epsilon_high, self.args.delta = phase.clip_low, phase.clip_high, phase.dual_clip
         self.own_optimizer().skip = used == 0
         step.generated = time.monotonic()
@@ -208,32 +193,25 @@ class PhaseTrainer(GRPOTrainer):
 
     def _advantage(self, scored: Batch) -> Tensor:
         """(B,) of this process's responses, by the rewards of all."""
-        rewards, group = self.accelerator.gather(scored.rewards), self.accelerator.gather(scored.group)
+        rewards, group = self._gather(scored.rewards), self._gather(scored.group)
         first = self.accelerator.process_index * len(scored.rewards)
         return advantages_of(rewards, group, self.step.phase)[first : first + len(scored.rewards)]
 
     def _row(self, batch: Batch) -> dict[str, Any]:
-        """Of the log: what it says of the responses. Without the sampler's entropy its unbiased estimate stands there,
-        the mean of -log p over the sampled tokens; NaN without either."""
-        lengths, logp, device = batch.response_mask.sum(1), batch.old_logp, batch.rewards.device
-        last = batch.response_ids.gather(1, lengths.long()[:, None] - 1)[:, 0]
-        finished = torch.isin(last, torch.tensor(self.eos_token_ids, device=device))
-        if self.scale.engine.vllm is None:
-            entropy = lengths * torch.tensor([response.entropy for response in self.step.responses], device=device)
-        elif logp is not None:
-            entropy = -(logp * batch.response_mask).sum(1)
-        else:
-            entropy = torch.full_like(lengths, torch.nan)
-        columns = torch.stack([batch.rewards, lengths, finished.float(), entropy], 1)
-        reward, length, share, surprise = self.accelerator.gather(columns).double().mean(0).tolist()
-        tokens = round(length * self.scale.rl.prompts_per_step * self.scale.rl.group_size)
+        """Of the log: what it says of the responses of all processes."""
+        columns = measures(batch, self.step.responses, self.eos_token_ids)
+        reward, length, share, surprise = self._gather(columns).double().mean(0).tolist()
         return {
             "reward": reward,
             "response_tokens": length,
             "entropy": surprise / length,
             "finished": share,
-            "tokens": tokens,
+            "tokens": round(length * self.scale.rl.prompts_per_step * self.scale.rl.group_size),
         }
+
+    def _gather(self, own: Tensor) -> Tensor:
+        """Of all processes, along the first dimension."""
+        return cast(Tensor, self.accelerator.gather(own))
 
     def own_optimizer(self) -> AdamW:
         """Ours, inside Accelerate's."""
@@ -263,7 +241,7 @@ class PhaseTrainer(GRPOTrainer):
         row = {
             **step.row,
             "grad_norm": 0.0 if step.row["skipped"] else float(logs["grad_norm"]),
-            "sampler_gap": float(self.accelerator.gather(gaps).max()),
+            "sampler_gap": float(self._gather(gaps).max()),
             "update_seconds": time.monotonic() - step.generated,
         }
         self.session.add(self.at, row, shown=self.accelerator.is_main_process)

@@ -9,7 +9,7 @@ import shutil
 import sys
 from collections import defaultdict
 from collections.abc import Iterator
-from itertools import combinations
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from prerl.errors import UserError
+from prerl.evaluation.gradients import SPACES, Gradients, Sketch, compare, halves, parameter_groups, unrelated
 from prerl.evaluation.partial import Partial, Rows
 from prerl.files.atomic import write_table
 from prerl.files.checksums import broken, checksums, intact, sha256
@@ -38,7 +39,9 @@ from prerl.settings.scale import Scale
 GROUP = 4  # rollouts a problem
 BLOCKS = 8  # of problems, for the halves
 SAVE_EVERY = 10  # problems; a killed job goes on from there
-SPACES = ("post_train", "pre_train")
+
+# A batch of one, the tokens that restate the problem (None in a world where responses do not), whether it is right.
+Rollout = tuple[Batch, int | None, bool]
 
 
 def align_base(scale: Scale, model: Path, problems: Path, out: Path) -> None:
@@ -124,33 +127,23 @@ class Comparison:
         if "responses" not in tables:
             tables["responses"] = self.sample()
             partial.save(0, tables, blocks)
-        other: dict[str, dict[str, Tensor]] = {}
-        for place, (problem, rollouts) in enumerate(self.rollouts(tables["responses"])):
-            if place < done - 1:
-                continue
-            first = rollouts[0][0]
-            prompt = Prompts(self.lean, first.prompt_ids, first.prompt_mask)  # once for all its rollouts
-            if place == done - 1:  # the next problem's are compared with these
-                other = self.gradients(rollouts[-1][0], prompt, rollouts[-1][1])[1]
-                continue
+        problems = islice(self.rollouts(tables["responses"]), max(done - 1, 0), None)
+        before = self.last_gradients(next(problems)[1]) if done else {}  # of the problem before
+        for place, (problem, rollouts) in enumerate(problems, start=done):
+            prompt, gradients = self.prompt(rollouts), {}
             for number, (batch, header, correct) in enumerate(rollouts):
                 about = {"rollout": place * GROUP + number, "problem": problem.id, "correct": correct}
                 logp, gradients = self.gradients(batch, prompt, header)
+                sizes = {"all": len(logp["post_train"]), "body": len(logp["post_train"]) - (header or 0)}
                 for part, pair in gradients.items():
-                    size = len(logp["post_train"]) - (header if part == "body" else 0)
-                    tables["alignment"] += [
-                        {**about, "part": part, "tokens": size, **row} for row in compare(pair, self.groups)
-                    ]
-                    if noise and part in other:
-                        across = float(cosine(pair["pre_train"], other[part]["post_train"]))
-                        within = float(cosine(pair["post_train"], other[part]["post_train"]))
-                        tables["noise"].append({**about, "part": part, "across": across, "within": within})
-                    if noise:
-                        total = blocks.setdefault(part, torch.zeros(BLOCKS, len(SPACES), self.sketch.size))
-                        total[place % BLOCKS] += torch.stack([self.sketch(pair[space]) for space in SPACES])
+                    row = {**about, "part": part, "tokens": sizes[part]}
+                    tables["alignment"] += [row | more for more in compare(pair, self.groups)]
                 if noise:
                     tables["positions"] += self.positions(about, logp, header)
-            other = gradients  # of the last rollout of the problem before
+                    for part in (part for part in gradients if part in before):
+                        tables["noise"].append({**about, "part": part, **unrelated(gradients[part], before[part])})
+                    self.add(gradients, blocks, place % BLOCKS)
+            before = gradients
             print(f"{self.name}  problem {place + 1}/{len(self.problems)}", file=sys.stderr, flush=True)
             if (place + 1) % SAVE_EVERY == 0 or place + 1 == len(self.problems):
                 partial.save(place + 1, tables, blocks)
@@ -158,15 +151,30 @@ class Comparison:
             tables["halves"] = [row for part, sums in blocks.items() for row in halves(part, sums)]
         return {name: rows for name, rows in tables.items() if name != "responses"}
 
+    def add(self, gradients: Gradients, blocks: dict[str, Tensor], block: int) -> None:
+        """Adds a rollout's gradients, folded, to the sums of its block: by part (blocks, spaces, sketch)."""
+        for part, pair in gradients.items():
+            total = blocks.setdefault(part, torch.zeros(BLOCKS, len(SPACES), self.sketch.size))
+            total[block] += torch.stack([self.sketch(pair[space]) for space in SPACES])
+
+    def last_gradients(self, rollouts: list[Rollout]) -> Gradients:
+        """Of a problem's last rollout, which those of the next problem are compared with."""
+        batch, header, _right = rollouts[-1]
+        return self.gradients(batch, self.prompt(rollouts), header)[1]
+
+    def prompt(self, rollouts: list[Rollout]) -> Prompts:
+        """A problem's prompt, read once for all its rollouts."""
+        batch, *_rest = rollouts[0]
+        return Prompts(self.lean, batch.prompt_ids, batch.prompt_mask)
+
     def sample(self) -> Rows:
         """The token ids of all rollouts, prompt-major."""
         seed = seed_of("alignment", "rollouts")
         responses = sample_all(self.model, self.tokens, self.prompts, GROUP, self.scale.rl, seed, self.name)
         return [{"ids": response.ids} for response in responses]
 
-    def rollouts(self, responses: Rows) -> Iterator[tuple[Problem, list[tuple[Batch, int | None, bool]]]]:
-        """Each problem with its rollouts: a batch of one, the tokens that restate the problem (None in a world where
-        responses do not), whether it is right."""
+    def rollouts(self, responses: Rows) -> Iterator[tuple[Problem, list[Rollout]]]:
+        """Each problem with its rollouts."""
         for place, (problem, prompt) in enumerate(zip(self.problems, self.prompts, strict=True)):
             rollouts = []
             for ids in (list(row["ids"]) for row in responses[place * GROUP : (place + 1) * GROUP]):
@@ -184,13 +192,12 @@ class Comparison:
                 rollouts.append((batch, self.world.header(ids, self.tokens.tokenizer), right))
             yield problem, rollouts
 
-    def gradients(
-        self, batch: Batch, prompt: Prompts, header: int | None
-    ) -> tuple[dict[str, Tensor], dict[str, dict[str, Tensor]]]:
+    def gradients(self, batch: Batch, prompt: Prompts, header: int | None) -> tuple[dict[str, Tensor], Gradients]:
         """Token log-probabilities (T,) by space; and by part and space the gradient of their mean over all parameters,
         flat. Parts: `all` tokens, and `body`: without the first `header` ones (missing if that is None, or none are
         left)."""
-        logp, gradients = {}, defaultdict(dict)
+        logp: dict[str, Tensor] = {}
+        gradients: Gradients = defaultdict(dict)
         for space in SPACES:
             asked = batch if space == "post_train" else forget_prompt(batch, self.start)
             hidden = response_hidden(self.lean, asked, prompt if space == "post_train" else None)
@@ -225,80 +232,3 @@ class Comparison:
             {**where, "position": t, "body": t >= first, "logp_post_train": given, "logp_pre_train": alone}
             for t, (given, alone) in enumerate(pairs)
         ]
-
-
-class Sketch:
-    """Folds a long gradient to WIDTH numbers, with random signs: inner products keep their mean, and cosines of what is
-    folded err by about 1 / sqrt(WIDTH), a thousandth. So the sums of many gradients of a large model fit into memory.
-    A gradient of at most WIDTH numbers is left as it is.
-    """
-
-    WIDTH = 1 << 20
-
-    def __init__(self, length: int) -> None:
-        self.size = min(length, self.WIDTH)
-        generator = torch.Generator().manual_seed(seed_of("alignment", "sketch"))
-        long = length > self.WIDTH
-        self.signs = torch.randint(0, 2, (length,), generator=generator, dtype=torch.int8) * 2 - 1 if long else None
-
-    def __call__(self, gradient: Tensor) -> Tensor:
-        if self.signs is None:
-            return gradient
-        folded = torch.zeros(self.WIDTH)
-        # A piece at a time stays in the cache.
-        for piece, signs in zip(gradient.split(self.WIDTH), self.signs.split(self.WIDTH), strict=True):
-            folded[: len(piece)] += piece * signs
-        return folded
-
-
-def parameter_groups(model: PreTrainedModel) -> dict[str, list[slice]]:
-    """Where in the flat gradient each group of parameters lies: slices of embedding, attention, mlp and norm."""
-    places: dict[str, list[slice]] = defaultdict(list)
-    start = 0
-    for name, parameter in model.named_parameters():
-        kinds = {"norm": "norm", "embed_tokens": "embedding", "lm_head": "embedding", "self_attn": "attention"}
-        group = next((group for word, group in kinds.items() if word in name), "mlp")
-        places[group].append(slice(start, start + parameter.numel()))
-        start += parameter.numel()
-    return dict(sorted(places.items()))
-
-
-def compare(pair: dict[str, Tensor], groups: dict[str, list[slice]]) -> Rows:
-    """Inner product, cosine (NaN if a gradient is zero) and norms of two gradients, whole and by parameter group."""
-    first, second = pair["post_train"], pair["pre_train"]
-    sums = {}  # a @ b, a @ a, b @ b: gradients of a large model are read once, in place
-    for group, places in groups.items():
-        products = [
-            [float(x[s] @ y[s]) for x, y in ((first, second), (first, first), (second, second))] for s in places
-        ]
-        sums[group] = [sum(column) for column in zip(*products, strict=True)]
-    whole = [sum(column) for column in zip(*sums.values(), strict=True)]
-    rows = []
-    for group, (product, *squares) in {"whole": whole, **sums}.items():
-        norms = [math.sqrt(square) for square in squares]
-        size = norms[0] * norms[1]
-        row = {"group": group, "inner_product": product, "cosine": product / size if size else math.nan}
-        rows.append(row | {"norm_post_train": norms[0], "norm_pre_train": norms[1]})
-    return rows
-
-
-def cosine(a: Tensor, b: Tensor) -> Tensor:
-    return a @ b / (a.norm() * b.norm())
-
-
-def halves(part: str, sums: Tensor) -> Rows:
-    """All equal splits of the blocks. sums (blocks, spaces, parameters): sums of gradients, so directions of means."""
-    rows, everything = [], sums.sum(0)
-    for chosen in combinations(range(1, len(sums)), len(sums) // 2 - 1):
-        first = sums[[0, *chosen]].sum(0)
-        second = everything - first
-        rows.append(
-            {
-                "part": part,
-                "within_post_train": float(cosine(first[0], second[0])),
-                "within_pre_train": float(cosine(first[1], second[1])),
-                "across": float((cosine(first[0], first[1]) + cosine(second[0], second[1])) / 2),
-                "across_halves": float((cosine(first[0], second[1]) + cosine(second[0], first[1])) / 2),
-            }
-        )
-    return rows

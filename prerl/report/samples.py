@@ -5,8 +5,9 @@ import gzip
 import json
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pandas as pd
 
@@ -19,6 +20,7 @@ from prerl.files.checksums import read_table
 LIMIT = 4_500_000  # bytes that the packed samples may take: the whole page stays below 8 MB and opens at once
 SHOWN = 4  # responses a problem, at most
 DEV = "dev"
+Key = tuple[str, int, bool]  # a response, its tokens, whether it ended by itself
 
 
 def pack(data: dict[str, Any]) -> str:
@@ -41,26 +43,46 @@ def sample_data(results: Path, study: Study, lexicon: Lexicon, limit: int = LIMI
     The first SHOWN responses to every problem; where they would take more than `limit` bytes, fewer responses, then
     the first problems alone. `solved` always counts all n responses.
     """
-    shown, problems = SHOWN, None
+    sets, parts = _collect(results, study)
+    keys = dict.fromkeys(key for part in parts for key in part.keys)
+    read = dict(zip(keys, _read(list(keys), lexicon), strict=True))
+    about = {
+        "methods": [{"name": name, "label": label} for name, label in study.labels.items()],
+        "seeds": study.scale["seeds"],
+        "behaviours": [name for name in lexicon.names if name != EXECUTION],
+        "marked": len(lexicon.thoughts),
+    }
+    shown, problems = SHOWN, max(entry["total"] for entry in sets.values())
     while True:
-        data = _collect(results, study, lexicon, shown, problems)
-        most = max(len(entry["problems"]) for entry in data["sets"])
-        if len(pack(data)) <= limit or (shown == 1 and most == 1):
+        data = about | _cut(sets, parts, read, shown, problems)
+        if len(pack(data)) <= limit or (shown == 1 and problems == 1):
             return data
         if shown > 1:
             shown //= 2
         else:
-            problems = -(-most // 2)
+            problems = -(-problems // 2)
 
 
-def _collect(results: Path, study: Study, lexicon: Lexicon, shown: int, problems: int | None) -> dict[str, Any]:
-    texts: dict[tuple, int] = {}
+@dataclass
+class Part:
+    """The first responses of one run to one set, at one step."""
+
+    run: str
+    name: str  # of the set
+    step: int
+    keys: list[Key]  # problem-major, the set's `shown` a problem
+    right: list[bool]
+    solved: list[int]  # of all n responses, a problem
+
+
+def _collect(results: Path, study: Study) -> tuple[dict[str, dict[str, Any]], list[Part]]:
+    """The sets, with all their problems, and what every run answered: each file is read once."""
     sets: dict[str, dict[str, Any]] = {}
-    runs = {}
+    parts = []
     for method, seed, run in _runs(results, study):
         for name, step, rows in _parts(run):
             if name not in sets:
-                sets[name] = _set(results, name, rows, shown, problems)
+                sets[name] = _set(results, name, rows)
             entry = sets[name]
             if name == DEV and step not in entry["steps"]:
                 entry["steps"].append(step)
@@ -68,20 +90,41 @@ def _collect(results: Path, study: Study, lexicon: Lexicon, shown: int, problems
             solved = rows.groupby("problem").score.sum().reindex(names)
             few = rows[rows["sample"] < entry["shown"]].set_index(["problem", "sample"])
             few = few.reindex(pd.MultiIndex.from_product([names, range(entry["shown"])]))
-            keys = zip(few.response, few.tokens.astype(int).tolist(), few.finished.astype(bool).tolist(), strict=True)
-            runs[f"{name}/{method}/{seed}/{step if name == DEV else ''}"] = {
-                "step": step,
-                "texts": [texts.setdefault(key, len(texts)) for key in keys],
-                "right": "".join("1" if score == 1 else "0" for score in few.score),
-                "solved": solved.astype(int).tolist(),
-            }
+            lengths = few.tokens.astype(int).tolist()
+            parts.append(
+                Part(
+                    run=f"{name}/{method}/{seed}/{step if name == DEV else ''}",
+                    name=name,
+                    step=step,
+                    keys=list(zip(few.response, lengths, few.finished.astype(bool).tolist(), strict=True)),
+                    right=(few.score == 1).tolist(),
+                    solved=solved.astype(int).tolist(),
+                )
+            )
+    return sets, parts
+
+
+def _cut(
+    sets: dict[str, dict[str, Any]], parts: list[Part], read: dict[Key, list[Any]], shown: int, problems: int
+) -> dict[str, Any]:
+    """`shown` responses to the first `problems` of each set."""
+    texts: dict[Key, int] = {}
+    runs = {}
+    for part in parts:
+        width, few = sets[part.name]["shown"], min(shown, sets[part.name]["n"])
+        places = [place * width + index for place in range(len(part.solved[:problems])) for index in range(few)]
+        runs[part.run] = {
+            "step": part.step,
+            "texts": [texts.setdefault(part.keys[place], len(texts)) for place in places],
+            "right": "".join("1" if part.right[place] else "0" for place in places),
+            "solved": part.solved[:problems],
+        }
     return {
-        "methods": [{"name": name, "label": label} for name, label in study.labels.items()],
-        "seeds": study.scale["seeds"],
-        "behaviours": [name for name in lexicon.names if name != EXECUTION],
-        "marked": len(lexicon.thoughts),
-        "texts": _read(list(texts), lexicon),
-        "sets": list(sets.values()),
+        "texts": [read[key] for key in texts],
+        "sets": [
+            entry | {"shown": min(shown, entry["n"]), "problems": entry["problems"][:problems]}
+            for entry in sets.values()
+        ],
         "runs": runs,
     }
 
@@ -99,28 +142,28 @@ def _parts(run: Path) -> Iterator[tuple[str, int, pd.DataFrame]]:
     tested = read_table(run / "samples.parquet", columns=["benchmark", *columns])
     chosen = 0 if run.name == BASE else read_json(run / "run.json")["selected_step"]
     for name, rows in tested.groupby("benchmark", sort=False):
-        yield name, chosen, rows
+        yield str(name), chosen, rows
     if run.name != BASE:
         for step, rows in read_table(run / "dev.parquet", columns=["step", *columns]).groupby("step"):
-            yield DEV, int(step), rows
+            yield DEV, int(cast(int, step)), rows
 
 
-def _set(results: Path, name: str, rows: pd.DataFrame, shown: int, problems: int | None) -> dict[str, Any]:
+def _set(results: Path, name: str, rows: pd.DataFrame) -> dict[str, Any]:
     problem_rows = read_jsonl(results / "problems" / f"{name}.jsonl")
     prompts = {row["id"]: row.get("question", row["prompt"]) for row in problem_rows}
-    n = int(rows["sample"].max()) + 1
+    n = max(rows["sample"].tolist()) + 1
     names = list(dict.fromkeys(rows.problem))
     return {
         "name": name,
         "steps": [],
         "n": n,
-        "shown": min(shown, n),
+        "shown": min(SHOWN, n),
         "total": len(names),
-        "problems": [[problem, prompts[problem]] for problem in names[:problems]],
+        "problems": [[problem, prompts[problem]] for problem in names],
     }
 
 
-def _read(keys: list[tuple[str, int, bool]], lexicon: Lexicon) -> list[list[Any]]:
+def _read(keys: list[Key], lexicon: Lexicon) -> list[list[Any]]:
     """Each response with its tokens, whether it ended by itself, the words that mark its thoughts, its behaviours."""
     counts = count(pd.Series([response for response, *_ in keys]), lexicon).drop(columns=EXECUTION).to_numpy().tolist()
     return [

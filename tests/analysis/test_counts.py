@@ -66,7 +66,16 @@ def test_counts_say_what_the_responses_say(study):
         found = counts.loc[key]
         assert (found.n, found.correct, found.tokens) == (len(rows), rows.score.sum(), rows.tokens.sum())
         assert found.nats == pytest.approx((rows.entropy * rows.tokens).sum())
-        assert found.majority == maj_at_k(rows.answer.tolist(), rows.score.tolist(), len(rows))
+        assert found.majority == maj_at_k(
+            rows.answer.astype(object).where(rows.answer.notna(), None).tolist(), rows.score.tolist(), len(rows)
+        )
+
+
+def test_what_is_no_answer_has_no_vote(tmp_path):
+    """Also as a file gives it back, as NaN."""
+    rows = ROWS[ROWS.problem == "b"].assign(answer=[None, None, "x"], score=[0.0, 0.0, 1.0])
+    rows.to_parquet(tmp_path / "samples.parquet")
+    assert read_counts(tmp_path / "samples.parquet").majority.tolist() == [1.0]
 
 
 @pytest.mark.parametrize(("n", "k"), [(1, 1), (8, 1), (8, 4), (8, 8), (256, 64)])

@@ -8,6 +8,7 @@ import torch
 from typer.testing import CliRunner
 
 from prerl.bench import measure, report
+from prerl.bench.work import flops
 from prerl.cli import app
 from prerl.errors import UserError
 from prerl.model.lean import load
@@ -41,8 +42,8 @@ def test_a_measurement_counts_the_tokens_that_were_made(work, name, monkeypatch)
         pytest.importorskip("trl")
     threads = torch.get_num_threads()
     clock = iter(range(10_000))
-    monkeypatch.setattr(measure, "REPEATS", 2)
-    monkeypatch.setattr("prerl.bench.measure.time.monotonic", lambda: float(next(clock)))
+    monkeypatch.setattr("prerl.bench.work.REPEATS", 2)
+    monkeypatch.setattr("prerl.bench.work.time.monotonic", lambda: float(next(clock)))
     found = measure.MEASURES[name](**work)
     torch.set_num_threads(threads)
     assert len(found["tokens_per_second"]) == 2
@@ -59,7 +60,7 @@ def test_flops_are_two_a_weight_that_is_used(trained):
     with FlopCounterMode(display=False) as counted, torch.no_grad():
         model(inputs)
     products = sum(v for name, v in counted.get_flop_counts()["Global"].items() if "attention" not in str(name))
-    assert measure.flops(model) * 3 == pytest.approx(products, rel=0.01)  # norms and rotations are no products
+    assert flops(model) * 3 == pytest.approx(products, rel=0.01)  # norms and rotations are no products
 
 
 def test_the_report_gives_medians_ratios_and_shares(results, tmp_path, monkeypatch):

@@ -199,7 +199,7 @@ def test_vllms_seeds_follow_the_run_and_the_update_and_not_what_was_sampled_befo
         trainer = SimpleNamespace(
             drawing=(seed, "rollout", step),
             accelerator=SimpleNamespace(process_index=process),
-            scale=SimpleNamespace(engine=SimpleNamespace(vllm=SimpleNamespace(tensor_parallel=tensor_parallel))),
+            room=SimpleNamespace(tensor_parallel=tensor_parallel),
         )
         engine, settings = Engine(), SimpleNamespace(seed=None)
         settings.clone = lambda: SimpleNamespace(**vars(settings))

@@ -1,25 +1,12 @@
 import json
-from itertools import pairwise
 
-import numpy as np
 import pandas as pd
 import pytest
 import torch
 
-from prerl.analysis.alignment import alignments, correlation, noises, positions
-from prerl.analysis.scores import Estimator
 from prerl.engines.local import train
 from prerl.errors import UserError
-from prerl.evaluation.alignment import (
-    GROUP,
-    Comparison,
-    Sketch,
-    align_base,
-    align_run,
-    compare,
-    halves,
-    parameter_groups,
-)
+from prerl.evaluation.alignment import GROUP, Comparison, align_base, align_run
 from prerl.evaluation.partial import Partial
 from prerl.model.lean import Prompts
 from prerl.objective import forget_prompt
@@ -87,32 +74,6 @@ def test_a_response_that_only_restates_the_problem_has_no_body(comparison):
     assert set(gradients) == {"all"}
 
 
-def test_parameter_groups_are_disjoint_and_whole(comparison):
-    total = sum(parameter.numel() for parameter in comparison.model.parameters())
-    assert set(comparison.groups) == {"embedding", "attention", "mlp", "norm"}
-    places = sorted((place.start, place.stop) for group in comparison.groups.values() for place in group)
-    assert places[0][0] == 0 and places[-1][1] == total
-    assert all(first[1] == second[0] for first, second in pairwise(places))
-    names = [name for name, _ in comparison.model.named_parameters()]
-    norms = sum(p.numel() for name, p in comparison.model.named_parameters() if "norm" in name)
-    assert sum(place.stop - place.start for place in comparison.groups["norm"]) == norms and any(
-        "q_norm" in name for name in names
-    )
-    assert parameter_groups(comparison.model).keys() == comparison.groups.keys()
-
-
-def test_compare_by_hand_and_groups_add_up(comparison):
-    generator = torch.Generator().manual_seed(0)
-    size = sum(parameter.numel() for parameter in comparison.model.parameters())
-    a, b = torch.randn(2, size, generator=generator)
-    rows = pd.DataFrame(compare({"post_train": a, "pre_train": b}, comparison.groups)).set_index("group")
-    assert rows.inner_product["whole"] == pytest.approx(float((a * b).sum()), rel=1e-3)
-    assert rows.cosine["whole"] == pytest.approx(float(torch.cosine_similarity(a, b, 0)), abs=1e-4)
-    assert rows.inner_product.drop("whole").sum() == pytest.approx(rows.inner_product["whole"], abs=0.1)
-    zero = compare({"post_train": torch.zeros(size), "pre_train": b}, comparison.groups)
-    assert all(np.isnan(row["cosine"]) and row["inner_product"] == 0 for row in zero)
-
-
 def test_the_base_is_compared_on_every_rollout(base):
     rows = base["alignment"]
     assert rows.rollout.nunique() == 40 and set(rows.part) == set(PARTS)
@@ -155,18 +116,6 @@ def test_the_noise_is_a_rollout_against_the_last_of_the_problem_before(compariso
             for name, gradient in pairs.items():
                 expected = torch.cosine_similarity(gradient, other[row.part]["post_train"], 0)
                 assert getattr(row, name) == pytest.approx(float(expected), abs=1e-4)
-
-
-def test_halves_are_all_equal_splits_and_their_cosines():
-    generator = torch.Generator().manual_seed(0)
-    sums = torch.randn(4, 2, 50, generator=generator)
-    rows = pd.DataFrame(halves("all", sums))
-    assert len(rows) == 3  # of four blocks
-    first, second = sums[[0, 1]].sum(0), sums[[2, 3]].sum(0)
-    assert rows.within_post_train[0] == pytest.approx(float(torch.cosine_similarity(first[0], second[0], 0)), abs=1e-5)
-    assert rows.within_pre_train[0] == pytest.approx(float(torch.cosine_similarity(first[1], second[1], 0)), abs=1e-5)
-    both = [torch.cosine_similarity(half[0], half[1], 0) for half in (first, second)]
-    assert rows.across[0] == pytest.approx(float(sum(both)) / 2, abs=1e-5)
 
 
 def test_a_killed_comparison_goes_on_with_the_same_rows(scale, trained, tmp_path, monkeypatch):
@@ -212,102 +161,3 @@ def test_along_training_a_stopped_run_keeps_its_last_checkpoint(scale, methods, 
     assert set(json.loads((tmp_path / "alignment.json").read_text())["inputs"]) == {"step-00003"}
     with pytest.raises(UserError, match="no checkpoints"):
         align_run(scale, tmp_path, tmp_path, tmp_path)
-
-
-def rollouts(rng, seeds=2, problems=8, each=4):
-    size = seeds * problems * each
-    return pd.DataFrame(
-        {
-            "method": "grpo",
-            "step": 10,
-            "part": "all",
-            "group": "whole",
-            "seed": np.repeat(np.arange(seeds), problems * each),
-            "problem": np.tile(np.repeat([f"p{n}" for n in range(problems)], each), seeds),
-            "correct": rng.random(size) < 0.4,
-            "cosine": rng.uniform(-0.2, 1, size),
-            "inner_product": rng.normal(1, 1, size),
-            "norm_post_train": 1.0,
-            "norm_pre_train": 2.0,
-        }
-    )
-
-
-def test_alignments_are_means_over_rollouts_right_and_wrong_apart():
-    table = rollouts(np.random.default_rng(0))
-    table.loc[[0, 1], "cosine"] = np.nan  # zero gradients
-    found = pd.DataFrame(alignments(table, Estimator(100, np.random.default_rng(0)))).set_index(["correct", "quantity"])
-    right = table[table.correct]
-    assert found.estimate["right", "cosine"] == pytest.approx(right.cosine.mean())
-    assert found.estimate["any", "negative"] == pytest.approx((table.inner_product < 0).mean())
-    assert found.minimum["wrong", "inner_product"] == table[~table.correct].inner_product.min()
-    assert found.maximum["wrong", "inner_product"] == table[~table.correct].inner_product.max()
-    none = table.assign(inner_product=1.0)
-    never = pd.DataFrame(alignments(none, Estimator(50, np.random.default_rng(0))))
-    assert never.query("correct == 'any' and quantity == 'negative'").high.item() == pytest.approx(
-        1 - 0.025 ** (1 / 64)
-    )
-    row = found.loc[("any", "cosine")]
-    assert (row.rollouts, row.undefined, row.seeds, row.problems) == (62, 2, 2, 8) and row.low < row.estimate < row.high
-
-
-def test_positions_by_hand():
-    rng = np.random.default_rng(0)
-    lengths = np.r_[np.full(30, 3), np.full(10, 2)]
-    table = pd.DataFrame(
-        {
-            "rollout": np.repeat(np.arange(40), lengths),
-            "problem": np.repeat([f"p{n // 2}" for n in range(40)], lengths),
-            "position": np.concatenate([np.arange(n) for n in lengths]),
-        }
-    ).assign(logp_post_train=lambda t: rng.normal(size=len(t)), body=lambda t: t.position > 0)
-    table["logp_pre_train"] = 0.5 * table.logp_post_train + rng.normal(size=len(table)) - 1
-    table = table[(table.rollout < 39) | (table.position < 2)]
-    found = pd.DataFrame(positions(table, Estimator(200, rng))).set_index(["part", "position", "quantity"]).sort_index()
-    assert set(found.index.get_level_values("position")) == {-1, 0, 1, 2}
-    for where, rows in {("all", 1): table[table.position == 1], ("body", -1): table[table.body]}.items():
-        difference, correlated = found.loc[(*where, "difference")], found.loc[(*where, "correlation")]
-        assert difference.estimate == pytest.approx((rows.logp_post_train - rows.logp_pre_train).mean())
-        pair = rows[["logp_post_train", "logp_pre_train"]].corr().iloc[0, 1]
-        assert correlated.estimate == pytest.approx(pair) and correlated.low < pair < correlated.high
-        assert difference.tokens == len(rows) and difference.problems == 20
-    short = table[(table.position < 2) | (table.rollout < 29)]
-    assert 2 not in pd.DataFrame(positions(short, Estimator(50, rng))).position.tolist()  # fewer than 30 rollouts
-
-
-def test_95_percent_intervals_of_a_correlation_cover_92_to_97_percent_of_2000_truths():
-    rng, covered, rho = np.random.default_rng(0), 0, 0.6
-    for _ in range(2000):
-        shared = np.repeat(rng.normal(size=(60, 2)), 4, axis=0)
-        x, y = (shared + rng.normal(size=(240, 2))).T
-        rows = pd.DataFrame({"problem": np.repeat(np.arange(60), 4), "logp_post_train": x})
-        rows["logp_pre_train"] = rho * x + np.sqrt(1 - rho**2) * y
-        found = correlation(rows, Estimator(200, rng))
-        covered += found["low"] <= rho <= found["high"]
-    assert 0.92 <= covered / 2000 <= 0.97
-
-
-def test_noises_are_means_over_pairs_and_over_splits(base):
-    found = pd.DataFrame(noises(base["noise"], base["halves"], Estimator(100, np.random.default_rng(0))))
-    found = found.set_index(["part", "of", "pair"])
-    pairs, splits = base["noise"], base["halves"]
-    row = found.loc[("all", "rollouts", "across")]
-    assert row.estimate == pytest.approx(pairs[pairs.part == "all"].across.mean()) and row.low < row.estimate < row.high
-    row = found.loc[("body", "halves", "within_pre_train")]
-    chosen = splits[splits.part == "body"].within_pre_train
-    assert (row.estimate, row.low, row.high) == pytest.approx((chosen.mean(), chosen.min(), chosen.max()))
-    assert row["count"] == 35
-
-
-def test_a_folded_gradient_keeps_its_cosines_and_a_short_one_stays():
-    generator = torch.Generator().manual_seed(0)
-    first, noise = (torch.randn(3 * Sketch.WIDTH + 7, generator=generator) for _ in range(2))
-    second = 0.6 * first + 0.8 * noise
-    sketch = Sketch(len(first))
-    folded = sketch(first), sketch(second)
-    assert folded[0].shape == (Sketch.WIDTH,) == (sketch.size,)
-    expected = torch.cosine_similarity(first, second, 0)
-    assert torch.cosine_similarity(*folded, 0) == pytest.approx(float(expected), abs=0.005)
-    assert torch.allclose(sum(folded), sketch(first + second), atol=1e-4)
-    short = torch.randn(5)
-    assert Sketch(5)(short) is short and Sketch(5).size == 5

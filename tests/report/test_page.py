@@ -12,6 +12,7 @@ import pytest
 from prerl.analysis.behaviour import Lexicon, load_lexicon
 from prerl.analysis.study import Study
 from prerl.errors import UserError
+from prerl.report import samples
 from prerl.report.page import bar, write_page
 from prerl.report.samples import _set, marks, pack, sample_data
 from tests.helpers import ROOT
@@ -165,7 +166,7 @@ def test_a_method_beside_itself_is_shown_once_and_public_problems_by_their_quest
     row = {"id": "p0", "question": "How many?", "prompt": "<|im_start|>user\nHow many?"}
     (tmp_path / "problems/public.jsonl").write_text(json.dumps(row) + "\n")
     rows = pd.DataFrame({"problem": ["p0"], "sample": [0]})
-    assert _set(tmp_path, "public", rows, 4, None)["problems"] == [["p0", "How many?"]]
+    assert _set(tmp_path, "public", rows)["problems"] == [["p0", "How many?"]]
 
 
 def test_a_deep_link_shows_what_was_seen(opened):
@@ -248,6 +249,13 @@ def test_a_page_that_would_be_too_large_holds_fewer_responses_then_fewer_problem
         assert run["solved"] == full["runs"]["countdown/grpo/0/"]["solved"][: len(run["solved"])]
     assert len(data["sets"][0]["problems"]) < 20
     assert json.loads(gzip.decompress(base64.b64decode(pack(data)))) == data
+
+
+def test_a_page_that_would_be_too_large_reads_every_table_once(printed, methods, monkeypatch):
+    read, paths = samples.read_table, []
+    monkeypatch.setattr(samples, "read_table", lambda path, **options: paths.append(path) or read(path, **options))
+    sample_data(printed, Study(printed / "summary", methods), load_lexicon(LEXICON), limit=1000)
+    assert paths and len(paths) == len(set(paths))
 
 
 def test_bars_put_numbers_in_order_along_a_line():

@@ -1,0 +1,145 @@
+"""Measurements of training: a step of RL by each engine, what it spends its time on, how it grows."""
+
+import math
+import statistics
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from prerl.bench.work import Work, flops, timed, with_signal
+from prerl.engines.update import learn, make_batch
+from prerl.model.lean import LeanModel
+from prerl.model.processor import occupy
+from prerl.model.sampler import Sampling, sample
+from prerl.problems.world import world
+from prerl.settings.methods import load_methods
+from prerl.settings.scale import load_scale
+
+
+def local_step(**work: Any) -> dict[str, Any]:
+    """RL steps of the local engine: sampling, scoring, update (GRPO) on all samples."""
+    from prerl.engines.local import Run
+
+    here = Work(**work)
+    method = load_methods(Path("workflow/methods.yaml"))["grpo"]
+    run = Run(here.scale, method, 0, here.model, here.problems)
+    run.score = with_signal(run.score)
+    rows = []
+
+    def step(number: int) -> int:
+        rows.append(run.update(number + 1, method.phases[0]))
+        return rows[-1]["tokens"]
+
+    found = timed(step)
+    seconds = {key: sum(row[key] for row in rows[1:]) for key in ("generate_seconds", "update_seconds")}
+    tokens = sum(row["tokens"] for row in rows[1:])
+    seconds["used_samples"] = sum(row["used_samples"] for row in rows[1:])
+    return found | seconds | {"tokens": tokens, "flops_per_token": flops(run.model)}
+
+
+def trl_step(**work: Any) -> dict[str, Any]:
+    """The same of TRL's GRPOTrainer as it comes: transformers generates."""
+    from datasets import Dataset
+    from transformers import TrainerCallback
+    from trl.trainer.grpo_trainer import GRPOTrainer
+
+    from prerl.engines.trl_settings import settings
+    from prerl.settings.engine import TrlEngine
+
+    here = Work(**work)
+    engine = TrlEngine(
+        name="trl", processes=1, launch=None, precision="float32", gradient_checkpointing=False, vllm=None
+    )
+    scale = here.scale.model_copy(update={"engine": engine})
+    source = world(scale.problems, here.problems)
+    drawn = [problem for problems in here.drawn() for problem in problems]
+    judge = with_signal(source.score)
+    lengths: list[int] = []
+    times = [time.monotonic()]
+
+    def score(
+        prompts: list[str], completions: list[str], completion_ids: Any, place: list[int], **_: Any
+    ) -> list[float | None]:
+        lengths.append(sum(map(len, completion_ids)))
+        return [judge(text, drawn[index]) for text, index in zip(completions, place, strict=True)]
+
+    class Clock(TrainerCallback):
+        def on_train_begin(self, *_: Any, **__: Any) -> None:
+            times[:] = [time.monotonic()]
+
+        def on_step_end(self, *_: Any, **__: Any) -> None:
+            times.append(time.monotonic())
+
+    with tempfile.TemporaryDirectory() as out:
+        arguments = settings(scale, 0, here.rl.steps, Path(out))
+        trainer = GRPOTrainer(
+            model=AutoModelForCausalLM.from_pretrained(here.model, local_files_only=True, dtype=torch.float32),
+            reward_funcs=score,
+            args=arguments,
+            train_dataset=Dataset.from_dict({"prompt": [p.prompt for p in drawn], "place": range(len(drawn))}),
+            processing_class=AutoTokenizer.from_pretrained(here.model, local_files_only=True),
+            callbacks=[Clock()],
+        )
+        trainer.train()
+    pace = [tokens / (end - start) for tokens, start, end in zip(lengths, times, times[1:], strict=False)]
+    return {"tokens_per_second": pace[1:]}
+
+
+def growth(architecture: dict[str, Any], batch: int, length: int, threads: int, vocabulary: int) -> dict[str, Any]:
+    """Sampling and update of an untrained model, all responses of the same length, in micro-batches of 8."""
+    from transformers import Qwen3Config, Qwen3ForCausalLM
+
+    occupy(threads)
+    torch.manual_seed(0)
+    config = Qwen3Config(**architecture, vocab_size=vocabulary, max_position_embeddings=4096, tie_word_embeddings=True)
+    model = Qwen3ForCausalLM(config)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-6, fused=True)
+    scale = load_scale(Path("workflow/scales/smoke.yaml"))
+    rl = scale.rl.model_copy(update={"micro_batch": 8, "max_new_tokens": length})
+    phase = load_methods(Path("workflow/methods.yaml"))["grpo"].phases[0]
+    prompts = [[1, *range(3, 18)]] * (batch // 8)
+    seconds = {"sampling": [], "update": []}
+    for number in range(4):
+        start = time.monotonic()
+        with torch.inference_mode():
+            lean = LeanModel(model)
+            found = sample(lean, prompts, 8, Sampling(length), {-1}, 0, torch.Generator().manual_seed(number))
+        middle = time.monotonic()
+        rewards = [float(index % 2) for index in range(batch)]
+        learn(model, optimizer, make_batch(prompts, found, rewards, 8, 0), phase, rl, 1)
+        seconds["sampling"].append(middle - start)
+        seconds["update"].append(time.monotonic() - middle)
+        if sum(map(sum, seconds.values())) > 40:
+            break
+    tokens = batch * length
+    counted = {key: values[1:] or values for key, values in seconds.items()}
+    pace = {f"{key}_tokens_per_second": tokens / statistics.median(values) for key, values in counted.items()}
+    return pace | {"parameters": model.num_parameters(), "repeats": len(counted["update"])}
+
+
+def where(**work: Any) -> dict[str, Any]:
+    return {"operations": dict(operations(**work))}
+
+
+def operations(**work: Any) -> Iterator[tuple[str, float]]:
+    """Where an RL step's time goes: operation, share of the processor's time."""
+    from torch.profiler import ProfilerActivity, profile
+
+    from prerl.engines.local import Run
+
+    here = Work(**work)
+    method = load_methods(Path("workflow/methods.yaml"))["grpo"]
+    run = Run(here.scale, method, 0, here.model, here.problems)
+    run.score = with_signal(run.score)
+    run.update(1, method.phases[0])
+    with profile(activities=[ProfilerActivity.CPU]) as found:
+        run.update(2, method.phases[0])
+    rows = [(row.key, row.self_cpu_time_total) for row in found.key_averages()]
+    total = math.fsum(seconds for _, seconds in rows)
+    for name, seconds in sorted(rows, key=lambda row: -row[1])[:8]:
+        yield name, seconds / total
