@@ -19,7 +19,7 @@ CLOSING = {"(": ")", "[": "]", "{": "}", "\\{": "\\}", "\\lfloor": "\\rfloor", "
 
 
 @lru_cache(maxsize=1000)
-def parse(text: str) -> sympy.Basic:
+def parse(text: str) -> sympy.Expr:
     """The expression or matrix that a text is. Raises Unreadable."""
     found = _Parser(text).whole()
     if found.has(sympy.nan, sympy.zoo):
@@ -34,24 +34,24 @@ class _Parser(Symbols):
         super().__init__(text)
         self.bars = 0
 
-    def whole(self) -> sympy.Basic:
+    def whole(self) -> sympy.Expr:
         found = self.ratio()
         if self.peek() is not None:
             raise Unreadable(self.peek())
         return found
 
-    def ratio(self) -> sympy.Basic:
+    def ratio(self) -> sympy.Expr:
         found = self.sum()
         return divided(found, self.sum()) if self.took(":") else found
 
-    def sum(self) -> sympy.Basic:
+    def sum(self) -> sympy.Expr:
         found = self.product()
         while sign := self.took("+", "-"):
             term = self.product()
             found = checked(lambda a, b: a + b, found, -term if sign == "-" else term)
         return found
 
-    def product(self) -> sympy.Basic:
+    def product(self) -> sympy.Expr:
         if sign := self.took("+", "-"):
             return -self.product() if sign == "-" else self.product()
         start = self.place
@@ -67,23 +67,23 @@ class _Parser(Symbols):
             found = -found if negative else found
         return found
 
-    def denominator(self, literal: bool) -> sympy.Basic:
+    def denominator(self, literal: bool) -> sympy.Expr:
         """What stands below a slash: a/bc is a/(bc), but a/b c, a/(b)c, a/b(c) and 1/2x are products with c or x."""
         group, number = self.peek() in CLOSING, self.kind() == "number"
         found = self.factor()
         while self.begins() and not (group or (literal and number) or self.peek() in CLOSING):
             command = self.tokens[self.place - 1][0] == "command"
-            if (self.after_blank() and not command) or self.peek()[1:] in FUNCTIONS:
+            if (self.after_blank() and not command) or self.calls():
                 break
             found = checked(lambda a, b: a * b, found, self.factor())
         return found
 
-    def factors(self, found: sympy.Basic | None = None, stop: bool = False) -> sympy.Basic:
+    def factors(self, found: sympy.Expr | None = None, stop: bool = False) -> sympy.Expr:
         """Factors side by side. A number may only be the first; before a function or a bracket an argument stops."""
         if found is None:
             mixed = self.mixed()
             found = mixed if mixed is not None else self.factor()
-        while self.begins() and not ((stop and self.peek()[1:] in FUNCTIONS) or (stop and self.peek() == "(")):
+        while self.begins() and not (stop and (self.calls() or self.peek() == "(")):
             found = checked(lambda a, b: a * b, found, self.factor())
         return found
 
@@ -108,22 +108,22 @@ class _Parser(Symbols):
             )
         )
 
-    def mixed(self) -> sympy.Basic | None:
+    def mixed(self) -> sympy.Expr | None:
         r"""A whole number with a proper fraction: 2\frac{1}{2}."""
         ahead = self.ahead(2)
         if len(ahead) < 2 or ahead[0][0] != "number" or not ahead[0][1].isdigit() or ahead[1][1] != "\\frac":
             return None
         start, whole = self.place, int(self.take())
         part = self.factor(powers=False)
-        if not part.is_Rational:
+        if not isinstance(part, sympy.Rational):
             self.place = start
             return None
         if not 0 < part < 1 or self.peek() == "^":
             raise Unreadable("a mixed number without a proper fraction")
         return whole + part
 
-    def factor(self, powers: bool = True) -> sympy.Basic:
-        kind, token = self.kind(), self.peek()
+    def factor(self, powers: bool = True) -> sympy.Expr:
+        kind, token = self.kind(), self.peek() or ""
         if kind in ("number", "recurring"):
             found = self.number()
         elif kind == "text":
@@ -136,13 +136,13 @@ class _Parser(Symbols):
             raise Unreadable(token)
         return self.postfixed(found) if powers else found
 
-    def number(self) -> sympy.Rational:
+    def number(self) -> sympy.Expr:
         found = value(self.take())
         if found is None:
             raise Unreadable("number")
         return sympy.Rational(found.numerator, found.denominator)
 
-    def postfixed(self, found: sympy.Basic) -> sympy.Basic:
+    def postfixed(self, found: sympy.Expr) -> sympy.Expr:
         """With its power, factorial or degrees; two of one kind can be read in two ways."""
         passed = ""
         while sign := self.took("^", "!", "\\degree"):
@@ -155,7 +155,7 @@ class _Parser(Symbols):
             passed = sign
         return found
 
-    def argument(self) -> sympy.Basic:
+    def argument(self) -> sympy.Expr:
         r"""What a power or \sqrt takes: a group, or one number or symbol."""
         if self.took("-"):
             return -self.argument()
@@ -163,12 +163,12 @@ class _Parser(Symbols):
             return self.group()
         return self.factor(powers=False)
 
-    def digit(self) -> sympy.Basic:
+    def digit(self) -> sympy.Expr:
         r"""What \frac takes: a group, or one digit, as in \frac12."""
         self.split_digit()
         return self.argument()
 
-    def group(self) -> sympy.Basic:
+    def group(self) -> sympy.Expr:
         opening = self.take()
         bars, self.bars = self.bars, 0
         found = self.ratio()
@@ -176,7 +176,7 @@ class _Parser(Symbols):
         self.bars = bars
         return found
 
-    def command(self, token: str) -> sympy.Basic:
+    def command(self, token: str) -> sympy.Expr:
         name = token[1:]
         if token == "|":
             self.bars += 1
@@ -206,7 +206,7 @@ class _Parser(Symbols):
             return self.function(name)
         raise Unreadable(token)
 
-    def function(self, name: str) -> sympy.Basic:
+    def function(self, name: str) -> sympy.Expr:
         power = base = None
         if name == "log" and self.took("_"):
             base = self.digit()
@@ -224,7 +224,7 @@ class _Parser(Symbols):
         found = sympy.log(argument, base) if base is not None else call(argument)
         return found if power is None else found**power
 
-    def matrix(self) -> sympy.Matrix:
+    def matrix(self) -> sympy.Expr:
         self.environment()
         self.unbroken()
         rows = []
@@ -239,18 +239,3 @@ class _Parser(Symbols):
         if not rows or len({len(row) for row in rows}) != 1:
             raise Unreadable("rows of different lengths")
         return sympy.ImmutableMatrix(rows)
-
-    def unbroken(self) -> None:
-        """Raises Unreadable where a break between rows may be lost, as public copies lose those before a command."""
-        texts = ["", "", *(token[1] for token in self.tokens[self.place :])]
-        for before, last, command in zip(texts, texts[1:], texts[2:], strict=False):
-            if command in ("\\frac", "\\sqrt") and (last == "}" or (before == "/" and last.isdigit())):
-                raise Unreadable("rows run together")
-
-    def environment(self) -> None:
-        self.take("{")
-        name = ""
-        while not self.took("}"):
-            name += self.take()
-        if name != "matrix":
-            raise Unreadable(name)

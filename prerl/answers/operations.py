@@ -16,13 +16,13 @@ CALLED = {
 }
 
 
-def divided(above: sympy.Basic, below: sympy.Basic) -> sympy.Basic:
+def divided(above: sympy.Expr, below: sympy.Expr) -> sympy.Expr:
     if below == 0:
         raise Unreadable("division by zero")
     return checked(lambda a, b: a / b, above, below)
 
 
-def checked(operation: Callable, first: sympy.Basic, second: sympy.Basic) -> sympy.Basic:
+def checked(operation: Callable, first: sympy.Expr, second: sympy.Expr) -> sympy.Expr:
     """The result of an operation that not all matrices allow."""
     try:
         return operation(first, second)

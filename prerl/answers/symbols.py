@@ -15,11 +15,11 @@ CONSTANTS = {"e": sympy.E, "i": sympy.I, "pi": sympy.pi}
 class Symbols(Tokens):
     """Reads symbols from tokens."""
 
-    def group(self) -> sympy.Basic:
+    def group(self) -> sympy.Expr:
         """What stands in the brackets that follow."""
         raise NotImplementedError
 
-    def symbol(self) -> sympy.Basic:
+    def symbol(self) -> sympy.Expr:
         """A symbol with accent, subscript and primes, or the value of an unknown function, as of x(t) and I(0)."""
         name = self.take().removeprefix("\\")
         if name in ACCENTS:
