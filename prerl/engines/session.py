@@ -90,7 +90,8 @@ class Session:
         """The update after which dev accuracy was highest; the first of equals. The untrained model is no candidate."""
         dev = self.checkpoints.tables()
         accuracy = dev[dev.step > 0].groupby("step").score.mean()
-        return int(accuracy.idxmax()) if len(accuracy) else None
+        # Of the index pandas' stubs know only that it is hashable; it holds numbers.
+        return int(accuracy.idxmax()) if len(accuracy) else None  # pyright: ignore[reportArgumentType]
 
     def needed(self) -> set[int]:
         """The updates whose models are asked for later, besides the last."""
@@ -103,6 +104,7 @@ class Session:
     def finish(self) -> None:
         """Writes model/ (the best checkpoint on dev), log.parquet, dev.parquet and run.json."""
         dev, best = self.checkpoints.tables(), self.best()
+        assert best is not None  # a dev evaluation follows the last update
         write(self.out / "model", lambda path: self.checkpoints.export(best, path))
         write_table(self.out / "log.parquet", pd.DataFrame(self.log))
         write_table(self.out / "dev.parquet", dev)

@@ -7,7 +7,6 @@ the prompt forgotten. Run directory, log and checkpoints are as the local engine
 import os
 import random
 import time
-from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -16,28 +15,29 @@ import torch
 from datasets import Dataset
 from torch import Tensor
 from transformers import PrinterCallback
-from trl import GRPOTrainer
+from trl import GRPOConfig, GRPOTrainer  # pyright: ignore[reportPrivateImportUsage]  (trl imports them lazily)
 
 from prerl.engines.policy import Policy
 from prerl.engines.session import Session
 from prerl.engines.trl_saver import Saver
-from prerl.engines.trl_settings import check_length, settings
+from prerl.engines.trl_settings import check_length, settings, trl_engine
+from prerl.engines.trl_step import AdamW, Step
 from prerl.engines.trl_vllm import seed_responses
 from prerl.engines.update import advantages_of, own_transform, phase_at
 from prerl.errors import check_finite
 from prerl.model.processor import occupy
-from prerl.model.sampler import Response
 from prerl.objective import Batch, lesson
 from prerl.seeds import seed_of
-from prerl.settings.methods import Method, Phase
+from prerl.settings.methods import Method
 from prerl.settings.scale import Scale
 
 
 def train(scale: Scale, method_name: str, method: Method, seed: int, base: Path, problems: Path, out: Path) -> None:
     """As the local engine's. Every process of a run calls it."""
-    occupy(max(1, scale.threads // scale.engine.processes))
+    engine = trl_engine(scale)
+    occupy(max(1, scale.threads // engine.processes))
     session = Session(scale, method_name, method, seed, base, problems, out)
-    packages = ["trl", "accelerate", *(["vllm"] if scale.engine.vllm else [])]
+    packages = ["trl", "accelerate", *(["vllm"] if engine.vllm else [])]
     session.record.data["versions"] |= {name: version(name) for name in packages}
     policy = Policy(scale, method, seed, base, problems)
     session.begin(*session.checkpoints.resume(policy.model))
@@ -49,50 +49,27 @@ def train(scale: Scale, method_name: str, method: Method, seed: int, base: Path,
         session.finish()
 
 
-class AdamW(torch.optim.AdamW):
-    """AdamW that makes no step, not even one of momentum and weight decay, after a batch without signal."""
-
-    skip = False
-
-    def step(self, closure: Any = None) -> None:
-        if not self.skip:
-            super().step(closure)
-
-
-@dataclass
-class Step:
-    """What TRL's callbacks share of the update that is being made."""
-
-    index: int  # of the phase
-    phase: Phase
-    start: float = field(default_factory=time.monotonic)
-    generated: float = 0.0  # when the responses were there, scored
-    responses: list[Response] = field(default_factory=list)  # this process's, of the local sampler
-    rewards: list[float] = field(default_factory=list)
-    row: dict[str, Any] = field(default_factory=dict)  # of the log, as far as it is known
-    logp: Tensor | None = None  # (b, T) of the micro-batch, by the model as it is
-    gaps: list[float] = field(default_factory=list)  # largest of each micro-batch, sampler against update
-
-
 class PhaseTrainer(GRPOTrainer):
     """GRPOTrainer whose every update follows the method's phase at that update."""
 
+    args: GRPOConfig
+
     def __init__(self, scale: Scale, method: Method, policy: Policy, session: Session) -> None:
         self.scale, self.method, self.policy, self.session = scale, method, policy, session
-        rl = scale.rl
+        rl, self.engine = scale.rl, trl_engine(scale)
         self.problems = [
             problem
             for step in range(session.done + 1, rl.steps + 1)
             for problem in policy.world.draw(random.Random(seed_of(policy.seed, "problems", step)), rl.prompts_per_step)
         ]
-        if scale.engine.vllm is not None:
+        if self.engine.vllm is not None:
             longest = max(map(len, policy.read([*self.problems, *policy.dev])))
-            check_length(scale.engine.vllm, longest, rl.max_new_tokens)
+            check_length(self.engine.vllm, longest, rl.max_new_tokens)
         self.step: Step  # set before anything is sampled
         self.saver = saver = Saver(self)
         super().__init__(
             model=policy.model,
-            reward_funcs=self.score,
+            reward_funcs=self.score,  # pyright: ignore[reportArgumentType]  (numbers alone, where None may be)
             args=settings(scale, policy.seed, rl.steps - session.done, session.out, policy.tokens.ends),
             train_dataset=Dataset.from_dict(
                 {"prompt": [problem.prompt for problem in self.problems], "place": range(len(self.problems))}
@@ -103,13 +80,15 @@ class PhaseTrainer(GRPOTrainer):
         self.eos_token_ids = policy.tokens.ends  # TRL leaves out that of the chat template
         self.remove_callback(PrinterCallback)
         self.drawing: tuple[Any, ...] = ()  # the names of the random stream that responses are drawn from
-        if scale.engine.vllm is not None:
+        if self.engine.vllm is not None:
             seed_responses(self.vllm_generation.llm, self._seeds)
 
     def _seeds(self, count: int) -> list[int]:
         """A seed for each of the responses that this process's engine draws next. Processes that share an engine ask it
         for the same ones; the others follow."""
-        first = self.accelerator.process_index // self.scale.engine.vllm.tensor_parallel * count
+        vllm = trl_engine(self.scale).vllm
+        assert vllm is not None
+        first = self.accelerator.process_index // vllm.tensor_parallel * count
         return [seed_of(*self.drawing, place) for place in range(first, first + count)]
 
     @property
@@ -119,9 +98,9 @@ class PhaseTrainer(GRPOTrainer):
 
     def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
         """One group: all parameters decay, as in the local engine and the authors' code; TRL would except some."""
-        rl = self.scale.rl
-        parameters = (model or self.model).parameters()
-        self.optimizer = AdamW(parameters, lr=rl.learning_rate, weight_decay=rl.weight_decay, fused=True)
+        rl, model = self.scale.rl, model or self.model
+        assert model is not None
+        self.optimizer = AdamW(model.parameters(), lr=rl.learning_rate, weight_decay=rl.weight_decay, fused=True)
         return self.optimizer
 
     def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> Any:
@@ -147,14 +126,13 @@ class PhaseTrainer(GRPOTrainer):
         """Responses and their log-probabilities: vLLM's, or else from the local engine's sampler. Then each process
         draws those of all and keeps its own, so that the number of processes does not change them: for one machine.
         """
-        if self.scale.engine.vllm is not None:
+        if self.engine.vllm is not None:
             return super()._generate_single_turn(prompt_ids, *args)
         rl = self.scale.rl
         first = self.state.global_step * rl.prompts_per_step
         problems = self.problems[first : first + rl.prompts_per_step]
-        _, responses, _ = self.policy.rollout(
-            problems, rl.group_size, seed_of(self.policy.seed, "rollout", self.at + 1)
-        )
+        seed = seed_of(self.policy.seed, "rollout", self.at + 1)
+        _, responses, _ = self.policy.rollout(problems, rl.group_size, seed)
         start = self.accelerator.process_index * len(prompt_ids)
         self.step.responses = responses[start : start + len(prompt_ids)]
         return [response.ids for response in self.step.responses], [response.logp for response in self.step.responses]
@@ -174,7 +152,7 @@ class PhaseTrainer(GRPOTrainer):
         start_token_id = policy.start_token_id(step.phase)
         transform = own_transform(step.phase)
         learnt = lesson(batch, step.phase, transform, self._advantage, start_token_id, rl.max_new_tokens)
-        read, gather = learnt.batch, self.accelerator.gather
+        read, gather = learnt.batch, self.gather
         if read.old_logp is None:
             output.pop("sampling_per_token_logps", None)  # conditional on prompts that are no longer read
         # completion_mask stays, for attention; tool_mask takes tokens out of the loss alone
@@ -205,9 +183,13 @@ class PhaseTrainer(GRPOTrainer):
             header=None if header is None else header.to(rewards.device),
         )
 
+    def gather(self, own: Tensor) -> Tensor:
+        """This process's tensor, along the first dimension with those of the others."""
+        return self.accelerator.gather(own)  # pyright: ignore[reportReturnType]  (of a tensor, a tensor)
+
     def _advantage(self, scored: Batch) -> Tensor:
         """(B,) of this process's responses, by the rewards of all."""
-        rewards, group = self.accelerator.gather(scored.rewards), self.accelerator.gather(scored.group)
+        rewards, group = self.gather(scored.rewards), self.gather(scored.group)
         first = self.accelerator.process_index * len(scored.rewards)
         return advantages_of(rewards, group, self.step.phase)[first : first + len(scored.rewards)]
 
@@ -217,22 +199,17 @@ class PhaseTrainer(GRPOTrainer):
         lengths, logp, device = batch.response_mask.sum(1), batch.old_logp, batch.rewards.device
         last = batch.response_ids.gather(1, lengths.long()[:, None] - 1)[:, 0]
         finished = torch.isin(last, torch.tensor(self.eos_token_ids, device=device))
-        if self.scale.engine.vllm is None:
+        if self.engine.vllm is None:
             entropy = lengths * torch.tensor([response.entropy for response in self.step.responses], device=device)
         elif logp is not None:
             entropy = -(logp * batch.response_mask).sum(1)
         else:
             entropy = torch.full_like(lengths, torch.nan)
         columns = torch.stack([batch.rewards, lengths, finished.float(), entropy], 1)
-        reward, length, share, surprise = self.accelerator.gather(columns).double().mean(0).tolist()
+        reward, length, share, surprise = self.gather(columns).double().mean(0).tolist()
         tokens = round(length * self.scale.rl.prompts_per_step * self.scale.rl.group_size)
-        return {
-            "reward": reward,
-            "response_tokens": length,
-            "entropy": surprise / length,
-            "finished": share,
-            "tokens": tokens,
-        }
+        row = {"reward": reward, "response_tokens": length, "entropy": surprise / length, "finished": share}
+        return row | {"tokens": tokens}
 
     def own_optimizer(self) -> AdamW:
         """Ours, inside Accelerate's."""
@@ -262,7 +239,7 @@ class PhaseTrainer(GRPOTrainer):
         row = {
             **step.row,
             "grad_norm": 0.0 if step.row["skipped"] else float(logs["grad_norm"]),
-            "sampler_gap": float(self.accelerator.gather(gaps).max()),
+            "sampler_gap": float(self.gather(gaps).max()),
             "update_seconds": time.monotonic() - step.generated,
         }
         self.session.add(self.at, row, shown=self.accelerator.is_main_process)

@@ -30,7 +30,7 @@ class Saver(TrainerCallback):
     def save(self) -> None:
         """A dev evaluation, and a checkpoint, which one process writes."""
         trainer, session, step = self.trainer, self.trainer.session, self.trainer.at
-        scores = trainer.policy.evaluate_dev(step) if trainer.scale.engine.vllm is None else self._evaluate_dev(step)
+        scores = trainer.policy.evaluate_dev(step) if trainer.engine.vllm is None else self._evaluate_dev(step)
         main = trainer.accelerator.is_main_process
         if main:
             session.progress.dev(step, scores)

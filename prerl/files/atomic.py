@@ -12,7 +12,7 @@ import pandas as pd
 from prerl.errors import UserError, lacking
 
 
-def write(path: Path, produce: Callable[[Path], None]) -> None:
+def write(path: Path, produce: Callable[[Path], object]) -> None:
     """Calls `produce` with a temporary path (a file's or a directory's) and renames what it made to `path`. Raises
     UserError if the disk is full, or does not allow it; what was there before is then still there."""
     partial = path.with_name(f".{path.name}.partial")

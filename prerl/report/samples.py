@@ -99,10 +99,10 @@ def _parts(run: Path) -> Iterator[tuple[str, int, pd.DataFrame]]:
     tested = read_table(run / "samples.parquet", columns=["benchmark", *columns])
     chosen = 0 if run.name == BASE else read_json(run / "run.json")["selected_step"]
     for name, rows in tested.groupby("benchmark", sort=False):
-        yield name, chosen, rows
+        yield str(name), chosen, rows
     if run.name != BASE:
         for step, rows in read_table(run / "dev.parquet", columns=["step", *columns]).groupby("step"):
-            yield DEV, int(step), rows
+            yield DEV, int(step), rows  # pyright: ignore[reportArgumentType]  (pandas' stubs do not know the key's kind)
 
 
 def _set(results: Path, name: str, rows: pd.DataFrame, shown: int, problems: int | None) -> dict[str, Any]:
