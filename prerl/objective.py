@@ -145,8 +145,8 @@ class Lesson:
     def useful(self) -> Tensor:
         """(B,) whether a response has a gradient. One without advantage has none, but its tokens count in the mean; a
         critic learns from all."""
-        carries = self.advantages != 0 if self.advantages.dim() == 1 else torch.ones_like(self.mask[:, 0], dtype=bool)
-        return carries & (self.mask.sum(1) > 0)
+        some = self.mask.sum(1) > 0
+        return (self.advantages != 0) & some if self.advantages.dim() == 1 else some
 
     def part(self, rows: Tensor) -> "Lesson":
         """The given rows alone, without the columns that hold only padding; the denominator is still the whole's."""
@@ -173,6 +173,7 @@ def lesson(
     advantages = advantage(scored)
     mask = scored.response_mask if advantages.dim() == 2 else keep(scored.response_mask, advantages, phase.samples)
     if phase.tokens == "body":
+        assert batch.header is not None  # the configuration refuses it in a world whose responses have none
         mask = mask * (torch.arange(mask.shape[1], device=mask.device) >= batch.header[:, None])
     read = replace(scored, response_mask=batch.response_mask)
     if phase.space == "pre-train":

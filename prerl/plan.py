@@ -8,6 +8,7 @@ from rich.table import Table
 
 from prerl.errors import UserError
 from prerl.problems.public import PublicSet
+from prerl.settings.engine import TrlEngine, Vllm, VllmSampler
 from prerl.settings.model import HubModel
 from prerl.settings.reading import check
 from prerl.settings.scale import Plan, Scale, load_scale
@@ -81,8 +82,16 @@ def assumptions(path: Path, scale: Scale, changes: list[str]) -> Plan:
     return check(Plan, scale.plan.model_dump() | dict(change.split("=", 1) for change in changes), "--assume")
 
 
+def _on_gpus(scale: Scale) -> tuple[HubModel, TrlEngine, Vllm, VllmSampler]:
+    """What a plan needs of a scale; `assumptions` refuses scales without."""
+    engine, sampler = scale.engine, scale.evaluation.sampler
+    assert isinstance(scale.model, HubModel) and isinstance(engine, TrlEngine)
+    assert engine.vllm is not None and sampler is not None
+    return scale.model, engine, engine.vllm, sampler
+
+
 def train_stage(scale: Scale, plan: Plan) -> Stage:
-    rl, engine, model = scale.rl, scale.engine, scale.model
+    rl, (model, engine, vllm, _) = scale.rl, _on_gpus(scale)
     rollouts, sequence = rl.prompts_per_step * rl.group_size, plan.prompt_tokens + plan.response_tokens
     dev = scale.problems.dev * rl.dev_samples * (rl.steps // rl.checkpoint_every + 1)
     tokens = (rl.steps * rollouts + dev) * plan.response_tokens
@@ -96,7 +105,7 @@ def train_stage(scale: Scale, plan: Plan) -> Stage:
         "reserve": RESERVE,
     }
     # vLLM sleeps while the model learns: what counts is the larger of the two.
-    share = engine.vllm.memory * plan.gpu_memory_gb * GB
+    share = vllm.memory * plan.gpu_memory_gb * GB
     memory |= {"activations": working} if working > share else {"vLLM": share}
     hours = plan.overhead * seconds / engine.processes / 3600
     jobs = len(scale.methods) * len(scale.seeds)
@@ -106,10 +115,10 @@ def train_stage(scale: Scale, plan: Plan) -> Stage:
 
 
 def evaluate_stage(scale: Scale, plan: Plan, sets: dict[str, PublicSet]) -> Stage:
-    model, vllm = scale.model, scale.evaluation.sampler
+    model, _, _, vllm = _on_gpus(scale)
+    sizes = dict[str, int | None](scale.problems.benchmarks.items())
     responses = sum(
-        repeats * (scale.problems.benchmarks[name] or sets[name].problems)
-        for name, repeats in scale.evaluation.benchmarks.items()
+        repeats * (sizes[name] or sets[name].problems) for name, repeats in scale.evaluation.benchmarks.items()
     )
     responses += sum(SHIPPED[name] for name in scale.evaluation.lm_eval)
     tokens = responses * plan.response_tokens
@@ -125,7 +134,7 @@ def evaluate_stage(scale: Scale, plan: Plan, sets: dict[str, PublicSet]) -> Stag
 def align_stage(scale: Scale, plan: Plan) -> Stage:
     """On the CPU, in float32: weights, their joined copies and those copies' gradients, and four whole gradients; or,
     while it samples, the keys and values of a batch."""
-    analysis, model = scale.analysis, scale.model
+    analysis, model = scale.analysis, _on_gpus(scale)[0]
     runs = len(analysis.alignment_methods) * len(scale.seeds)
     rollouts = analysis.alignment_rollouts * (1 + len(analysis.alignment_methods) * len(analysis.alignment_steps))
     work = 6 * model.parameters * (plan.prompt_tokens + 2 * plan.response_tokens) * rollouts / (1 + runs)
@@ -141,10 +150,11 @@ def disk(scale: Scale) -> tuple[float, float]:
     """Bytes of all results while one run is under way, and at the end: the base; of a run its model, the best and the
     newest checkpoint and those whose gradients are compared, in float32. Under way: its best checkpoint, the newest two
     with their optimisers, and a third that is being written."""
-    size = 4 * scale.model.parameters
+    parameters = _on_gpus(scale)[0].parameters
+    size = 4 * parameters
     runs = len(scale.methods) * len(scale.seeds)
     aligned = len(scale.analysis.alignment_methods) * len(scale.seeds) * len(scale.analysis.alignment_steps)
-    after = 2 * scale.model.parameters + (3 * runs + aligned) * size
+    after = 2 * parameters + (3 * runs + aligned) * size
     return after + 7 * size, after
 
 

@@ -33,6 +33,7 @@ import tempfile
 import threading
 from decimal import Decimal
 from functools import lru_cache
+from typing import IO
 
 from prerl.answers.compare import Plain, Undecided, alike
 from prerl.answers.layout import squeezed, tidy
@@ -87,7 +88,10 @@ def _bare(gold: str) -> str:
 
 def _braced(text: str) -> str | None:
     r"""What the braces after the command at the start of the text hold; or, as in `\boxed 5`, the word after it."""
-    head = re.match(r"\\[a-z]+\s*", text)[0]
+    command = re.match(r"\\[a-z]+\s*", text)
+    if command is None:
+        return None
+    head = command[0]
     if not text[len(head) :].startswith("{"):
         words = text[len(head) :].split("$")[0].split()
         return words[0] if words else None
@@ -136,7 +140,7 @@ class Worker:
     said on stderr."""
 
     def __init__(self) -> None:
-        self.process: subprocess.Popen | None = None
+        self.process: subprocess.Popen[str] | None = None
         self.lock = threading.Lock()
         self.command = [sys.executable, "-c", "from prerl.verify import serve; serve()"]
 
@@ -147,8 +151,9 @@ class Worker:
                 self.stop()
                 self._start()
             try:
-                self.process.stdin.write(json.dumps([first, second]) + "\n")
-                self.process.stdin.flush()
+                questions, _ = self._pipes()
+                questions.write(json.dumps([first, second]) + "\n")
+                questions.flush()
             except BrokenPipeError:
                 self.stop()
                 verdict = ""
@@ -181,8 +186,14 @@ class Worker:
 
     def _line(self, seconds: float) -> str | None:
         """The worker's next line; empty if it died, None if it said nothing in that time."""
-        waiting, _, _ = select.select([self.process.stdout], [], [], seconds)
-        return self.process.stdout.readline().strip() if waiting else None
+        _, answers = self._pipes()
+        waiting, _, _ = select.select([answers], [], [], seconds)
+        return answers.readline().strip() if waiting else None
+
+    def _pipes(self) -> tuple[IO[str], IO[str]]:
+        """What the worker reads and what it writes, once it was started."""
+        assert self.process is not None and self.process.stdin is not None and self.process.stdout is not None
+        return self.process.stdin, self.process.stdout
 
     def stop(self) -> None:
         if self.process is not None:
@@ -209,15 +220,20 @@ def serve() -> None:
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
     signal.signal(signal.SIGVTALRM, signal.SIG_DFL)
     out, sys.stdout = sys.stdout, sys.stderr
+
+    def judge(line: str) -> bool:
+        first, second = json.loads(line)
+        return alike(first, second, algebra)
+
     print("ready", file=out, flush=True)
     for line in sys.stdin:
         signal.setitimer(signal.ITIMER_VIRTUAL, CPU_SECONDS)
         try:
             try:
-                same = alike(*json.loads(line), algebra)
+                same = judge(line)
             except MemoryError:  # perhaps what earlier answers have left
                 algebra.forget()
-                same = alike(*json.loads(line), algebra)
+                same = judge(line)
         except Exception:  # a reader's failure on hostile text is a wrong answer
             same = False
         signal.setitimer(signal.ITIMER_VIRTUAL, 0)

@@ -37,15 +37,16 @@ class Sympy:
         clear_cache()
 
 
-def equal(a: sympy.Basic, b: sympy.Basic) -> bool:
+def equal(a: sympy.Expr, b: sympy.Expr) -> bool:
     """Whether two expressions or matrices are equal for all real values of their symbols for which both are real.
 
     By their values: exact if they are rational, else to 2,000 digits, in numbers and points that nobody can guess
     from the question.
     """
+    if isinstance(a, sympy.MatrixBase) and isinstance(b, sympy.MatrixBase):
+        return a.shape == b.shape and all(map(equal, a.flat(), b.flat()))
     if isinstance(a, sympy.MatrixBase) or isinstance(b, sympy.MatrixBase):
-        shapes = [getattr(side, "shape", None) for side in (a, b)]
-        return shapes[0] == shapes[1] and all(map(equal, a.flat(), b.flat()))
+        return False
     if a == b:
         return True
     a, b = _opaque(a), _opaque(b)
@@ -58,16 +59,17 @@ def proportional(a: sympy.Expr, b: sympy.Expr, positive: bool) -> bool:
     if not (a.free_symbols and a.free_symbols == b.free_symbols):
         return False
     first = _points(a, b)[0]
-    at, other = (side.subs(first) for side in (a, b))
+    at, other = (side.subs({**first}) for side in (a, b))
     return bool(at.is_zero is False) and equal(a * other, b * at) and not (positive and not sympy.re(other / at) > 0)
 
 
 def _opaque(expression: sympy.Expr) -> sympy.Expr:
     """With a symbol for each value of an unknown function."""
-    return expression.replace(lambda part: isinstance(part, AppliedUndef), lambda part: sympy.Symbol(str(part)))
+    named = expression.replace(lambda part: isinstance(part, AppliedUndef), lambda part: sympy.Symbol(str(part)))
+    return named  # pyright: ignore[reportReturnType]  (an expression stays one; sympy says less of what it returns)
 
 
-def _points(a: sympy.Expr, b: sympy.Expr) -> list[dict[sympy.Symbol, sympy.Rational]]:
+def _points(a: sympy.Expr, b: sympy.Expr) -> list[dict[sympy.Symbol, sympy.Expr]]:
     """Values for the symbols of two expressions: two points of positive ones, three of either sign."""
     names = sorted(str(symbol) for symbol in a.free_symbols | b.free_symbols)
     rng = random.Random(f"{names}")
@@ -81,15 +83,15 @@ def _points(a: sympy.Expr, b: sympy.Expr) -> list[dict[sympy.Symbol, sympy.Ratio
     ]
 
 
-def _agree(a: sympy.Expr, b: sympy.Expr, point: dict[sympy.Symbol, sympy.Rational]) -> bool:
+def _agree(a: sympy.Expr, b: sympy.Expr, point: dict[sympy.Symbol, sympy.Expr]) -> bool:
     """Whether two expressions are equal at a point, or neither is real there but both are elsewhere."""
     if not (a.is_finite is not False and b.is_finite is not False):
         return False
-    difference = (a - b).evalf(15, subs=point, maxn=DIGITS)
+    difference = (a - b).evalf(15, subs={**point}, maxn=DIGITS)
     if all(_nothing(part) for part in difference.as_real_imag()):
         return True
     return any(value < 0 for value in point.values()) and not any(
-        _nothing(side.evalf(15, subs=point, maxn=100).as_real_imag()[1]) for side in (a, b)
+        _nothing(side.evalf(15, subs={**point}, maxn=100).as_real_imag()[1]) for side in (a, b)
     )
 
 

@@ -22,6 +22,7 @@ from prerl.answers.reader import read
 from prerl.answers.units import compatible
 
 TURNED = {">": "<", "ge": "le"}
+ORDER = (Words, Chain, Named, Statement, Several, Union, Ordered, Numeral, Colon, Value)
 
 
 class Undecided(Exception):
@@ -33,9 +34,11 @@ class Algebra(Protocol):
 
     def equal(self, first: str, second: str) -> bool:
         """Whether two texts are equal expressions."""
+        ...
 
     def proportional(self, first: tuple[str, str], second: tuple[str, str], positive: bool) -> bool:
         """Whether the differences of two pairs of texts are a constant multiple of each other, a positive one."""
+        ...
 
 
 class Plain:
@@ -58,26 +61,32 @@ class Comparison:
         self.algebra = algebra
 
     def same(self, a: Form, b: Form) -> bool:
-        """Symmetric: the form that comes first in this order decides what the other must be."""
-        for kind, compare in (
-            (Words, self._words),
-            (Chain, self._chain),
-            (Named, self._named),
-            (Statement, self._statement),
-            (Several, self._several),
-            (Union, self._union),
-            (Ordered, self._ordered),
-            (Numeral, self._numeral),
-            (Colon, self._colon),
-        ):
-            if isinstance(a, kind):
-                return compare(a, b)
-            if isinstance(b, kind):
-                return compare(b, a)
-        return self._value(a, b)
+        """Symmetric: the form whose kind comes first in ORDER decides what the other must be."""
+        first, second = sorted((a, b), key=lambda form: ORDER.index(type(form)))
+        match first:
+            case Words():
+                return self._words(first, second)
+            case Chain():
+                return self._chain(first, second)
+            case Named():
+                return self._named(first, second)
+            case Statement():
+                return self._statement(first, second)
+            case Several():
+                return self._several(first, second)
+            case Union():
+                return self._union(first, second)
+            case Ordered():
+                return self._ordered(first, second)
+            case Numeral():
+                return self._numeral(first, second)
+            case Colon():
+                return self._colon(first, second)
+            case Value():
+                return self._value(first, second)
 
-    def _value(self, a: Value, b: Value) -> bool:
-        if not compatible(a.unit, b.unit):
+    def _value(self, a: Value, b: Form) -> bool:
+        if not isinstance(b, Value) or not compatible(a.unit, b.unit):
             return False
         if a.number is not None and b.number is not None:
             return a.number == b.number
@@ -160,7 +169,7 @@ def _pairs(statement: Statement) -> tuple[list[str], list[tuple[str, str]]]:
     """The relations between neighbours and their sides, all that can be turned to "less than"."""
     relations, pairs = list(statement.relations), list(pairwise(statement.sides))
     turned = [TURNED.get(relation, relation) for relation in relations]
-    pairs = [pair[::-1] if relation in TURNED else pair for relation, pair in zip(relations, pairs, strict=True)]
+    pairs = [(b, a) if relation in TURNED else (a, b) for relation, (a, b) in zip(relations, pairs, strict=True)]
     order = (
         sorted(range(len(pairs)), key=lambda place: -place)
         if relations and relations[0] in TURNED

@@ -74,7 +74,7 @@ class _Parser(Matrices):
         found = self.factor()
         while self.begins() and not (group or (literal and number) or self.peek() in CLOSING):
             command = self.tokens[self.place - 1][0] == "command"
-            if (self.after_blank() and not command) or self.word() in FUNCTIONS:
+            if (self.after_blank() and not command) or self.calls():
                 break
             found = checked(lambda a, b: a * b, found, self.factor())
         return found
@@ -84,7 +84,7 @@ class _Parser(Matrices):
         if found is None:
             mixed = self.mixed()
             found = mixed if mixed is not None else self.factor()
-        while self.begins() and not ((stop and self.word() in FUNCTIONS) or (stop and self.peek() == "(")):
+        while self.begins() and not (stop and (self.calls() or self.peek() == "(")):
             found = checked(lambda a, b: a * b, found, self.factor())
         return found
 
@@ -120,7 +120,7 @@ class _Parser(Matrices):
             return None
         start, whole = self.place, int(self.take())
         part = self.factor(powers=False)
-        if not part.is_Rational:
+        if not isinstance(part, sympy.Rational):
             self.place = start
             return None
         if not 0 < part < 1 or self.peek() == "^":
@@ -128,7 +128,7 @@ class _Parser(Matrices):
         return whole + part
 
     def factor(self, powers: bool = True) -> sympy.Expr:
-        kind, token = self.kind(), self.peek()
+        kind, token = self.kind(), self.peek() or ""
         if kind in ("number", "recurring"):
             found = self.number()
         elif kind == "text":

@@ -64,7 +64,9 @@ def split(text: str, pattern: re.Pattern) -> tuple[list[str], list[str]]:
             place = start = match.end()
             continue
         if text[place] == "\\":
-            name = re.match(r"\\(?:[a-zA-Z]+|.?)", text[place:], re.DOTALL)[0]
+            command = re.match(r"\\(?:[a-zA-Z]+|.?)", text[place:], re.DOTALL)
+            assert command is not None  # a backslash alone is one
+            name = command[0]
             depth += {"\\{": 1, "\\langle": 1, "\\begin": 1, "\\}": -1, "\\rangle": -1, "\\end": -1}.get(name, 0)
             place += len(name)
         else:
@@ -115,9 +117,10 @@ def _several(text: str, inner: Reader) -> Form | None:
     items = tuple(inner(part) for part in parts if part.strip())
     if len(items) < 2:
         return None
-    bounds = all(isinstance(item, Named) and isinstance(item.content, Ordered | Union) for item in items)
-    if bounds and len({item.name for item in items}) == 1 and all("or" in mark for mark in marks):
-        return Named(items[0].name, _united([item.content for item in items]), Statement((text,), ()))
+    bounds = [item for item in items if isinstance(item, Named) and isinstance(item.content, Ordered | Union)]
+    one_name = len(bounds) == len(items) and len({item.name for item in bounds}) == 1
+    if one_name and all("or" in mark for mark in marks):
+        return Named(bounds[0].name, _united([item.content for item in bounds]), Statement((text,), ()))
     return Several(items)
 
 

@@ -2,7 +2,7 @@
 
 import re
 
-from prerl.answers.layout import squeezed
+from prerl.answers.layout import FUNCTIONS, squeezed
 from prerl.answers.names import SYMBOL
 from prerl.answers.numbers import RECURRING
 
@@ -41,9 +41,13 @@ class Tokens:
     def after_blank(self) -> bool:
         return self.tokens[self.place][2]
 
-    def ahead(self, count: int) -> list[tuple[str, str]]:
+    def ahead(self, count: int) -> list[tuple[str | None, str]]:
         """Kinds and texts of tokens from the next one on, fewer at the end."""
         return [token[:2] for token in self.tokens[self.place : self.place + count]]
+
+    def calls(self) -> bool:
+        """Whether a function's name follows."""
+        return (self.peek() or "")[1:] in FUNCTIONS
 
     def take(self, wanted: str | None = None) -> str:
         """The next token, passed. Raises Unreadable if it is not the wanted one."""
@@ -62,6 +66,21 @@ class Tokens:
         kind, text, blank = self.tokens[self.place] if self.place < len(self.tokens) else (None, "", False)
         if kind == "number" and text.isdigit() and len(text) > 1:
             self.tokens[self.place : self.place + 1] = [(kind, text[0], blank), (kind, text[1:], False)]
+
+    def unbroken(self) -> None:
+        """Raises Unreadable where a break between rows may be lost, as public copies lose those before a command."""
+        texts = ["", "", *(token[1] for token in self.tokens[self.place :])]
+        for before, last, command in zip(texts, texts[1:], texts[2:], strict=False):
+            if command in ("\\frac", "\\sqrt") and (last == "}" or (before == "/" and last.isdigit())):
+                raise Unreadable("rows run together")
+
+    def environment(self) -> None:
+        self.take("{")
+        name = ""
+        while not self.took("}"):
+            name += self.take()
+        if name != "matrix":
+            raise Unreadable(name)
 
 
 def _derivative(match: re.Match) -> str:

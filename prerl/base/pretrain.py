@@ -27,10 +27,12 @@ from prerl.model.lean import LeanModel
 from prerl.model.processor import occupy
 from prerl.problems.corpus import VOCABULARY, Habits, document
 from prerl.seeds import seed_of
-from prerl.settings.model import Architecture, Pretrain
+from prerl.settings.model import Architecture, CountdownProblems, Pretrain
 from prerl.settings.scale import Scale
 
 BATCHES_A_BLOCK = 16  # documents are sorted by length within a block of so many batches: little padding
+
+PAD = VOCABULARY.index("<pad>")
 
 
 def tokenizer() -> PreTrainedTokenizerFast:
@@ -69,18 +71,26 @@ def fresh_model(architecture: Architecture, seed: int, longest: int) -> PreTrain
 
 def batches(scale: Scale, encode: PreTrainedTokenizerFast, first_step: int) -> Iterator[Tensor]:
     """Token batches (B, T), right-padded, of the documents of steps `first_step`, first_step + 1, ... (from 0)."""
-    settings, habits = scale.pretrain, Habits()
+    _, settings, problems = _made_here(scale)
+    habits = Habits()
     size = settings.documents_per_step
     for block in range(first_step // BATCHES_A_BLOCK, math.ceil(settings.steps / BATCHES_A_BLOCK)):
         rng = random.Random(seed_of(settings.seed, "corpus", block))
-        texts = [document(rng, scale.problems.largest_number, habits) for _ in range(size * BATCHES_A_BLOCK)]
+        texts = [document(rng, problems.largest_number, habits) for _ in range(size * BATCHES_A_BLOCK)]
         documents = sorted(encode(texts)["input_ids"], key=len)
         order = rng.sample(range(BATCHES_A_BLOCK), BATCHES_A_BLOCK)
         for position, index in enumerate(order):
             if block * BATCHES_A_BLOCK + position >= first_step:
                 batch = documents[index * size : (index + 1) * size]
                 longest = max(map(len, batch))
-                yield torch.tensor([ids + [encode.pad_token_id] * (longest - len(ids)) for ids in batch])
+                yield torch.tensor([ids + [PAD] * (longest - len(ids)) for ids in batch])
+
+
+def _made_here(scale: Scale) -> tuple[Architecture, Pretrain, CountdownProblems]:
+    """What a scale has whose base model is made here; its check lets only the three together pass."""
+    assert isinstance(scale.model, Architecture) and isinstance(scale.problems, CountdownProblems)
+    assert scale.pretrain is not None
+    return scale.model, scale.pretrain, scale.problems
 
 
 def learning_rate(settings: Pretrain, step: int) -> float:
@@ -94,12 +104,12 @@ def pretrain(scale: Scale, out: Path) -> None:
 
     Can be killed at any time: it goes on from the last checkpoint in out/checkpoints.
     """
-    settings = scale.pretrain
+    architecture, settings, problems = _made_here(scale)
     occupy(settings.threads)
-    config = {**scale.model_dump(include={"model", "pretrain"}), "largest_number": scale.problems.largest_number}
+    config = {**scale.model_dump(include={"model", "pretrain"}), "largest_number": problems.largest_number}
     record = RunRecord("base", config)
     encode = tokenizer()
-    model = fresh_model(scale.model, seed_of(settings.seed, "weights") % 2**32, longest=512)
+    model = fresh_model(architecture, seed_of(settings.seed, "weights") % 2**32, longest=512)
     optimizer = torch.optim.AdamW(
         model.parameters(), lr=settings.learning_rate, betas=(0.9, 0.95), weight_decay=settings.weight_decay, fused=True
     )
@@ -109,10 +119,11 @@ def pretrain(scale: Scale, out: Path) -> None:
     for step, ids in enumerate(batches(scale, encode, done), start=done):
         if step == settings.steps:
             break
+        rate = learning_rate(settings, step)
         for group in optimizer.param_groups:
-            group["lr"] = learning_rate(settings, step)
+            group["lr"] = rate
         lean = LeanModel(model)
-        labels = ids[:, 1:].masked_fill(ids[:, 1:] == encode.pad_token_id, -100)
+        labels = ids[:, 1:].masked_fill(ids[:, 1:] == PAD, -100)
         loss = F.cross_entropy(lean.logits(lean.hidden(ids[:, :-1])).flatten(0, 1), labels.flatten(), ignore_index=-100)
         check_finite("loss", loss.item())
         optimizer.zero_grad(set_to_none=True)
@@ -121,7 +132,7 @@ def pretrain(scale: Scale, out: Path) -> None:
         optimizer.step()
         count = int((labels != -100).sum())
         tokens += count
-        log.append({"step": step + 1, "loss": loss.item(), "tokens": count, "learning_rate": group["lr"]})
+        log.append({"step": step + 1, "loss": loss.item(), "tokens": count, "learning_rate": rate})
         if (step + 1) % 100 == 0 or step + 1 == settings.steps:
             elapsed = time.monotonic() - start
             left = elapsed / (step + 1 - done) * (settings.steps - step - 1)

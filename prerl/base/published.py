@@ -46,6 +46,8 @@ def fetch_hub(settings: HubModel, data_dir: Path) -> Path:
     def produce(partial: Path) -> None:
         snapshot_download(settings.hub, revision=settings.revision, local_dir=partial, allow_patterns=MODEL_FILES)
         entries = HfApi().model_info(settings.hub, revision=settings.revision, files_metadata=True).siblings
+        if entries is None:
+            raise UserError(f"{settings.hub}: the hub says no checksums; nothing was kept")
         for entry in entries:
             file = partial / entry.rfilename
             if file.is_file() and entry.lfs and sha256(file) != entry.lfs.sha256:
@@ -96,8 +98,12 @@ def import_model(settings: PublishedModel | HubModel, data_dir: Path, out: Path)
     else:
         model, tokenizer = load_gguf(source, settings.end_token)
         inputs = {"file": settings.sha256}
-    save = {"max_shard_size": "1TB"}  # later stages know one file
-    write(out / "model", lambda path: (model.save_pretrained(path, **save), tokenizer.save_pretrained(path)))
+
+    def save(path: Path) -> None:
+        model.save_pretrained(path, max_shard_size="1TB")  # later stages know one file
+        tokenizer.save_pretrained(path)
+
+    write(out / "model", save)
     parameters = sum(parameter.numel() for parameter in model.parameters())
     outputs = checksums([out / "model"], out)
     record.write(out / "run.json", parameters=parameters, tokens=0, inputs=inputs, outputs=outputs)
@@ -113,7 +119,7 @@ def load_gguf(file: Path, end_token: str) -> tuple[PreTrainedModel, PreTrainedTo
     tokenizer.eos_token = tokenizer.pad_token = end_token
     model = AutoModelForCausalLM.from_pretrained(file.parent, gguf_file=file.name, dtype=torch.float32)
     # What is left of the quantisation would be saved, and asked for when the model is loaded again.
-    model.hf_quantizer = None
+    model.hf_quantizer = None  # pyright: ignore[reportArgumentType]  (no module; torch says that all attributes are)
     for holder, names in ((model, ("is_quantized", "quantization_method")), (model.config, ("quantization_config",))):
         for name in names:
             if hasattr(holder, name):

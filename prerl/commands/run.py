@@ -20,7 +20,7 @@ from prerl.commands import (
 )
 from prerl.errors import UserError, known
 from prerl.settings.methods import check_methods, find_method
-from prerl.settings.scale import load_scale
+from prerl.settings.scale import Architecture, load_scale
 
 if TYPE_CHECKING:
     from prerl.problems.public import PublicSet
@@ -61,7 +61,6 @@ def fetch(
     """Download problem sets and models at pinned revisions, and check them; later stages need no network."""
     from prerl.problems.public import fetch as bring
     from prerl.problems.public import load_catalog
-    from prerl.settings.model import Architecture
 
     for name, entry in find_sets(load_catalog(catalog), names or []).items():
         print(bring(name, entry, data_dir))
@@ -111,14 +110,14 @@ def base(
         found = Baselines(baselines)
         found.check_fit(settings)
         found.take_base(out)
-    elif settings.pretrain is None:
-        from prerl.base.published import import_model
-
-        import_model(settings.model, data_dir, out)
-    else:
+    elif isinstance(settings.model, Architecture):
         from prerl.base.pretrain import pretrain
 
         pretrain(settings, out)
+    else:
+        from prerl.base.published import import_model
+
+        import_model(settings.model, data_dir, out)
 
 
 @app.command()
@@ -193,8 +192,8 @@ def public_sets(scale: Path, catalog: Path) -> dict[str, "PublicSet"]:
     from prerl.problems.sets import check_sizes
 
     settings = load_scale(scale)
-    public = settings.problems.world == "public"
-    names = [settings.problems.train, *settings.problems.benchmarks] if public else []
+    problems = settings.problems
+    names = [problems.train, *problems.benchmarks] if problems.world == "public" else []
     sets = find_sets(load_catalog(catalog), names)
     try:
         check_sizes(settings, sets)

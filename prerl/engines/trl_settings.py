@@ -2,12 +2,19 @@
 
 from pathlib import Path
 
-from trl import GRPOConfig
+from trl import GRPOConfig  # pyright: ignore[reportPrivateImportUsage]  (trl imports it lazily)
 
 from prerl.errors import UserError
 from prerl.seeds import seed_of
-from prerl.settings.engine import Vllm
+from prerl.settings.engine import LocalEngine, TrlEngine, Vllm
 from prerl.settings.scale import Scale
+
+
+def trl_engine(scale: Scale) -> TrlEngine:
+    """The scale's engine. Raises ValueError if it is the local one, which is not TRL's to run."""
+    if isinstance(scale.engine, LocalEngine):
+        raise ValueError("the scale's engine is the local one")
+    return scale.engine
 
 
 def check_length(vllm: Vllm, longest: int, max_new_tokens: int) -> None:
@@ -23,7 +30,7 @@ def check_length(vllm: Vllm, longest: int, max_new_tokens: int) -> None:
 def settings(scale: Scale, seed: int, updates: int, out: Path, ends: list[int] | None = None) -> GRPOConfig:
     """TRL's configuration of a run of `updates` more updates; with vLLM, the tokens `ends` alone end a response. Raises
     UserError if the processes cannot share a batch evenly."""
-    rl, engine = scale.rl, scale.engine
+    rl, engine = scale.rl, trl_engine(scale)
     rollouts = rl.prompts_per_step * rl.group_size
     passes, rest = divmod(rollouts, rl.micro_batch * engine.processes)
     if rest:

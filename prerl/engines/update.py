@@ -63,6 +63,7 @@ def critic_for(model: PreTrainedModel, method: Method) -> nn.Linear | None:
     if not method.has_critic:
         return None
     critic = nn.utils.skip_init(nn.Linear, model.config.hidden_size, 1)
+    assert isinstance(critic, nn.Linear)
     nn.init.zeros_(critic.weight)
     nn.init.zeros_(critic.bias)
     return critic
@@ -100,6 +101,7 @@ def learn(
     def advantage(scored: Batch) -> Tensor:
         if phase.advantage != "critic":
             return advantages_of(scored.rewards, scored.group, phase)
+        assert critic is not None  # by critic_for
         return critic_advantages(scored.rewards, _values(model, critic, scored, rl), scored.response_mask)
 
     learnt = lesson(batch, phase, own_transform(phase), advantage, start_token_id, rl.max_new_tokens)
@@ -116,7 +118,7 @@ def learn(
         logp = response_logp(lean, batch, hidden, rl.temperature)
         now = logp.detach()
         loss = clipped_loss(logp, now, part.advantages, mask, phase.clip_low, phase.clip_high, phase.dual_clip)
-        if phase.advantage == "critic":
+        if phase.advantage == "critic" and critic is not None:
             error = (critic(hidden)[..., 0] - batch.rewards[:, None]) ** 2  # the return: no discount, reward at the end
             loss = loss + CRITIC_COEFFICIENT * (error * mask).sum() / mask.sum()
         check_finite("loss", loss.item())

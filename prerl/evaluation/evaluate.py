@@ -1,5 +1,6 @@
 """Evaluation on lm-evaluation-harness: its task files, its loop, our samplers; every response is kept."""
 
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -76,10 +77,12 @@ def sampler(settings: Evaluation, model: Path) -> "RecordingLM":
     if settings.sampler is None:
         from prerl.evaluation.lm import LocalLM
 
-        return LocalLM(model, settings.batch_size)
+        # lm-eval's register_model hides which class it returns.
+        return LocalLM(model, settings.batch_size)  # pyright: ignore[reportCallIssue, reportReturnType]
     from prerl.evaluation.lm_vllm import VllmLM
 
-    return VllmLM(model, settings.batch_size, **settings.sampler.model_dump())
+    options = settings.sampler.model_dump()
+    return VllmLM(model, settings.batch_size, **options)  # pyright: ignore[reportCallIssue, reportReturnType]
 
 
 def run_own(lm: "RecordingLM", name: str, metric: str, max_new_tokens: int) -> tuple[pd.DataFrame, float]:
@@ -132,11 +135,13 @@ def own_tasks(name: str) -> "TaskManager":
     return manager
 
 
-def _simple_evaluate(lm: "RecordingLM", task: Any, manager: "TaskManager", **options: Any) -> dict[str, Any]:
+def _simple_evaluate(lm: "RecordingLM", task: Any, manager: "TaskManager", **options: Any) -> Mapping[str, Any]:
     from lm_eval.evaluator import simple_evaluate
 
     fixed = {"log_samples": True, "bootstrap_iters": 0, "verbosity": "ERROR"}
-    return simple_evaluate(lm, tasks=[task], task_manager=manager, **fixed, **options)
+    found = simple_evaluate(lm, tasks=[task], task_manager=manager, **fixed, **options)
+    assert found is not None  # as in any process but the first of several
+    return found
 
 
 def _run(scale: Scale, lm: "RecordingLM", files: dict[str, Path], tasks: Path) -> tuple[pd.DataFrame, dict[str, float]]:

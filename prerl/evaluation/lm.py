@@ -53,11 +53,12 @@ class RecordingLM(TemplateLM):
 
     @property
     def eot_token_id(self) -> int:
-        return self.tokenizer.eos_token_id
+        return self.tokenizer.eos_token_id  # pyright: ignore[reportReturnType]  (transformers looks it up when asked)
 
     @property
     def prefix_token_id(self) -> int:
-        return self.tokenizer.bos_token_id if self.tokenizer.bos_token_id is not None else self.eot_token_id
+        first = self.tokenizer.bos_token_id
+        return first if first is not None else self.eot_token_id  # pyright: ignore[reportReturnType]
 
     @property
     def tokenizer_name(self) -> str:
@@ -78,7 +79,7 @@ class RecordingLM(TemplateLM):
         problems = [list(same) for _, same in groupby(requests, key=lambda r: (r.task_name, r.doc_id, r.args[0]))]
         texts: list[str] = []
         start = saved = time.monotonic()
-        for _, alike in groupby(problems, key=lambda same: (same[0].task_name, len(same), str(same[0].args[1]))):
+        for _, alike in groupby(problems, key=lambda same: (same[0].task_name, len(same), str(_settings(same[0])))):
             alike = list(alike)
             size = max(1, self.batch_size // len(alike[0]))
             for first in range(0, len(alike), size):
@@ -100,15 +101,15 @@ class RecordingLM(TemplateLM):
     def _generate(self, problems: list[list[Instance]]) -> list[str]:
         """Responses to problems that have the same task, number of repeats and generation settings."""
         first, repeats = problems[0][0], len(problems[0])
-        keys = [(same[0].task_name, same[0].doc_id) for same in problems]
+        keys = [_key(same[0]) for same in problems]
         if all(len(self.known.get(key, ())) == repeats for key in keys):
             self.generated |= {key: self.known[key] for key in keys}
             return [response["response"] for key in keys for response in self.known[key]]
-        until = first.args[1].get("until") or []
+        until = _settings(first).get("until") or []
         until = [until] if isinstance(until, str) else until
         prompts = [self.tok_encode(same[0].args[0]) for same in problems]
         seeds = [seed_of("evaluate", same[0].task_name, same[0].doc_id) for same in problems]
-        settings = sampling(first.args[1], f"task {first.task_name}")
+        settings = sampling(_settings(first), f"task {first.task_name}")
         responses = self._sample(prompts, repeats, settings, until, seeds)
         texts = [_until(text, until) for text in self.tokens.texts([response.ids for response in responses])]
         for index, key in enumerate(keys):
@@ -161,6 +162,17 @@ class LocalLM(RecordingLM):
             logp = logits.log_softmax(-1).gather(1, target)
             scored.append((float(logp.sum()), bool((logits.argmax(-1) == target[:, 0]).all())))
         return scored
+
+
+def _key(request: Instance) -> tuple[str, int]:
+    """Its task and problem, which lm-eval has set."""
+    assert request.task_name is not None and request.doc_id is not None
+    return request.task_name, request.doc_id
+
+
+def _settings(request: Instance) -> dict[str, Any]:
+    """How the task wants a response to be generated."""
+    return request.args[1]  # pyright: ignore[reportGeneralTypeIssues]  (lm-eval declares a tuple of nothing)
 
 
 def _until(text: str, stops: list[str]) -> str:

@@ -50,7 +50,7 @@ class VllmLM(RecordingLM):
         super().__init__(pretrained, batch_size)
         self.max_length = int(max_length)
         _prepare_environment()
-        import vllm
+        import vllm  # pyright: ignore[reportMissingImports]  (an extra of its own)
 
         self.versions = {"vllm": vllm.__version__}
         try:
@@ -73,7 +73,7 @@ class VllmLM(RecordingLM):
         self, prompts: list[list[int]], repeats: int, sampling: Sampling, until: list[str], seeds: list[int]
     ) -> list[Response]:
         self._check_length(max(map(len, prompts)) + sampling.max_new_tokens)
-        from vllm import SamplingParams
+        from vllm import SamplingParams  # pyright: ignore[reportMissingImports]
 
         greedy = sampling.temperature == 0
         settings = [
@@ -102,7 +102,7 @@ class VllmLM(RecordingLM):
     def _loglikelihood_tokens(
         self, requests: list[tuple[tuple[str, str], list[int], list[int]]], **kwargs: Any
     ) -> list[tuple[float, bool]]:
-        from vllm import SamplingParams
+        from vllm import SamplingParams  # pyright: ignore[reportMissingImports]
 
         texts = [context + continuation for _, context, continuation in requests]
         self._check_length(max(map(len, texts), default=0) + 1)

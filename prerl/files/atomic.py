@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-def write(path: Path, produce: Callable[[Path], None]) -> None:
+def write(path: Path, produce: Callable[[Path], object]) -> None:
     """Calls `produce` with a temporary path (a file's or a directory's) and renames what it made to `path`. Raises
     UserError if the disk is full, or does not allow it; what was there before is then still there."""
     partial = path.with_name(f".{path.name}.partial")

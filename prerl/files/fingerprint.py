@@ -52,7 +52,7 @@ def _pieces(string: ast.JoinedStr) -> list[str]:
     text = ""
     for part in string.values:
         if isinstance(part, ast.Constant):
-            text += part.value
+            text += str(part.value)
             continue
         found += [ascii(text)] if text else []
         text = ""

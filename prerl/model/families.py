@@ -29,7 +29,7 @@ def read_model(path: Path) -> PreTrainedModel:
     config = read_config(path)
     config.attention_dropout = 0.0  # TRL's update would draw it; the sampler does not
     try:
-        model, found = AutoModelForCausalLM.from_pretrained(
+        model, found = AutoModelForCausalLM.from_pretrained(  # pyright: ignore[reportGeneralTypeIssues]  (with the info)
             path,
             config=config,
             dtype=torch.float32,

@@ -39,7 +39,7 @@ class Tokens:
             tokenizer.eos_token = tokenizer.convert_ids_to_tokens(self.ends[0])
         if tokenizer.pad_token_id is None:
             tokenizer.pad_token = tokenizer.eos_token
-        self.pad: int = tokenizer.pad_token_id
+        self.pad: int = tokenizer.pad_token_id  # pyright: ignore[reportAttributeAccessIssue]  (there is one by now)
 
     def read(self, prompts: list[str], chat: bool) -> list[list[int]]:
         """Token ids of prompts. Those of a `chat` are whole texts if there is a template: nothing is put in front, for
@@ -63,7 +63,7 @@ class Tokens:
         """The id of a token that a scale or a method names as start_token. Raises UserError if the tokenizer has none
         of that name."""
         found = self.tokenizer.convert_tokens_to_ids(token)  # an unknown one becomes another, or None
-        if found is None or self.tokenizer.convert_ids_to_tokens(found) != token:
+        if not isinstance(found, int) or self.tokenizer.convert_ids_to_tokens(found) != token:
             raise UserError(f"{self.path}: its tokenizer has no token {token!r}; name another as start_token")
         return found
 
@@ -72,7 +72,8 @@ def end_tokens(tokenizer: PreTrainedTokenizerBase, declared: set[int]) -> list[i
     """All tokens that end a response, ascending; `declared` are those of the generation settings. A word of the
     vocabulary that is no token of its own kind does not end anything: a default may name it."""
     own = {*tokenizer.all_special_ids, *tokenizer.added_tokens_decoder}
-    return sorted({tokenizer.eos_token_id, _end_of_turn(tokenizer), *declared} & own)
+    named: int | None = tokenizer.eos_token_id  # pyright: ignore[reportAssignmentType]  (one token's, or none)
+    return sorted({named, _end_of_turn(tokenizer), *declared} & own)
 
 
 def _declared(path: Path) -> set[int]:
@@ -90,7 +91,8 @@ def _end_of_turn(tokenizer: PreTrainedTokenizerBase) -> int | None:
     if not tokenizer.chat_template:
         return None
     try:
-        _, found, behind = tokenizer.apply_chat_template(messages, tokenize=False).rpartition(said)
+        text = tokenizer.apply_chat_template(messages, tokenize=False)
+        _, found, behind = str(text).rpartition(said)
     except (TemplateError, ValueError):  # `chat_text` says what is wrong when a prompt is made
         return None
     ids = tokenizer(behind.lstrip(), add_special_tokens=False)["input_ids"] if found else []

@@ -68,18 +68,19 @@ def problem_sets(settings: CountdownProblems) -> dict[str, list[Problem]]:
     """
     largest = settings.largest_number
     most = {"countdown-hard": comb(largest, 4), "countdown-ood": largest * (largest - 1)}  # choices of numbers
-    for name, size in {"dev": settings.dev, **settings.benchmarks}.items():
+    sizes: dict[str, int] = {"dev": settings.dev, **settings.benchmarks}
+    for name, size in sizes.items():
         if size > (limit := most.get(name, comb(largest, 3)) * LARGEST_VALUE):
             raise ValueError(f"{name}: {size} problems, but numbers up to {largest} make fewer than {limit}")
     if (size := settings.benchmarks.get("countdown-ood", 0)) > (there := len(_doubled_ids(largest))):
         raise ValueError(f"countdown-ood: {size} problems, but numbers up to {largest} make {there}")
-    for name, numbers, split, most in (
+    for name, numbers, split, most_solutions in (
         ("dev", 3, "dev", None),
         ("countdown", 3, "test", None),
         ("countdown-hard", 4, "test", HARD_SOLUTIONS),
     ):
-        size = settings.dev if name == "dev" else settings.benchmarks.get(name, 0)
-        if size > (there := _count(numbers, largest, split, size, most)):
+        size = sizes.get(name, 0)
+        if size > (there := _count(numbers, largest, split, size, most_solutions)):
             raise ValueError(f"{name}: {size} problems, but numbers up to {largest} make {there}")
     makers = {
         "countdown": lambda rng, size: draw_distinct(rng, 3, largest, "test", size),

@@ -3,7 +3,7 @@
 import random
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol, TypeVar
 
 from transformers import PreTrainedTokenizerBase
 
@@ -19,29 +19,38 @@ from prerl.verify import is_correct
 class Problem(Protocol):
     """A problem by its identity, and what is put to the model, as text."""
 
-    id: str
-    prompt: str
+    @property
+    def id(self) -> str: ...
+
+    @property
+    def prompt(self) -> str: ...
 
 
-class World(Protocol):
-    """A source of problems and the judge of responses."""
+Own = TypeVar("Own", bound=Problem)
+
+
+class World(Protocol[Own]):
+    """A source of problems of its own kind, and the judge of responses to them."""
 
     chat: bool  # whether prompts are made by the tokenizer's chat template
 
-    def draw(self, rng: random.Random, size: int) -> list[Problem]:
+    def draw(self, rng: random.Random, size: int) -> list[Own]:
         """`size` training problems from the random stream. Raises UserError if a world has fewer."""
+        ...
 
-    def dev(self) -> list[Problem]:
+    def dev(self) -> list[Own]:
         """The problems on which every choice is made."""
+        ...
 
-    def score(self, response: str, problem: Problem) -> float:
+    def score(self, response: str, problem: Own) -> float:
         """1 if the response is right, 0 if it is wrong."""
+        ...
 
     def header(self, ids: list[int], tokenizer: PreTrainedTokenizerBase) -> int | None:
         """The number of tokens with which a response restates its problem; None in a world where they do not."""
 
 
-def world(settings: CountdownProblems | PublicProblems, directory: Path) -> World:
+def world(settings: CountdownProblems | PublicProblems, directory: Path) -> World[Any]:
     """The world of a scale whose problem sets were written to the directory."""
     return CountdownWorld(settings, directory) if settings.world == "countdown" else PublicWorld(directory)
 
@@ -64,7 +73,8 @@ class CountdownWorld:
         return float(countdown.is_correct(response, problem))
 
     def header(self, ids: list[int], tokenizer: PreTrainedTokenizerBase) -> int:
-        return header(ids, tokenizer.convert_tokens_to_ids(":"))
+        colon = tokenizer.convert_tokens_to_ids(":")
+        return header(ids, colon)  # pyright: ignore[reportArgumentType]  (of one token there is one)
 
 
 @dataclass(frozen=True)

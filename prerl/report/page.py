@@ -26,7 +26,7 @@ def write_page(
     holds the runs. Raises UserError if one of them is missing or the template is malformed.
     """
     study = Study(summary, methods)
-    claims = study.claims.to_dict("records")
+    claims = [{str(name): value for name, value in row.items()} for row in study.claims.to_dict("records")]
     render(
         study,
         template,

@@ -35,6 +35,8 @@ def load_function(reference: str) -> Callable[..., Any]:
     try:
         if place.endswith(".py"):
             spec = importlib.util.spec_from_file_location(f"prerl_custom_{Path(place).stem}", place)
+            if spec is None or spec.loader is None:
+                raise ImportError("not a Python file")
             module = importlib.util.module_from_spec(spec)
             spec.loader.exec_module(module)
         else:

@@ -174,7 +174,7 @@ class Scale(Strict):
     @model_validator(mode="after")
     def _several_problems(self) -> "Scale":
         """Intervals are over problems, and over one there is none."""
-        for key, size in {"dev": self.problems.dev, **self.problems.benchmarks}.items():
+        for key, size in [("dev", self.problems.dev), *self.problems.benchmarks.items()]:
             if size == 1:
                 raise ValueError(f"problems: {key}: an interval over problems needs two or more")
         return self

@@ -4,6 +4,7 @@ import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
 
 from prerl.report.figures.style import WIDTH, Figures, figure, legend_below
+from prerl.report.rows import each
 
 RIGHT, WRONG, UNRELATED = ("#009E73", "-"), ("#D55E00", "--"), ("#777777", ":")
 PARTS = {"all": "All tokens", "body": "Without the restated problem"}
@@ -59,7 +60,7 @@ def alignment_training(data: Figures) -> Figure:
         for method in dict.fromkeys(rows.method):
             chosen = rows[(rows.method == method) & (rows.part == part)].sort_values("step")
             data.line(panel, chosen, "step", method)
-        for row in base[base.part == part].itertuples():
+        for row in each(base[base.part == part]):
             panel.errorbar(0, row.estimate, [[row.estimate - row.low], [row.high - row.estimate]], fmt="x", c="#555555")
             panel.plot([], [], "x", c="#555555", label="Base")
         panel.set(title=PARTS[part], xlabel="update", ylim=(min(0, *rows.low, *base.low), 1))

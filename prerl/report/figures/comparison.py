@@ -5,6 +5,7 @@ from matplotlib.figure import Figure
 
 from prerl.analysis.scores import ALL
 from prerl.report.figures.style import WIDTH, Figures, figure, legend_below
+from prerl.report.rows import each
 
 NEW = "#D00000"
 
@@ -47,7 +48,7 @@ def differences(data: Figures) -> Figure:
     drawn, axes = plt.subplots(1, len(benchmarks), figsize=size, sharey=True, squeeze=False)
     for panel, benchmark in zip(axes[0], benchmarks, strict=True):
         chosen = rows[rows.benchmark == benchmark].set_index("baseline").loc[order]
-        for place, row in enumerate(chosen.itertuples()):
+        for place, row in enumerate(each(chosen)):
             if benchmark == ALL:
                 panel.plot([row.sure_low, row.sure_high], [place, place], color=NEW, linewidth=0.8)
             panel.plot([row.low, row.high], [place, place], color=NEW, linewidth=2.2, solid_capstyle="butt")

@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, NullLocator, ScalarFormatter
 
 from prerl.report.figures.style import WIDTH, Figures, figure, legend_below
+from prerl.report.rows import each
 
 VERDICTS = {
     "reproduced": ("#009E73", "o"),
@@ -38,7 +39,7 @@ def sample_efficiency(data: Figures) -> Figure:
         return drawn
     left.axhline(speeds.threshold.iloc[0], color="#555555", linewidth=0.8, linestyle=(0, (1, 1)))
     last = float(curves.step.max())
-    for place, row in enumerate(speeds.itertuples()):
+    for place, row in enumerate(each(speeds)):
         color, _, marker = data.looks[row.method]
         low, high = min(row.low, last), min(row.high, last)
         right.plot([low, high], [place, place], color=color)
@@ -75,7 +76,7 @@ def ablations(data: Figures) -> Figure:
     benchmarks, names = list(dict.fromkeys(rows.benchmark)), list(dict.fromkeys(rows.method))
     drawn, axes = plt.subplots(1, len(benchmarks), figsize=(WIDTH, 0.8 + 0.19 * len(names)), sharey=True, squeeze=False)
     for panel, benchmark in zip(axes[0], benchmarks, strict=True):
-        for row in rows[rows.benchmark == benchmark].itertuples():
+        for row in each(rows[rows.benchmark == benchmark]):
             place = names.index(row.method)
             color = "#009E73" if row.method == "dsrl" else "#333333"
             panel.plot([100 * row.low, 100 * row.high], [place, place], color=color)
@@ -107,7 +108,7 @@ def claims(data: Figures) -> Figure:
 
 def forest(panel: Axes, rows: pd.DataFrame, unit: str) -> None:
     """A line a claim: interval, estimate, verdict, the reported number; shaded where the claim wants the interval."""
-    for place, row in enumerate(rows.itertuples()):
+    for place, row in enumerate(each(rows)):
         color, marker = VERDICTS[row.verdict]
         panel.plot([row.low, row.high], [place, place], color=color)
         panel.plot(row.estimate, place, color=color, marker=marker)
@@ -121,7 +122,7 @@ def forest(panel: Axes, rows: pd.DataFrame, unit: str) -> None:
         panel.xaxis.set_minor_locator(NullLocator())
         panel.xaxis.set_major_formatter(ScalarFormatter())
     limits = panel.get_xlim()
-    for place, row in enumerate(rows.itertuples()):
+    for place, row in enumerate(each(rows)):
         side = {"above": (row.margin, limits[1]), "below": (limits[0], row.margin)}.get(row.side)
         if side:
             panel.fill_betweenx([place - 0.38, place + 0.38], *side, color="#e8e8e8", linewidth=0, zorder=0)

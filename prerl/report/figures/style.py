@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import matplotlib
 
@@ -13,7 +14,10 @@ from matplotlib.figure import Figure
 from prerl.analysis.study import Study
 from prerl.settings.methods import Method
 
-STYLE = {
+if TYPE_CHECKING:
+    from matplotlib.typing import RcKeyType
+
+STYLE: "dict[RcKeyType, Any]" = {
     "font.family": "sans-serif",
     "font.sans-serif": ["DejaVu Sans"],
     "font.size": 7,
@@ -84,7 +88,7 @@ class Figures(Study):
         """The named methods that this scale has, in the order of the names."""
         return [name for name in names if name in self.labels]
 
-    def line(self, axes: Axes, rows: pd.DataFrame, x: str, method: str, band: float = 0.15, **options: object) -> None:
+    def line(self, axes: Axes, rows: pd.DataFrame, x: str, method: str, band: float = 0.15, **options: Any) -> None:
         """A line through the estimates in a band of their intervals, of that opacity."""
         color, dashes, marker = self.looks[method]
         axes.fill_between(rows[x], rows.low, rows.high, color=color, alpha=band, linewidth=0)

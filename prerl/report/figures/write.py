@@ -34,5 +34,6 @@ def save(drawn: Figure, path: Path, kind: str, metadata: dict | None) -> None:
         drawn.draw_without_rendering()
         drawn.set_layout_engine("none")
         for axes in drawn.axes:
-            axes.set_position([round(side, 9) for side in axes.get_position(original=True).bounds])
+            left, bottom, width, height = (round(side, 9) for side in axes.get_position(original=True).bounds)
+            axes.set_position((left, bottom, width, height))
     write(path, lambda partial: drawn.savefig(partial, format=kind, dpi=220, metadata=metadata))

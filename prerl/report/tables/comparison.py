@@ -7,6 +7,7 @@ import pandas as pd
 from prerl.analysis.behaviour import EXECUTION
 from prerl.analysis.scores import ALL
 from prerl.analysis.study import Study
+from prerl.report.rows import Row, each
 from prerl.report.tables.typeset import interval, table
 
 MARK = " ◀"  # behind the new method's name
@@ -50,7 +51,7 @@ def versus(study: Study) -> tuple[pd.DataFrame, pd.DataFrame]:
             "Verdict": first.verdict if isinstance(first.verdict, str) else "–",
             "P(better)": f"{first.better:.2f} [{first.better_low:.2f}, {first.better_high:.2f}]",
         }
-        for row in group[group.benchmark != ALL].itertuples():
+        for row in each(group[group.benchmark != ALL]):
             line[f"{row.benchmark}, {row.metric}@{row.k}"] = interval(row, 3, signed=True)
         printed.append(line)
     return rows, pd.DataFrame(printed)
@@ -63,8 +64,8 @@ def effort(study: Study) -> tuple[pd.DataFrame, pd.DataFrame]:
     counted = behaviour[(behaviour.benchmark == benchmark) & (behaviour.per == "response")]
     printed = []
     for method, runs in costs.groupby("method", sort=False):
-        line = {"Method": _name(study, method), "Seeds": str(len(runs))}
-        for row in speeds[speeds.method == method].itertuples() if len(speeds) else ():  # none without GRPO
+        line = {"Method": _name(study, str(method)), "Seeds": str(len(runs))}
+        for row in each(speeds[speeds.method == method]) if len(speeds) else ():  # none without GRPO
             low, high = (_step(value) for value in (row.low, row.high))
             line["Updates to half of GRPO's gain"] = f"{_step(row.estimate)} [{low}, {high}]"
         line |= {
@@ -73,14 +74,14 @@ def effort(study: Study) -> tuple[pd.DataFrame, pd.DataFrame]:
             "Training tokens (1k)": f"{runs.tokens.mean() / 1000:.0f}",
             "Training (s)": f"{runs.train_seconds.mean():.0f}",
         }
-        for row in counted[(counted.method == method) & (counted.behaviour != EXECUTION)].itertuples():
+        for row in each(counted[(counted.method == method) & (counted.behaviour != EXECUTION)]):
             line[f"{row.behaviour.capitalize()} per response, {benchmark}"] = interval(row, 2)
         printed.append(line)
     return costs, pd.DataFrame(printed).fillna("–")
 
 
-def _row(rows: pd.DataFrame, benchmark: str, metric: str) -> tuple:
-    return next(rows[(rows.benchmark == benchmark) & (rows.metric == metric)].itertuples())
+def _row(rows: pd.DataFrame, benchmark: str, metric: str) -> Row:
+    return next(each(rows[(rows.benchmark == benchmark) & (rows.metric == metric)]))
 
 
 def _name(study: Study, method: str) -> str:

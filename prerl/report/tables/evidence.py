@@ -8,6 +8,7 @@ from prerl.analysis.behaviour import EXECUTION
 from prerl.analysis.scores import BASE
 from prerl.analysis.study import Study
 from prerl.analysis.verdicts import amount
+from prerl.report.rows import Row, each
 from prerl.report.tables.typeset import interval, table
 
 
@@ -22,7 +23,7 @@ def behaviour(study: Study) -> tuple[pd.DataFrame, pd.DataFrame]:
             "Seeds": str(group.seeds.iloc[0]),
             "Problems": str(group.problems.iloc[0]),
         }
-        for row in group[group.behaviour != EXECUTION].itertuples():
+        for row in each(group[group.behaviour != EXECUTION]):
             line[row.behaviour.capitalize()] = interval(row, 2)
             if row.behaviour in ("transition", "reflection") and method != BASE:
                 shown = f"{row.ratio:.2f} [{row.ratio_low:.2f}, {row.ratio_high:.2f}]"
@@ -53,8 +54,8 @@ def alignment(study: Study) -> tuple[pd.DataFrame, pd.DataFrame]:
     return rows, pd.DataFrame(printed)
 
 
-def pick(rows: pd.DataFrame, quantity: str) -> tuple:
-    return next(rows[rows.quantity == quantity].itertuples())
+def pick(rows: pd.DataFrame, quantity: str) -> Row:
+    return next(each(rows[rows.quantity == quantity]))
 
 
 @table
@@ -91,7 +92,7 @@ def alignment_noise(study: Study) -> tuple[pd.DataFrame, pd.DataFrame]:
     printed = []
     for (of, pair), name in NOISE.items():
         line = {"Cosine between gradients of": name}
-        for row in rows[(rows.of == of) & (rows.pair == pair)].sort_values("part").itertuples():
+        for row in each(rows[(rows.of == of) & (rows.pair == pair)].sort_values("part")):
             cell = interval(row, 3) if of == "rollouts" else f"{row.estimate:.3f} {{{row.low:.3f}, {row.high:.3f}}}"
             line |= {"Pairs": str(row.count), "Problems": str(row.problems), f"Tokens: {row.part}": cell}
         printed.append(line)
@@ -107,7 +108,7 @@ def alignment_tokens(study: Study) -> tuple[pd.DataFrame, pd.DataFrame]:
             "Number": str(group.tokens.iloc[0]),
             "Rollouts": str(group.rollouts.iloc[0]),
             "Problems": str(group.problems.iloc[0]),
-            **{row.quantity.capitalize(): interval(row, 3) for row in group.itertuples()},
+            **{row.quantity.capitalize(): interval(row, 3) for row in each(group)},
         }
         for part, group in rows[rows.position < 0].groupby("part")
     ]
@@ -162,7 +163,7 @@ def speed(study: Study) -> tuple[pd.DataFrame, pd.DataFrame]:
             if row.method == row.reference
             else cell(row.speedup_estimate, row.speedup_low, row.speedup_high, 0.0, ".2f"),
         }
-        for row in rows.itertuples()
+        for row in each(rows)
     ]
     return rows, pd.DataFrame(printed, columns=["Method", "Seeds", "Problems", "Updates", "Times sooner than GRPO"])
 
@@ -171,8 +172,8 @@ def speed(study: Study) -> tuple[pd.DataFrame, pd.DataFrame]:
 def warm_up(study: Study) -> tuple[pd.DataFrame, pd.DataFrame]:
     rows = study.read("warm_ups")
     cells = rows.assign(
-        text=[interval(row, 3, signed=row.contrast) for row in rows.itertuples()],
-        length=["10 to 25 less others" if row.contrast else str(row.length) for row in rows.itertuples()],
+        text=[interval(row, 3, signed=row.contrast) for row in each(rows)],
+        length=["10 to 25 less others" if row.contrast else str(row.length) for row in each(rows)],
     )
     order = list(dict.fromkeys(cells.length))
     heads = list(dict.fromkeys(cells.benchmark))
@@ -185,7 +186,7 @@ def warm_up(study: Study) -> tuple[pd.DataFrame, pd.DataFrame]:
 def claims(study: Study) -> tuple[pd.DataFrame, pd.DataFrame]:
     rows = study.claims
     printed = []
-    for row in rows.itertuples():
+    for row in each(rows):
         tested = pd.notna(row.estimate)
         printed.append(
             {

@@ -3,6 +3,7 @@
 import pandas as pd
 
 from prerl.analysis.study import Study
+from prerl.report.rows import Row, each
 from prerl.report.tables.typeset import interval, pivot, table
 
 SOURCES = ("seed", "problem", "interaction", "sample")  # of variance
@@ -29,7 +30,7 @@ def methods(study: Study) -> tuple[pd.DataFrame, pd.DataFrame]:
 def accuracy(study: Study) -> tuple[pd.DataFrame, pd.DataFrame]:
     scores = study.read("scores")
     rows = scores[scores.metric == "avg"]
-    heads = rows.assign(head=[f"{row.benchmark}, avg@{row.n}, {row.problems} problems" for row in rows.itertuples()])
+    heads = rows.assign(head=[f"{row.benchmark}, avg@{row.n}, {row.problems} problems" for row in each(rows)])
     return rows, pivot(study, heads, ["method", "seeds"], "head")
 
 
@@ -37,7 +38,7 @@ def accuracy(study: Study) -> tuple[pd.DataFrame, pd.DataFrame]:
 def agreement(study: Study) -> tuple[pd.DataFrame, pd.DataFrame]:
     scores = study.read("scores")
     rows = scores[scores.metric.isin(["maj", "solved"])]
-    heads = rows.assign(head=[f"{row.benchmark}, {row.metric}@{row.n}" for row in rows.itertuples()])
+    heads = rows.assign(head=[f"{row.benchmark}, {row.metric}@{row.n}" for row in each(rows)])
     heads = heads.sort_values(["benchmark", "metric"], kind="stable")
     return rows, pivot(study, heads, ["method", "seeds"], "head")
 
@@ -63,7 +64,7 @@ def comparison(study: Study) -> tuple[pd.DataFrame, pd.DataFrame]:
             "Seeds": str(first.seeds),
             "n": str(first.n),
         }
-        for row in group.sort_values(["metric", "reference"]).itertuples():
+        for row in each(group.sort_values(["metric", "reference"])):
             reference = study.labels[row.reference]
             line[f"{row.metric}@n against {reference}"] = interval(row, 3, signed=True)
             if row.metric == "avg":
@@ -84,12 +85,12 @@ def spread(study: Study) -> tuple[pd.DataFrame, pd.DataFrame]:
             "Problems": str(row.problems),
             **{source.capitalize(): spread_cell(row, source) for source in SOURCES},
         }
-        for row in rows.sort_values("benchmark", kind="stable").itertuples()
+        for row in each(rows.sort_values("benchmark", kind="stable"))
     ]
     return rows, pd.DataFrame(printed)
 
 
-def spread_cell(row: tuple, source: str) -> str:
+def spread_cell(row: Row, source: str) -> str:
     value, low, high = (getattr(row, source + end) for end in ("", "_low", "_high"))
     return "–" if pd.isna(value) else f"{value:.3f} [{low:.3f}, {high:.3f}]"
 

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import pandas as pd
 
 from prerl.analysis.study import Study
+from prerl.report.rows import Row, each
 
 TABLES: dict[str, Callable[[Study], tuple[pd.DataFrame, pd.DataFrame]]] = {}
 
@@ -25,7 +26,7 @@ def latex(printed: pd.DataFrame, caption: str, label: str) -> str:
 
 def pivot(study: Study, rows: pd.DataFrame, index: list[str], columns: str, digits: int = 3) -> pd.DataFrame:
     """Estimates with intervals as text; methods by label and in order."""
-    cells = rows.assign(text=[interval(row, digits) for row in rows.itertuples()])
+    cells = rows.assign(text=[interval(row, digits) for row in each(rows)])
     order = list(dict.fromkeys(rows[columns]))
     wide = cells.pivot(index=index, columns=columns, values="text")[order].fillna("–").reset_index()
     position = {name: place for place, name in enumerate(study.labels)}
@@ -35,6 +36,6 @@ def pivot(study: Study, rows: pd.DataFrame, index: list[str], columns: str, digi
     return wide
 
 
-def interval(row: tuple, digits: int, signed: bool = False) -> str:
+def interval(row: Row, digits: int, signed: bool = False) -> str:
     form = f"{'+' if signed else ''}.{digits}f"
     return f"{row.estimate:{form}} [{row.low:{form}}, {row.high:{form}}]"
