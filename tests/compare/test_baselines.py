@@ -1,0 +1,223 @@
+"""What baselines hold, where they fit, and what they warn of."""
+
+import json
+import shutil
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from prerl.analysis.behaviour import behaviours, count
+from prerl.analysis.counts import mean_dev
+from prerl.analysis.curves import cube
+from prerl.analysis.scores import Estimator, by_benchmark
+from prerl.compare.baselines import RECORD, Baselines, write_baselines
+from prerl.errors import UserError
+from prerl.files.checksums import sha256
+from prerl.settings.scale import load_scale
+from tests.helpers import ROOT, changed
+from tests.study import ACCURACIES
+
+NAMES = list(ACCURACIES)
+
+
+def test_counts_say_what_the_responses_say(fixed, printed, lexicon):
+    samples = Baselines(fixed).tests()
+    assert list(samples) == ["base", *NAMES] and list(samples["grpo"]) == [0, 1]
+    for name in NAMES:
+        raw = {seed: pd.read_parquet(printed / f"{name}/seed{seed}/samples.parquet") for seed in (0, 1)}
+        for (first, right, n), (second, expected, size) in zip(
+            by_benchmark(samples[name]), by_benchmark(raw), strict=True
+        ):
+            assert (first, n) == (second, size) and np.array_equal(right, expected)
+
+
+def test_behaviours_are_counted_as_in_the_study(fixed, printed, lexicon):
+    samples = Baselines(fixed).tests()
+    read = {}
+    for name, runs in samples.items():
+        paths = {seed: printed / (f"{name}/seed{seed}" if name != "base" else name) for seed in runs}
+        tables = {seed: pd.read_parquet(path / "samples.parquet") for seed, path in paths.items()}
+        read[name] = {seed: table.join(count(table.response, lexicon)) for seed, table in tables.items()}
+    ours, its = (
+        pd.DataFrame(behaviours(one, lexicon, Estimator(20, np.random.default_rng(0)))) for one in (samples, read)
+    )
+    pd.testing.assert_frame_equal(ours, its)
+
+
+def test_dev_curves_are_those_of_the_responses(fixed, printed, lexicon):
+    dev, steps = Baselines(fixed).dev(), [0, 5, 10]
+    raw = {seed: pd.read_parquet(printed / f"nsr-prerl/seed{seed}/dev.parquet") for seed in (0, 1)}
+    for column in ("score", "tokens"):
+        np.testing.assert_allclose(cube(dev["nsr-prerl"], steps, column), cube(raw, steps, column), rtol=1e-6)
+    mine = mean_dev(printed / "nsr-prerl/seed0/dev.parquet", lexicon)
+    both = [table.sort_values(["step", "problem"]).reset_index(drop=True) for table in (mine, dev["nsr-prerl"][0])]
+    pd.testing.assert_frame_equal(both[0], both[1][both[0].columns], check_dtype=False, rtol=1e-5)
+
+
+def test_baselines_are_small_and_hold_no_responses(fixed, printed):
+    assert not any("response" in pd.read_parquet(path).columns for path in fixed.glob("*.parquet"))
+    record = json.loads((fixed / RECORD).read_text())
+    assert {"tests.parquet", "dev.parquet", "updates.parquet", "base/model.safetensors"} <= set(record["files"])
+    assert record["files"]["tests.parquet"] == sha256(fixed / "tests.parquet")
+    assert record["made_with"]["commit"] == "0123456789abcdef" and len(record["runs"]) == 6
+
+
+def test_the_same_runs_give_the_same_bytes(fixed, printed, methods, lexicon, smoke, tmp_path):
+    write_baselines(smoke, {name: methods[name] for name in NAMES}, lexicon, printed, tmp_path / "made-up")
+    assert (tmp_path / "made-up" / RECORD).read_bytes() == (fixed / RECORD).read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("section", "values", "message"),
+    [
+        ("rl", {"steps": 25}, "differs in scale (rl.steps: 20 there, 25 here)"),
+        ("rl", {"learning_rate": 1e-3}, "differs in scale (rl.learning_rate: 0.0003 there, 0.001 here)"),
+        ("problems", {"dev": 17}, "differs in problem sets (dev: 16 there, 17 here)"),
+        ("evaluation", {"temperature": 0.6}, "differs in sampling settings (temperature: 1.0 there, 0.6 here)"),
+        ("evaluation", {"benchmarks": {"countdown": 8}}, "(benchmarks.countdown: 4 there, 8 here)"),
+    ],
+)
+def test_what_was_not_measured_alike_is_not_compared(fixed, smoke, section, values, message):
+    other = {section: changed(getattr(smoke, section), **values)}
+    if "benchmarks" in values:
+        other[section] = other[section].model_copy(
+            update={"benchmarks": {**smoke.evaluation.benchmarks, "countdown": 8}}
+        )
+    with pytest.raises(UserError) as error:
+        Baselines(fixed).check_fit(smoke.model_copy(update=other))
+    assert message in str(error.value) and "\n" not in str(error.value)
+
+
+def test_another_verifier_is_not_compared(fixed, smoke, monkeypatch):
+    monkeypatch.setattr("prerl.compare.baselines.fingerprint", lambda *modules: "another")
+    with pytest.raises(UserError, match="verifier \\(code: "):
+        Baselines(fixed).check_fit(smoke)
+
+
+def test_other_problems_or_another_base_are_not_compared(fixed, runs, tmp_path):
+    for name in ("problems", "base"):
+        shutil.copytree(runs / name, tmp_path / name)
+    Baselines(fixed).check_inputs(tmp_path)
+    for name in ("problems/countdown.jsonl", "base/model/model.safetensors"):
+        before = (tmp_path / name).read_text()
+        (tmp_path / name).write_text(before + "{}\n")
+        with pytest.raises(UserError, match=f"{name}: not what .* was made from"):
+            Baselines(fixed).check_inputs(tmp_path)
+        (tmp_path / name).write_text(before)
+
+
+@pytest.mark.parametrize("name", ["tests.parquet", "base/model.safetensors"])
+@pytest.mark.parametrize("harm", ["flip", "remove"])
+def test_a_damaged_file_is_named(fixed, tmp_path, name, harm):
+    shutil.copytree(fixed, tmp_path / "baselines")
+    path = tmp_path / "baselines" / name
+    if harm == "flip":
+        path.write_bytes(bytes([path.read_bytes()[0] ^ 1]) + path.read_bytes()[1:])
+    else:
+        path.unlink()
+    with pytest.raises(UserError, match=f"{name}: missing or damaged"):
+        Baselines(tmp_path / "baselines")
+
+
+def test_baselines_that_are_not_there_say_how_to_make_them(tmp_path):
+    with pytest.raises(UserError, match="snakemake --cores all baselines"):
+        Baselines(tmp_path)
+
+
+def records(versions=None, hardware=None):
+    """Those of a new method's runs, made as the baselines were but for what is given."""
+    made = {name: "1.0" for name in ("python", "torch", "transformers", "lm-eval")}
+    return [{"versions": made | (versions or {}), "hardware": {"machine": "abacus", "cpus": 2} | (hardware or {})}]
+
+
+def test_other_versions_and_machines_are_warned_of(fixed, smoke, lexicon):
+    here = records({"torch": "2.0", "trl": "1"}, {"machine": "slide rule", "cpus": 64})
+    found = Baselines(fixed).warnings(smoke, lexicon, here)
+    assert any(text.startswith("torch is ") and text.endswith("1.0 there") for text in found)
+    assert any(text.startswith("hardware: ") and "abacus" in text for text in found)
+    assert not any("code" in text or "lexicon" in text or "cpus" in text or "trl" in text for text in found)
+
+
+@pytest.fixture
+def named(fixed, tmp_path):
+    """The baselines, made on a machine that they name in full."""
+    copy = shutil.copytree(fixed, tmp_path / "named")
+    record = json.loads((copy / RECORD).read_text())
+    record["made_with"]["hardware"] = [{"jobs": 12, "hardware": NAMED}]
+    (copy / RECORD).write_text(json.dumps(record))
+    return Baselines(copy)
+
+
+NAMED = {"machine": "abacus", "cpus": 2, "processor": "Z80", "kernel": "AVX2", "threads": 1}
+
+
+@pytest.mark.parametrize(
+    ("other", "warning"),
+    [
+        ({}, None),
+        ({"cpus": 96}, None),
+        ({"processor": "6502"}, "hardware: the processor is 6502 here, Z80 there"),
+        ({"kernel": "AVX512"}, "hardware: torch's CPU kernel is AVX512 here, AVX2 there"),
+        ({"machine": "slide rule"}, "hardware: the architecture is slide rule here, abacus there"),
+        ({"gpu": "Voodoo 2"}, "hardware: the GPU is Voodoo 2 here, none there"),
+    ],
+)
+def test_another_processor_kernel_or_gpu_is_warned_of_and_the_number_of_cores_is_not(
+    named, smoke, lexicon, other, warning
+):
+    assert named.warnings(smoke, lexicon, records(hardware=NAMED | other)) == ([warning] if warning else [])
+    both = [*records(hardware=NAMED), *records(hardware=NAMED | other)]
+    found = named.warnings(smoke, lexicon, both)  # one run of several
+    assert len(found) == (warning is not None) and (not found or " here, " in found[0])
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "warning"),
+    [
+        ("threads", 7, "hardware: the number of threads is 7 here, 1 there"),
+        (
+            "engine",
+            {"name": "trl", "processes": 1, "precision": "float32", "gradient_checkpointing": False}
+            | {"launch": None, "vllm": None},
+            "engine is trl (processes 1, launch None, precision float32, gradient_checkpointing False, vllm None) here"
+            ", local there",
+        ),
+    ],
+)
+def test_other_threads_and_another_engine_are_warned_of(named, smoke, lexicon, key, value, warning):
+    other = changed(smoke, **{key: value})
+    named.check_fit(other)
+    assert named.warnings(other, lexicon, records(hardware=NAMED)) == [warning]
+
+
+def test_baselines_that_do_not_name_their_processor_say_so():
+    """The committed ones, which were written before records named it. They stay usable, and what else they name is
+    compared."""
+    scale, committed = load_scale(ROOT / "workflow/scales/tiny.yaml"), Baselines(ROOT / "results/baselines/tiny")
+    made = committed.record["made_with"]
+    assert isinstance(made["hardware"], dict) and "processor" not in made["hardware"]
+    here = [{"versions": made["versions"], "hardware": made["hardware"] | NAMED | {"machine": "x86_64", "cpus": 8}}]
+    found = [text for text in committed.warnings(scale, None, here) if "code" not in text]
+    assert found == [
+        "not named there: the processor, torch's CPU kernel, the number of threads, engine (here: the processor Z80, "
+        "torch's CPU kernel AVX2, the number of threads 1, engine local)"
+    ]
+    old = [{"versions": made["versions"] | {"torch": "9.9"}, "hardware": made["hardware"]}]
+    found = committed.warnings(scale, None, old)
+    assert "torch is 9.9 here, 2.13.0+cpu there" in found
+    assert "not named here: the processor, torch's CPU kernel" in found
+
+
+def test_baselines_name_every_set_that_they_were_made_with(printed, methods, lexicon, smoke, tmp_path, capsys):
+    results = shutil.copytree(printed, tmp_path / "made-up")
+    path = results / "dsrl/seed1/run.json"
+    record = json.loads(path.read_text())
+    path.write_text(json.dumps(record | {"versions": record["versions"] | {"torch": "2.0"}, "commit": "another"}))
+    write_baselines(smoke, {name: methods[name] for name in NAMES}, lexicon, results, tmp_path / "fixed")
+    made = Baselines(tmp_path / "fixed").record["made_with"]
+    assert [(one["jobs"], one["versions"]["torch"]) for one in made["versions"]] == [(11, "1.0"), (1, "2.0")]
+    assert made["commit"] is None and made["settings"] == {"threads": 1, "engine": {"name": "local"}}
+    said = capsys.readouterr().err
+    assert f"prerl: warning: {results}: torch is 1.0 in 11 jobs and 2.0 in 1 job\n" in said
+    assert "torch is 1.0 here, 1.0 and 2.0 there" in Baselines(tmp_path / "fixed").warnings(smoke, lexicon, records())
