@@ -1,6 +1,7 @@
 from pathlib import Path
 
 import torch
+import yaml
 
 from prerl.objective import Batch
 from prerl.report.figures.write import FIGURES
@@ -14,6 +15,7 @@ CAPTIONS = ROOT / "workflow/report"
 # Of a study; the others are of a comparison with the baselines.
 STUDY_TABLES = [name for name, function in TABLES.items() if function.__module__ != "prerl.report.tables.comparison"]
 STUDY_FIGURES = [name for name, function in FIGURES.items() if function.__module__ != "prerl.report.figures.comparison"]
+PAPER = ["grpo", "psr-rl", "nsr-rl", "prerl", "psr-prerl", "nsr-prerl", "dsrl", "nsr-rl-grpo"]
 
 
 def changed(settings, **values):
@@ -49,3 +51,12 @@ def random_batch(generator: torch.Generator, vocabulary: int = 126, sizes=((3, 4
         group=torch.arange(rows) // 2,
         old_logp=-torch.rand(rows, length, generator=generator),
     )
+
+
+def broken(tmp_path, change, source=SMOKE_FILE):
+    """A copy of a configuration with a change made to its data (or text), as a file."""
+    data = yaml.safe_load(source.read_text())
+    text = change(data)
+    path = tmp_path / "broken.yaml"
+    path.write_text(text if isinstance(text, str) else yaml.safe_dump(data))
+    return path

@@ -4,7 +4,6 @@ import json
 import os
 import subprocess
 import sys
-from types import SimpleNamespace
 
 import pandas as pd
 import pytest
@@ -13,12 +12,10 @@ import yaml
 from safetensors.torch import load_file
 
 from prerl.engines import local
-from prerl.engines.launch import launch
 from prerl.engines.session import Session
 from prerl.errors import UserError
 from prerl.settings.engine import TrlEngine, Vllm
 from prerl.settings.methods import check_methods
-from prerl.settings.scale import load_scale
 from tests.double import EPS, GRADIENT_ROUNDING
 from tests.helpers import ROOT, changed
 
@@ -26,7 +23,6 @@ pytest.importorskip("trl", reason="the TRL engine needs the extra `test` or `clu
 from accelerate import Accelerator
 
 from prerl.engines import trl, trl_settings
-from prerl.engines.trl_vllm import seed_responses
 
 ENGINE = TrlEngine(name="trl", processes=1, launch=None, precision="float32", gradient_checkpointing=False, vllm=None)
 PACE = ["generate_seconds", "update_seconds", "tokens_per_second", "seconds_left"]
@@ -188,35 +184,6 @@ def test_two_processes_give_what_one_gives(short, methods, trained, tmp_path, do
     assert_same(one, (log, load_file(tmp_path / "two/checkpoints/step-00003/model.safetensors")), short)
 
 
-def test_vllms_seeds_follow_the_run_and_the_update_and_not_what_was_sampled_before():
-    """Of an engine as far as seeds go; tests/evaluation/test_vllm.py asks the real one."""
-
-    class Engine:
-        def generate(self, prompts, sampling_params, use_tqdm):
-            return [settings.seed for settings in sampling_params]
-
-    def drawn(seed, step, process, before=0, tensor_parallel=2):
-        trainer = SimpleNamespace(
-            drawing=(seed, "rollout", step),
-            accelerator=SimpleNamespace(process_index=process),
-            room=SimpleNamespace(tensor_parallel=tensor_parallel),
-        )
-        engine, settings = Engine(), SimpleNamespace(seed=None)
-        settings.clone = lambda: SimpleNamespace(**vars(settings))
-        seed_responses(engine, lambda count: trl.PhaseTrainer._seeds(trainer, count))
-        for count in (before, 4):
-            found = engine.generate(["prompt"] * count, sampling_params=settings, use_tqdm=False)
-        assert settings.seed is None
-        return found
-
-    first = drawn(0, 1, 0)
-    assert len(set(first)) == 4 and first == drawn(0, 1, 0, before=7)  # of a process that has sampled before
-    assert drawn(0, 1, 1) == first  # which shares the engine
-    others = [drawn(0, 1, 2), drawn(0, 2, 0), drawn(1, 1, 0)]
-    assert len({*first, *(seed for found in others for seed in found)}) == 16
-    assert drawn(0, 1, 1, tensor_parallel=1) == drawn(0, 1, 2)  # the second engine's, either way
-
-
 def test_of_several_processes_one_writes_the_results(short, methods, trained, tmp_path, monkeypatch, mixed_rewards):
     """Also of a run that was finished but for its results."""
     monkeypatch.setattr(Session, "finish", lambda self: finished.append(self))
@@ -226,42 +193,6 @@ def test_of_several_processes_one_writes_the_results(short, methods, trained, tm
             monkeypatch.setenv("RANK", rank)
         trl.train(scale, "grpo", methods["grpo"], 0, trained / "model", trained / "problems", tmp_path)
         assert len(finished) == count
-
-
-def test_a_model_in_pieces_is_saved_whole_and_goes_on(trained, tmp_path):
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
-    command = [*launcher, "-m", "tests.sharded", str(trained / "model"), str(tmp_path)]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stderr[-3000:]
-    whole, resumed = (
-        {file: load_file(tmp_path / name / f"step-00002/{file}.safetensors") for file in ("model", "optimizer")}
-        for name in ("whole", "resumed")
-    )
-    alone = load_file(tmp_path / "alone/model.safetensors")
-    assert whole["model"].keys() == alone.keys()
-    for name, value in alone.items():
-        torch.testing.assert_close(whole["model"][name], value, atol=1e-5, rtol=1e-4)
-    for file, tensors in whole.items():
-        assert all(torch.equal(value, resumed[file][name]) for name, value in tensors.items())
-
-
-def test_on_gpus_accelerate_starts_the_same_command_with_a_configuration_that_it_reads(monkeypatch):
-    from accelerate.commands.launch import _validate_launch_command, launch_command_parser
-
-    path, started = ROOT / "workflow/scales/qwen3-4b.yaml", []
-    monkeypatch.setattr(os, "execv", lambda program, command: started.append(command))
-    monkeypatch.setattr(sys, "argv", ["prerl", "train", "--scale", "x.yaml"])
-    launch(load_scale(path).engine, path)
-    (command,) = started
-    assert command[1:3] == ["-m", "accelerate.commands.launch"]
-    arguments, _, _ = _validate_launch_command(launch_command_parser().parse_args(command[3:]))
-    assert (arguments.module, arguments.training_script) == (True, "prerl.cli")
-    assert arguments.training_script_args == ["train", "--scale", "x.yaml"]
-    assert (arguments.use_fsdp, arguments.fsdp_version, arguments.num_processes) == (True, 2, 8)
-    monkeypatch.setenv("RANK", "0")
-    launch(load_scale(path).engine, path)  # a process that was started goes on
-    assert len(started) == 1
 
 
 def test_a_prompt_that_vllm_has_no_room_for_stops_the_run_before_vllm_starts(short, methods, trained, tmp_path):

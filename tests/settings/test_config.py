@@ -3,59 +3,10 @@ import subprocess
 import sys
 
 import pytest
-import yaml
 
 from prerl.errors import UserError
-from prerl.settings.methods import KINDS, check_methods, load_methods
 from prerl.settings.scale import load_scale
-from tests.helpers import METHODS_FILE, ROOT, SMOKE_FILE
-
-PAPER = ["grpo", "psr-rl", "nsr-rl", "prerl", "psr-prerl", "nsr-prerl", "dsrl", "nsr-rl-grpo"]
-
-
-def test_the_methods_of_the_paper(methods):
-    assert set(PAPER) <= set(methods)
-    table = {name: [(phase.space, phase.samples, phase.advantage) for phase in methods[name].phases] for name in PAPER}
-    grpo, nsr_prerl = ("post-train", "all", "std"), ("pre-train", "negative", "mean")
-    assert table == {
-        "grpo": [grpo],
-        "psr-rl": [("post-train", "positive", "std")],
-        "nsr-rl": [("post-train", "negative", "std")],
-        "prerl": [("pre-train", "all", "mean")],
-        "psr-prerl": [("pre-train", "positive", "mean")],
-        "nsr-prerl": [nsr_prerl],
-        "dsrl": [nsr_prerl, grpo],
-        "nsr-rl-grpo": [("post-train", "negative", "std"), grpo],
-    }
-
-
-def test_all_methods_share_one_clip_range(methods):
-    ranges = {name: {(phase.clip_low, phase.clip_high) for phase in method.phases} for name, method in methods.items()}
-    assert ranges.pop("dapo-clip") == {(0.2, 0.28)}
-    assert all(range == {(0.2, 0.2)} for range in ranges.values())
-
-
-def test_ablations_change_one_thing(methods):
-    dsrl = methods["dsrl"]
-    changes = {}
-    for name, method in methods.items():
-        if name.startswith("dsrl-") and name != "dsrl-reversed":
-            assert method.phases[1:] == dsrl.phases[1:]
-            mine, its = method.phases[0].model_dump(), dsrl.phases[0].model_dump()
-            changes[name] = {key: value for key, value in mine.items() if value != its[key]}
-    assert changes == {
-        **{f"dsrl-{steps}": {"steps": steps} for steps in (5, 10, 25, 40)},
-        "dsrl-start": {"start_token": "<eos>"},
-        "dsrl-body": {"tokens": "body"},
-        "dsrl-slow": {"learning_rate_factor": 0.333},
-        "dsrl-fast": {"learning_rate_factor": 3.0},
-    }
-
-
-def test_advantages_named_in_the_configuration_are_registered():
-    from prerl.objective import ADVANTAGES
-
-    assert set(KINDS) == {*ADVANTAGES, "critic"}
+from tests.helpers import PAPER, ROOT, SMOKE_FILE, broken
 
 
 @pytest.mark.parametrize("name", ["tiny", "smoke"])
@@ -67,15 +18,6 @@ def test_scales_name_methods_and_benchmarks_that_exist(name, methods):
     if name == "tiny":
         assert scale.methods[:8] == PAPER and len(scale.seeds) == 3
         assert {*scale.methods, *scale.ablations, "dapo-clip"} == set(methods)  # see there why it is not trained
-
-
-def broken(tmp_path, change, source=SMOKE_FILE):
-    """A copy of a configuration with a change made to its data (or text), as a file."""
-    data = yaml.safe_load(source.read_text())
-    text = change(data)
-    path = tmp_path / "broken.yaml"
-    path.write_text(text if isinstance(text, str) else yaml.safe_dump(data))
-    return path
 
 
 GPUS = {
@@ -191,45 +133,6 @@ def test_a_scale_like_one_that_is_itself_like_another_is_refused(tmp_path):
         (tmp_path / f"{name}.yaml").write_text(text)
     with pytest.raises(UserError, match=r"a\.yaml: like: .*b\.yaml is itself like c"):
         load_scale(tmp_path / "a.yaml")
-
-
-BAD_METHODS = {
-    "methods.grpo: phases.0.space": lambda data: data["methods"]["grpo"]["phases"][0].update(space="prompt"),
-    "methods.grpo: phases.0.color: unknown key": lambda data: data["methods"]["grpo"]["phases"][0].update(color=1),
-    "methods.dsrl: (top level): exactly one phase must be without steps": lambda data: (
-        data["methods"]["dsrl"]["phases"][0].pop("steps") and None
-    ),
-    "phases.0: a critic values tokens": lambda data: data["methods"]["ppo"]["phases"][0].update(samples="negative"),
-    "phases.0: start_token has no meaning": lambda data: data["methods"]["grpo"]["phases"][0].update(
-        start_token="<bos>"
-    ),
-    "defaults: unknown key": lambda data: "standards: {}\nmethods: {}",
-    "methods: tables: call it by": lambda data: data["methods"].update(tables=data["methods"]["grpo"]),
-    "methods: My_Method: call it by": lambda data: data["methods"].update(My_Method=data["methods"]["grpo"]),
-    "methods.grpo: phases.0.clip_low: Input should be a finite number": lambda data: data["methods"]["grpo"]["phases"][
-        0
-    ].update(clip_low=float("inf")),
-    "methods: expected a mapping": lambda data: data.update(methods=["grpo"]),
-    "phases.0.clip_low: Field required": lambda data: data["defaults"].pop("clip_low") and None,
-}
-BAD_METHODS["standards: unknown key"] = BAD_METHODS.pop("defaults: unknown key")
-
-
-@pytest.mark.parametrize("message", BAD_METHODS)
-def test_a_bad_method_is_one_line_that_names_file_and_key(tmp_path, message):
-    path = broken(tmp_path, BAD_METHODS[message], METHODS_FILE)
-    with pytest.raises(UserError, match=re.escape(message)) as error:
-        load_methods(path)
-    assert str(error.value).startswith(str(path)) and "\n" not in str(error.value)
-
-
-def test_a_phase_of_the_body_needs_a_world_that_has_one(methods):
-    scale = load_scale(ROOT / "workflow/scales/smollm.yaml")
-    check_methods("x.yaml", scale, methods)
-    body = scale.model_copy(update={"ablations": ["dsrl-body"]})
-    with pytest.raises(UserError, match=r"x\.yaml: methods: 'dsrl-body' has a phase with `tokens: body`"):
-        check_methods("x.yaml", body, methods)
-    check_methods("x.yaml", body.model_copy(update={"problems": load_scale(SMOKE_FILE).problems}), methods)
 
 
 def prerl(*arguments):

@@ -3,8 +3,6 @@
 import os
 import re
 import shutil
-import subprocess
-import sys
 from importlib.util import find_spec
 
 import pytest
@@ -13,27 +11,8 @@ import yaml
 from prerl.errors import UserError
 from prerl.settings.options import Options, load_options
 from prerl.settings.scale import load_scale
+from tests.dag import planned, snakemake
 from tests.helpers import ROOT, STUDY_FIGURES, STUDY_TABLES
-
-
-@pytest.fixture(scope="module")
-def checkout(tmp_path_factory):
-    """A copy of what Snakemake reads, so that no results of the checkout count."""
-    copy = tmp_path_factory.mktemp("checkout")
-    shutil.copytree(ROOT / "workflow", copy / "workflow")
-    shutil.copytree(ROOT / "paper", copy / "paper")
-    shutil.copy(ROOT / "Snakefile", copy)
-    return copy
-
-
-def snakemake(checkout, *arguments):
-    command = [sys.executable, "-m", "snakemake", "--cores", "2", *arguments]
-    return subprocess.run(command, cwd=checkout, capture_output=True, text=True)
-
-
-def planned(output):
-    """Rule -> number of jobs, from Snakemake's table of job statistics."""
-    return {rule: int(jobs) for rule, jobs in re.findall(r"^(\w+) +(\d+)$", output, re.MULTILINE)}
 
 
 @pytest.mark.parametrize("name", ["tiny", "smoke", "smoke-trl", "smollm", "qwen3-4b", "qwen3-8b"])
@@ -147,49 +126,6 @@ def test_results_that_may_not_be_written_are_said_before_any_job(checkout):
     result = snakemake(checkout, "--config", "scale=smoke")
     results.chmod(0o755)
     assert result.returncode and "prerl: results/smoke cannot be written: nothing was started" in result.stderr
-
-
-EXAMPLE = "tests/examples/rare_positives.yaml"
-
-
-@pytest.fixture(scope="module")
-def with_baselines(tmp_path_factory):
-    """A checkout with the committed baselines and an example of a method, and nothing else under results/."""
-    copy = tmp_path_factory.mktemp("baselines")
-    for name in ("workflow", "paper", "results/baselines/tiny", "tests/examples"):
-        shutil.copytree(ROOT / name, copy / name)
-    shutil.copy(ROOT / "Snakefile", copy)
-    return copy
-
-
-def test_a_comparison_trains_the_new_method_alone(with_baselines):
-    """The committed baselines fit the scale and the code as they are, and no base model is pretrained."""
-    result = snakemake(with_baselines, "compare", "--dry-run", "--quiet", "rules", "--config", f"method={EXAMPLE}")
-    assert result.returncode == 0, result.stderr
-    once = dict.fromkeys(("base", "problems", "compare"), 1)
-    assert planned(result.stdout) == once | {"train": 5, "evaluate": 5, "total": 13}
-    plan = snakemake(with_baselines, "compare", "--dry-run", "--printshellcmds", "--config", f"method={EXAMPLE}").stdout
-    assert "prerl base --scale workflow/scales/tiny.yaml --baselines results/baselines/tiny" in plan
-    assert f"--methods {EXAMPLE} --method rare-positives --seed 4" in plan
-
-
-@pytest.mark.parametrize(
-    ("config", "message"),
-    [
-        ([], "name the new method's file: --config method=FILE.yaml"),
-        (["method=none.yaml"], "none.yaml: cannot be read"),
-        ([f"method={EXAMPLE}", "scale=smoke"], "results/baselines/smoke: no baselines of this scale"),
-    ],
-)
-def test_a_comparison_that_cannot_be_is_refused_before_any_job(with_baselines, config, message):
-    result = snakemake(with_baselines, "compare", "--dry-run", *(["--config", *config] if config else []))
-    assert result.returncode and message in result.stderr + result.stdout
-
-
-def test_baselines_take_their_own_seeds(checkout):
-    result = snakemake(checkout, "baselines", "--dry-run", "--quiet", "rules")
-    assert result.returncode == 0, result.stderr
-    assert planned(result.stdout)["train"] == 13 * 5 and planned(result.stdout)["baselines"] == 1
 
 
 @pytest.fixture

@@ -1,0 +1,50 @@
+"""The DAG of a comparison with fixed baselines: planned, not run."""
+
+import shutil
+
+import pytest
+
+from tests.dag import planned, snakemake
+from tests.helpers import ROOT
+
+EXAMPLE = "tests/examples/rare_positives.yaml"
+
+
+@pytest.fixture(scope="module")
+def with_baselines(tmp_path_factory):
+    """A checkout with the committed baselines and an example of a method, and nothing else under results/."""
+    copy = tmp_path_factory.mktemp("baselines")
+    for name in ("workflow", "paper", "results/baselines/tiny", "tests/examples"):
+        shutil.copytree(ROOT / name, copy / name)
+    shutil.copy(ROOT / "Snakefile", copy)
+    return copy
+
+
+def test_a_comparison_trains_the_new_method_alone(with_baselines):
+    """The committed baselines fit the scale and the code as they are, and no base model is pretrained."""
+    result = snakemake(with_baselines, "compare", "--dry-run", "--quiet", "rules", "--config", f"method={EXAMPLE}")
+    assert result.returncode == 0, result.stderr
+    once = dict.fromkeys(("base", "problems", "compare"), 1)
+    assert planned(result.stdout) == once | {"train": 5, "evaluate": 5, "total": 13}
+    plan = snakemake(with_baselines, "compare", "--dry-run", "--printshellcmds", "--config", f"method={EXAMPLE}").stdout
+    assert "prerl base --scale workflow/scales/tiny.yaml --baselines results/baselines/tiny" in plan
+    assert f"--methods {EXAMPLE} --method rare-positives --seed 4" in plan
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ([], "name the new method's file: --config method=FILE.yaml"),
+        (["method=none.yaml"], "none.yaml: cannot be read"),
+        ([f"method={EXAMPLE}", "scale=smoke"], "results/baselines/smoke: no baselines of this scale"),
+    ],
+)
+def test_a_comparison_that_cannot_be_is_refused_before_any_job(with_baselines, config, message):
+    result = snakemake(with_baselines, "compare", "--dry-run", *(["--config", *config] if config else []))
+    assert result.returncode and message in result.stderr + result.stdout
+
+
+def test_baselines_take_their_own_seeds(checkout):
+    result = snakemake(checkout, "baselines", "--dry-run", "--quiet", "rules")
+    assert result.returncode == 0, result.stderr
+    assert planned(result.stdout)["train"] == 13 * 5 and planned(result.stdout)["baselines"] == 1
