@@ -1,6 +1,5 @@
 """Run by test_trl_processes.py in two processes: a model that they share in pieces (FSDP2) is trained and saved.
 
-
 Arguments: a model directory, a directory for whole/ (two updates) and resumed/ (the second after a checkpoint).
 """
 

@@ -48,7 +48,9 @@ def provenance(results: Path, runs: list[Path]) -> dict[str, Any]:
         "evaluation": made("evaluate.json"),
         "gradient alignment": made("alignment.json"),
     }
-    records = [record for group in stages.values() for record in group]
+    # A run that several processes made, in turn, counts for each set that they worked with.
+    made_by = [[one for record in group for one in (record, *record.get("earlier", []))] for group in stages.values()]
+    records = [record for group in made_by for record in group]
     commits = distinct(records, "commit")
     return {
         "version": version("prerl"),
@@ -56,7 +58,7 @@ def provenance(results: Path, runs: list[Path]) -> dict[str, Any]:
         "commits": commits,
         "versions": distinct(records, "versions"),
         "hardware": distinct(records, "hardware"),
-        "mixed": mixed(stages.values()),
+        "mixed": mixed(made_by),
         "parameters": records[0]["parameters"],
         "stages": [
             {

@@ -29,6 +29,7 @@ def train(scale: Scale, method_name: str, method: Method, seed: int, base: Path,
     session = Session(scale, method_name, method, seed, base, problems, out)
     run = Run(scale, method, seed, base, problems)
     session.begin(*session.checkpoints.resume(run.model, run.optimizer, run.critic))
+    session.sign()
 
     def save(step: int) -> None:
         scores = run.evaluate_dev(step)

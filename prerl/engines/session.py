@@ -10,15 +10,17 @@ from typing import Any
 import pandas as pd
 
 from prerl.errors import UserError
-from prerl.files.atomic import read_jsonl, write, write_table
+from prerl.files.atomic import read_json, read_jsonl, write, write_json, write_table
 from prerl.files.checksums import checksums, intact, sha256
 from prerl.files.fingerprint import fingerprint
+from prerl.files.machine import hardware
 from prerl.files.record import RunRecord
 from prerl.model.checkpoint import Checkpoints
 from prerl.settings.methods import Method
 from prerl.settings.scale import Scale
 
 NEARLY_ALL = 0.95  # a share of responses
+SIGNED = "processes.json"  # while a run is not finished
 
 
 class Session:
@@ -49,12 +51,21 @@ class Session:
         self.checkpoints = Checkpoints(out / "checkpoints", config | self.inputs)
         self.log: list[dict[str, Any]] = []
         self.name = f"{method_name} seed {seed}"
+        self.earlier: list[dict[str, Any]] = []  # versions, commit and hardware of processes that worked with others
         self.begin(0, [])
 
     def begin(self, done: int, log: list[dict[str, Any]]) -> None:
         """Goes on after `done` updates, with their rows of the log."""
         self.done, self.log = done, log
         self.progress = Progress(self.name, self.rl.steps, done)
+
+    def sign(self) -> None:
+        """Notes what this process works with, for the record of a run that another process, perhaps on another machine,
+        began or will end. Of several processes, one does."""
+        mine = {**{key: self.record.data[key] for key in ("versions", "commit")}, "hardware": hardware()}
+        earlier = read_json(self.out / SIGNED) if self.done and (self.out / SIGNED).is_file() else []
+        self.earlier = [one for one in earlier if one != mine]
+        write_json(self.out / SIGNED, [*self.earlier, mine])
 
     def add(self, step: int, row: dict[str, Any], shown: bool = True) -> None:
         """Logs an update, and shows it: of several processes, one does."""
@@ -118,7 +129,9 @@ class Session:
             stopped_without_signal=self.collapsed,
             stop_reason=self.stop_reason,
             tokens=int(sum(row["tokens"] for row in self.log)),
+            earlier=self.earlier,
         )
+        (self.out / SIGNED).unlink(missing_ok=True)
         self.checkpoints.finish(self.needed())
         if self.stop_reason:
             at = f"stopped after update {len(self.log)} of {self.rl.steps}"

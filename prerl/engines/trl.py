@@ -45,11 +45,14 @@ def train(scale: Scale, method_name: str, method: Method, seed: int, base: Path,
     session.record.data["versions"] |= {name: version(name) for name in packages}
     policy = Policy(scale, method, seed, base, problems)
     session.begin(*session.checkpoints.resume(policy.model))
+    main = os.environ.get("RANK", "0") == "0"  # of several processes, one writes
+    if main:
+        session.sign()
     if session.done < scale.rl.steps and not session.collapsed:
         trainer = PhaseTrainer(scale, method, policy, session)
         with session.naming():
             trainer.train()
-    if os.environ.get("RANK", "0") == "0":  # of several processes, one
+    if main:
         session.finish()
 
 

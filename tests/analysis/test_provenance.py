@@ -64,6 +64,18 @@ def test_a_mixed_study_is_warned_of_and_lists_every_set(study, methods, tmp_path
             assert made[plural][1][key] == json.loads((copy / name).read_text())[key]
 
 
+def test_a_run_that_several_machines_made_in_turn_counts_for_each(study, methods, tmp_path):
+    copy = tmp_path / "made-up"
+    shutil.copytree(study, copy)
+    path = copy / "grpo/seed0/run.json"
+    record = json.loads(path.read_text())
+    began = {key: record[key] for key in ("versions", "commit")} | {"hardware": {"processor": "Z80"}}
+    path.write_text(json.dumps(record | {"earlier": [began]}))
+    found = provenance(copy, [path.parent])
+    assert {"jobs": 1, "hardware": {"processor": "Z80"}} in found["hardware"]
+    assert any("Z80 in 1 job" in sentence for sentence in found["mixed"])
+
+
 def test_what_stages_differ_in_by_their_nature_is_not_mixed():
     """The base has its own number of threads, and is only copied in a comparison; TRL serves training alone."""
     base = {"versions": {"torch": "1.0"}, "hardware": {"threads": 2}, "commit": "a"}

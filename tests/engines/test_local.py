@@ -41,6 +41,31 @@ def test_resume_gives_the_same_bytes_as_an_uninterrupted_run(
     assert (tmp_path / "killed" / last).read_bytes() == (tmp_path / "whole" / last).read_bytes()
 
 
+def test_a_run_that_goes_on_elsewhere_names_both_machines(scale, methods, trained, tmp_path, monkeypatch):
+    def train_on(name, until=None):
+        update = Run.update
+
+        def killed(self, step, phase):
+            if step == until:
+                raise Killed
+            return update(self, step, phase)
+
+        with monkeypatch.context() as patch:
+            patch.setattr("prerl.engines.session.hardware", lambda: {"processor": name})
+            patch.setattr("prerl.files.record.hardware", lambda: {"processor": name})
+            patch.setattr(Run, "update", killed)
+            return run(scale, methods, trained, tmp_path)[-1]
+
+    for name in ("Z80", "6502", "6502"):
+        with pytest.raises(Killed):
+            train_on(name, until=5)
+    record = train_on("ARM1")
+    assert [one["hardware"]["processor"] for one in record["earlier"]] == ["Z80", "6502"]
+    assert record["hardware"]["processor"] == "ARM1" and record["earlier"][0]["versions"] == record["versions"]
+    assert not (tmp_path / "processes.json").exists()
+    assert train_on("Z80")["earlier"] == []  # a run that was finished starts anew
+
+
 def test_a_finished_run_starts_anew_and_repeats_itself(scale, methods, trained, tmp_path):
     first = run(scale, methods, trained, tmp_path)
     again = run(scale, methods, trained, tmp_path)
