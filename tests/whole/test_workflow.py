@@ -3,37 +3,15 @@
 import os
 import re
 import shutil
-import subprocess
-import sys
-from importlib.util import find_spec
 
 import pytest
-import yaml
 
+from prerl.compare import versus
 from prerl.errors import UserError
 from prerl.settings.options import Options, load_options
 from prerl.settings.scale import load_scale
+from tests.dag import planned, snakemake
 from tests.helpers import ROOT, STUDY_FIGURES, STUDY_TABLES
-
-
-@pytest.fixture(scope="module")
-def checkout(tmp_path_factory):
-    """A copy of what Snakemake reads, so that no results of the checkout count."""
-    copy = tmp_path_factory.mktemp("checkout")
-    shutil.copytree(ROOT / "workflow", copy / "workflow")
-    shutil.copytree(ROOT / "paper", copy / "paper")
-    shutil.copy(ROOT / "Snakefile", copy)
-    return copy
-
-
-def snakemake(checkout, *arguments):
-    command = [sys.executable, "-m", "snakemake", "--cores", "2", *arguments]
-    return subprocess.run(command, cwd=checkout, capture_output=True, text=True)
-
-
-def planned(output):
-    """Rule -> number of jobs, from Snakemake's table of job statistics."""
-    return {rule: int(jobs) for rule, jobs in re.findall(r"^(\w+) +(\d+)$", output, re.MULTILINE)}
 
 
 @pytest.mark.parametrize("name", ["tiny", "smoke", "smoke-trl", "smollm", "qwen3-4b", "qwen3-8b"])
@@ -60,9 +38,7 @@ def test_the_study_of_the_base_trains_nothing(checkout):
 
 def test_what_a_benchmark_includes_is_an_input_of_the_evaluation(checkout):
     included = set(
-        re.findall(
-            r"^include: (.+)$", "".join(p.read_text() for p in (ROOT / "workflow/tasks").glob("*.yaml")), re.M
-        )
+        re.findall(r"^include: (.+)$", "".join(p.read_text() for p in (ROOT / "workflow/tasks").glob("*.yaml")), re.M)
     )
     result = snakemake(checkout, "--dry-run", "results/smoke/base/samples.parquet", "--config", "scale=smoke")
     inputs = re.search(r"rule evaluate:\n +input: (.+)", result.stdout)[1].split(", ")
@@ -173,6 +149,9 @@ def test_a_comparison_trains_the_new_method_alone(with_baselines):
     plan = snakemake(with_baselines, "compare", "--dry-run", "--printshellcmds", "--config", f"method={EXAMPLE}").stdout
     assert "prerl base --scale workflow/scales/tiny.yaml --baselines results/baselines/tiny" in plan
     assert f"--methods {EXAMPLE} --method rare-positives --seed 4" in plan
+    printed = re.search(r"rule compare:\n +input: .+\n +output: (.+)", plan)[1]
+    assert set(re.findall(r"tables/(\w+)\.csv", printed)) == set(versus.TABLES)
+    assert set(re.findall(r"figures/(\w+)\.svg", printed)) == set(versus.FIGURES)
 
 
 @pytest.mark.parametrize(
@@ -230,37 +209,3 @@ def test_a_change_of_one_method_retrains_that_method_alone_and_a_seed_adds_only_
     scale = finished / "workflow/scales/smoke.yaml"
     scale.write_text(scale.read_text().replace("seeds: [0, 1]", "seeds: [0, 1, 2]"))
     assert trained(finished) == {f"{name}-seed2" for name in ("grpo", "nsr-prerl", "dsrl", "ppo")}
-
-
-def requests(plan, resource):
-    """Rule -> what its jobs ask for, from a dry run."""
-    found = re.findall(rf"^rule (\w+):(?:\n .+)*?\n +resources:.*\b{resource}=(\d+)", plan, re.MULTILINE)
-    return {rule: int(number) for rule, number in found}
-
-
-def test_training_on_gpus_asks_for_one_a_process(checkout):
-    (checkout / "workflow/scales/gpus.yaml").write_text(
-        "like: smoke\nmethods: [grpo, dsrl]\n"
-        "engine: {name: trl, processes: 8, launch: ../accelerate/fsdp.yaml, precision: bfloat16,"
-        " gradient_checkpointing: true, vllm: {tensor_parallel: 1, memory: 0.3, max_length: 512}}\n"
-        "evaluation: {sampler: {tensor_parallel: 2, memory: 0.9, max_length: 512, precision: bfloat16}}\n"
-    )
-    for scale, numbers in {"gpus": {"train": 8, "evaluate": 2}, "smoke": {"train": 0, "evaluate": 0}}.items():
-        plan = snakemake(checkout, "--dry-run", "--config", f"scale={scale}").stdout
-        assert requests(plan, "gpu") == numbers
-
-
-@pytest.mark.skipif(not find_spec("snakemake_executor_plugin_slurm"), reason="no snakemake-executor-plugin-slurm")
-def test_the_slurm_profile_fits_the_rules(checkout):
-    profile = ("--profile", "workflow/profiles/slurm", "--config", "scale=smoke")
-    result = snakemake(checkout, *profile, "--dry-run", "--", "all", "ablations")
-    assert result.returncode == 0, result.stderr
-    named = yaml.safe_load((checkout / "workflow/profiles/slurm/config.yaml").read_text())["set-resources"]
-    assert set(named) <= set(planned(result.stdout))  # Snakemake does not mind a name that is no rule's
-    assert {"train": 1440, "evaluate": 480, "summary": 60}.items() <= requests(result.stdout, "runtime").items()
-    assert set(requests(result.stdout, "nodes").values()) == {1}
-
-
-def test_snakemake_lint_is_clean(checkout):
-    result = snakemake(checkout, "--lint")
-    assert result.returncode == 0 and "Congratulations" in result.stderr + result.stdout, result.stdout + result.stderr
