@@ -13,3 +13,9 @@ def snakemake(checkout, *arguments):
 def planned(output):
     """Rule -> number of jobs, from Snakemake's table of job statistics."""
     return {rule: int(jobs) for rule, jobs in re.findall(r"^(\w+) +(\d+)$", output, re.MULTILINE)}
+
+
+def requests(plan, resource):
+    """Rule -> what its jobs ask for, from a dry run."""
+    found = re.findall(rf"^rule (\w+):(?:\n .+)*?\n +resources:.*\b{resource}=(\d+)", plan, re.MULTILINE)
+    return {rule: int(number) for rule, number in found}

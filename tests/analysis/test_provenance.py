@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from prerl.analysis.behaviour import load_lexicon
-from prerl.analysis.provenance import mixed
+from prerl.analysis.provenance import mixed, provenance
 from prerl.analysis.summary import summarize
 from prerl.report.page import machine, write_page
 from prerl.report.paper import compile_paper

@@ -1,9 +1,11 @@
 """The DAG of a comparison with fixed baselines: planned, not run."""
 
+import re
 import shutil
 
 import pytest
 
+from prerl.compare import versus
 from tests.dag import planned, snakemake
 from tests.helpers import ROOT
 
@@ -29,6 +31,9 @@ def test_a_comparison_trains_the_new_method_alone(with_baselines):
     plan = snakemake(with_baselines, "compare", "--dry-run", "--printshellcmds", "--config", f"method={EXAMPLE}").stdout
     assert "prerl base --scale workflow/scales/tiny.yaml --baselines results/baselines/tiny" in plan
     assert f"--methods {EXAMPLE} --method rare-positives --seed 4" in plan
+    printed = re.search(r"rule compare:\n +input: .+\n +output: (.+)", plan)[1]
+    assert set(re.findall(r"tables/(\w+)\.csv", printed)) == set(versus.TABLES)
+    assert set(re.findall(r"figures/(\w+)\.svg", printed)) == set(versus.FIGURES)
 
 
 @pytest.mark.parametrize(

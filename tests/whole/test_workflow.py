@@ -3,10 +3,8 @@
 import os
 import re
 import shutil
-from importlib.util import find_spec
 
 import pytest
-import yaml
 
 from prerl.errors import UserError
 from prerl.settings.options import Options, load_options
@@ -164,37 +162,3 @@ def test_a_change_of_one_method_retrains_that_method_alone_and_a_seed_adds_only_
     scale = finished / "workflow/scales/smoke.yaml"
     scale.write_text(scale.read_text().replace("seeds: [0, 1]", "seeds: [0, 1, 2]"))
     assert trained(finished) == {f"{name}-seed2" for name in ("grpo", "nsr-prerl", "dsrl", "ppo")}
-
-
-def requests(plan, resource):
-    """Rule -> what its jobs ask for, from a dry run."""
-    found = re.findall(rf"^rule (\w+):(?:\n .+)*?\n +resources:.*\b{resource}=(\d+)", plan, re.MULTILINE)
-    return {rule: int(number) for rule, number in found}
-
-
-def test_training_on_gpus_asks_for_one_a_process(checkout):
-    (checkout / "workflow/scales/gpus.yaml").write_text(
-        "like: smoke\nmethods: [grpo, dsrl]\n"
-        "engine: {name: trl, processes: 8, launch: ../accelerate/fsdp.yaml, precision: bfloat16,"
-        " gradient_checkpointing: true, vllm: {tensor_parallel: 1, memory: 0.3, max_length: 512}}\n"
-        "evaluation: {sampler: {tensor_parallel: 2, memory: 0.9, max_length: 512, precision: bfloat16}}\n"
-    )
-    for scale, numbers in {"gpus": {"train": 8, "evaluate": 2}, "smoke": {"train": 0, "evaluate": 0}}.items():
-        plan = snakemake(checkout, "--dry-run", "--config", f"scale={scale}").stdout
-        assert requests(plan, "gpu") == numbers
-
-
-@pytest.mark.skipif(not find_spec("snakemake_executor_plugin_slurm"), reason="no snakemake-executor-plugin-slurm")
-def test_the_slurm_profile_fits_the_rules(checkout):
-    profile = ("--profile", "workflow/profiles/slurm", "--config", "scale=smoke")
-    result = snakemake(checkout, *profile, "--dry-run", "--", "all", "ablations")
-    assert result.returncode == 0, result.stderr
-    named = yaml.safe_load((checkout / "workflow/profiles/slurm/config.yaml").read_text())["set-resources"]
-    assert set(named) <= set(planned(result.stdout))  # Snakemake does not mind a name that is no rule's
-    assert {"train": 1440, "evaluate": 480, "summary": 60}.items() <= requests(result.stdout, "runtime").items()
-    assert set(requests(result.stdout, "nodes").values()) == {1}
-
-
-def test_snakemake_lint_is_clean(checkout):
-    result = snakemake(checkout, "--lint")
-    assert result.returncode == 0 and "Congratulations" in result.stderr + result.stdout, result.stdout + result.stderr

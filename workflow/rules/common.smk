@@ -149,7 +149,7 @@ wildcard_constraints:
 
 
 # The parameter `depends` gathers what no command names, but a change of which makes a result anew: code, sections of
-# the scale, versions. No rule has `benchmark:`, for what a job took stands with its hardware in the records (run.json,
+# the scale, versions. `benchmark:` is not used: what a job took stands with its hardware in the records (run.json,
 # evaluate.json, alignment.json), where tables and page read it.
 # What a model makes depends on it; read without importing it, which takes seconds.
 TORCH = version("torch")
