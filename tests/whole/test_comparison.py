@@ -7,6 +7,8 @@ import pytest
 from tests.dag import planned, snakemake
 from tests.helpers import ROOT
 
+pytestmark = pytest.mark.slow
+
 EXAMPLE = "tests/examples/rare_positives.yaml"
 
 
