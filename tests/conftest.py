@@ -28,6 +28,14 @@ from tests.study import write_study
 torch.set_num_threads(1)
 
 
+@pytest.hookimpl(tryfirst=True)  # before `-m` chooses
+def pytest_collection_modifyitems(items):
+    """Who needs the printed study waits for all its tables and figures."""
+    for item in items:
+        if "printed" in item.fixturenames:
+            item.add_marker(pytest.mark.slow)
+
+
 @pytest.fixture(scope="session")
 def scale():
     return small_scale(load_scale(SMOKE_FILE))

@@ -1,4 +1,4 @@
-"""Run by test_trl_processes.py in two processes: a model that they share in pieces (FSDP2) is trained and saved.
+"""Run by test_trl_processes.py in two processes: a model in pieces (FSDP2) is trained, saved, and trained on.
 
 Arguments: a model directory, a directory for whole/ (two updates) and resumed/ (the second after a checkpoint).
 """

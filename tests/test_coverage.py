@@ -15,6 +15,8 @@ from prerl.metrics import (
 )
 from tests.draws import counts, world
 
+pytestmark = pytest.mark.slow
+
 
 # At tiny the runs of a method deviate by 0 to 2.5 points of accuracy between seeds: up to about 0.15 on the logit.
 @pytest.mark.parametrize(

@@ -166,7 +166,10 @@ def _sharded(model: nn.Module) -> bool:
 
 def _whole(tensors: dict[str, torch.Tensor], kept: bool) -> dict[str, torch.Tensor]:
     """The tensors put together from all processes' pieces, on the CPU. All have to take part; few have the memory, so
-    the others get nothing."""
+    the others get nothing.
+
+    Not by torch.distributed.checkpoint.state_dict: of an optimiser without state, as at the first checkpoint, it makes
+    a step to have one, which then counts in the corrections of Adam's means."""
     found = {}
     for name, tensor in tensors.items():
         whole = tensor.full_tensor() if isinstance(tensor, DTensor) else tensor

@@ -69,6 +69,7 @@ def test_positions_by_hand():
     assert 2 not in pd.DataFrame(positions(short, Estimator(50, rng))).position.tolist()  # fewer than 30 rollouts
 
 
+@pytest.mark.slow
 def test_95_percent_intervals_of_a_correlation_cover_92_to_97_percent_of_2000_truths():
     rng, covered, rho = np.random.default_rng(0), 0, 0.6
     for _ in range(2000):

@@ -34,6 +34,7 @@ def test_provenance_adds_up_the_cost_of_each_stage(study, tmp_path):
     assert stages["evaluation"]["jobs"] == 7 and stages["base model"]["peak_memory_bytes"] == 30
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [

@@ -80,6 +80,7 @@ def test_a_task_with_one_response_a_problem_has_scores_and_no_spread():
     assert [row["benchmark"] for row in spreads(tests, estimate)] == ["two"]
 
 
+@pytest.mark.slow
 def test_another_method_moves_no_interval_of_the_others(study, tmp_path, methods):
     """Nor does another order of the methods."""
     tables = {}

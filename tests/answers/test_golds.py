@@ -10,6 +10,8 @@ from prerl.verify import answer, is_correct, readable
 from tests.helpers import ROOT
 from tests.spellings import spellings
 
+pytestmark = pytest.mark.slow
+
 DATA = ROOT.parent / "shared/data/math"
 CATALOG = ROOT / "workflow/problems.yaml"
 SETS = ("gsm8k-train", "gsm8k", "math-train", "math500", "minerva", "aime24", "aime25", "amc23")

@@ -86,6 +86,7 @@ def test_the_report_gives_medians_ratios_and_shares(results, tmp_path, monkeypat
     assert (tmp_path / "bench.md").read_text() == text
 
 
+@pytest.mark.slow
 def test_growth_is_measured_in_processes_of_their_own_and_drawn(tmp_path, monkeypatch):
     points = {"batch": [{"batch": 8, "length": 4}], "length": [{"batch": 8, "length": 8}]}
     monkeypatch.setattr(report, "AXES", points | {"size": [{"size": "0.6M", "batch": 8, "length": 4}]})
@@ -96,6 +97,7 @@ def test_growth_is_measured_in_processes_of_their_own_and_drawn(tmp_path, monkey
     assert len(pd.read_csv(tmp_path / "growth.csv")) == 3 and (tmp_path / "growth.svg").stat().st_size > 5000
 
 
+@pytest.mark.slow
 def test_a_bench_without_a_base_or_that_fails_is_one_line(tmp_path):
     with pytest.raises(UserError, match="no base model; run"):
         report.bench(SMOKE_FILE, None, tmp_path, SIZES, tmp_path)

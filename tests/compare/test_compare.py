@@ -79,6 +79,7 @@ def test_every_benchmark_has_the_same_weight(summaries):
     assert len(means) == 4 and means[ALL] == pytest.approx(means.drop(ALL).mean())
 
 
+@pytest.mark.slow
 def test_many_comparisons_make_no_improvement(monkeypatch):
     """A method that is no better than 13 baselines is called better than one of them in about 2.5 % of studies at most,
     though at 95 % each it would be in many more."""

@@ -95,6 +95,7 @@ def gradients(monkeypatch):
     return lambda: [found.pop(0) for _ in range(len(found))]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", KINDS)
 def test_three_updates_give_the_local_engines_gradients_and_weights(
     short, methods, trained, tmp_path, gradients, double, mixed_rewards, name
@@ -110,6 +111,7 @@ def test_three_updates_give_the_local_engines_gradients_and_weights(
     assert dev[0].columns.equals(dev[1].columns) and len(dev[0]) == len(dev[1])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["grpo", "nsr-prerl", "dsrl-body"])
 def test_in_single_precision_the_first_gradients_differ_by_rounding(
     short, methods, trained, tmp_path, gradients, mixed_rewards, name
@@ -124,6 +126,7 @@ def test_in_single_precision_the_first_gradients_differ_by_rounding(
     assert float((first - second).norm()) < 1e-4 * float(first.norm())  # a thousand roundings of 6e-8
 
 
+@pytest.mark.slow
 def test_resume_continues_in_the_phase_it_was_in(scale, methods, trained, tmp_path, monkeypatch, mixed_rewards):
     scale = changed(scale, engine=ENGINE)
     method = methods["dsrl"]
@@ -161,6 +164,7 @@ def test_a_number_that_is_none_stops_the_run_before_a_checkpoint(
     assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["step-00000"]
 
 
+@pytest.mark.slow
 def test_two_processes_give_what_one_gives(short, methods, trained, tmp_path, double, mixed_rewards):
     scale = changed(short, engine=changed(ENGINE, processes=2))
     (tmp_path / "two.yaml").write_text(yaml.safe_dump(scale.model_dump()))
@@ -184,6 +188,7 @@ def test_two_processes_give_what_one_gives(short, methods, trained, tmp_path, do
     assert_same(one, (log, load_file(tmp_path / "two/checkpoints/step-00003/model.safetensors")), short)
 
 
+@pytest.mark.slow
 def test_of_several_processes_one_writes_the_results(short, methods, trained, tmp_path, monkeypatch, mixed_rewards):
     """Also of a run that was finished but for its results."""
     monkeypatch.setattr(Session, "finish", lambda self: finished.append(self))

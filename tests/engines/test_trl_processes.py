@@ -5,6 +5,7 @@ import subprocess
 import sys
 from types import SimpleNamespace
 
+import pytest
 import torch
 from safetensors.torch import load_file
 
@@ -44,6 +45,7 @@ def test_vllms_seeds_follow_the_run_and_the_update_and_not_what_was_sampled_befo
     assert drawn(0, 1, 1, tensor_parallel=1) == drawn(0, 1, 2)  # the second engine's, either way
 
 
+@pytest.mark.slow
 def test_a_model_in_pieces_is_saved_whole_and_goes_on(trained, tmp_path):
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
     command = [*launcher, "-m", "tests.sharded", str(trained / "model"), str(tmp_path)]

@@ -66,6 +66,7 @@ def test_a_task_file_may_not_ask_for_what_would_not_be_done(scale, trained, tmp_
         evaluate(scale, trained / "model", trained / "problems", tasks, tmp_path / "out")
 
 
+@pytest.mark.slow
 def test_an_own_task_that_is_not_there_or_asks_for_more_is_refused_before_anything_is_sampled(
     scale, trained, tmp_path, monkeypatch
 ):

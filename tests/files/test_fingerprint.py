@@ -116,6 +116,7 @@ def others():
     return found
 
 
+@pytest.mark.slow
 def test_every_installed_python_gives_the_same_fingerprint_of_every_module():
     """The package needs nothing installed for that: the Snakefile asks before anything is."""
     modules = [

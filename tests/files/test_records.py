@@ -163,6 +163,7 @@ RUNS = (
 )
 
 
+@pytest.mark.slow
 def test_code_that_draws_prints_or_sums_up_reruns_nothing_that_runs_a_model(tmp_path, monkeypatch):
     copy = tmp_path / "prerl"
     shutil.copytree(PACKAGE, copy, ignore=shutil.ignore_patterns("__pycache__"))

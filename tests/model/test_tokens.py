@@ -92,6 +92,7 @@ def test_evaluation_ends_them_likewise(speaker, base):
     assert_whole(responses, lm.tokens.texts([response.ids for response in responses]), speaker, lm.tokenizer)
 
 
+@pytest.mark.slow
 def test_every_stage_runs(name, speaker, base, methods, tmp_path):
     """Training, evaluation, gradients; and the trained model is read alike."""
     scale = public_scale(name)
@@ -118,6 +119,7 @@ def test_sampler_and_update_agree(run, methods, monkeypatch):
     assert row["used_samples"] > 0 and row["sampler_gap"] < 1e-4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["llama", "no template"], indirect=True)
 def test_trl_reads_prompts_and_ends_responses_likewise(name, base, methods, tmp_path, monkeypatch):
     """One update of each engine on the same responses: template and tokenizer differ on start, end and padding."""

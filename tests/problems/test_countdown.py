@@ -113,6 +113,7 @@ def test_drawn_problems_keep_to_their_split_and_shape():
     assert all(len(set(problem.numbers)) == 2 and solutions(problem) for problem in doubled(rng, 9, 50))
 
 
+@pytest.mark.slow
 def test_too_few_problems_is_an_error():
     with pytest.raises(ValueError, match="fewer than 500"):
         draw_distinct(random.Random(0), 3, 4, "test", 500)

@@ -138,6 +138,7 @@ def test_the_paper_shows_the_alignment_of_other_scales_beside_its_own(desk, tmp_
     assert (tmp_path / "both.pdf").read_bytes() != (tmp_path / "alone.pdf").read_bytes()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("method", "seeds"), [("prerl", 2), ("grpo", 1)])
 def test_a_study_of_one_method_is_printed_too(methods, tmp_path, monkeypatch, method, seeds):
     results = tmp_path / "results/made-up"

@@ -62,6 +62,7 @@ def wrong(draw):
     return name, yaml.safe_dump(place, allow_unicode=True)
 
 
+@pytest.mark.slow
 def test_a_wrong_configuration_is_refused_in_one_line_that_names_the_file(tmp_path):
     refused: dict[str, set[str]] = {name: set() for name in LOADERS}
 

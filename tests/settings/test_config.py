@@ -144,6 +144,7 @@ def prerl(*arguments):
     )
 
 
+@pytest.mark.slow
 def test_a_users_mistake_is_one_line_and_exit_code_2(tmp_path):
     path = broken(tmp_path, BAD_SCALES["rl.stepz: unknown key"])
     for arguments in (

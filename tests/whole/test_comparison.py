@@ -9,6 +9,8 @@ from prerl.compare import versus
 from tests.dag import planned, snakemake
 from tests.helpers import ROOT
 
+pytestmark = pytest.mark.slow
+
 EXAMPLE = "tests/examples/rare_positives.yaml"
 
 

@@ -49,6 +49,7 @@ def killed(scale, methods, trained, out, monkeypatch, at=5):
             run(scale, methods, trained, out)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("damage", "name", "first"),
     [
@@ -142,6 +143,7 @@ def trains(trained, out, scale=SMOKE_FILE):
     return ("train", "--scale", scale, "--method", "grpo", "--seed", 0, *paths)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="limits of a process as Linux has them")
 def test_a_full_disk_is_one_line_and_leaves_what_was_there(trained, tmp_path):
     result = limited("RLIMIT_FSIZE", 30_000, *trains(trained, tmp_path))
@@ -153,6 +155,7 @@ def test_a_full_disk_is_one_line_and_leaves_what_was_there(trained, tmp_path):
     assert done.returncode == 0 and (tmp_path / "run.json").is_file()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="limits of a process as Linux has them")
 def test_too_little_memory_is_one_line(scale, trained, tmp_path):
     large = changed(scale, rl=changed(scale.rl, prompts_per_step=20_000, sample_batch=160_000))

@@ -80,6 +80,7 @@ def test_pretraining_starts_anew(scale, tmp_path, monkeypatch, capsys, upgraded)
     assert steps(dies_at=None) == [0, 1, 2, 3]
 
 
+@pytest.mark.slow
 def test_an_evaluation_with_other_threads_or_another_torch_starts_anew(scale, trained, tmp_path, monkeypatch, upgraded):
     """Killed in its second batch; it has left the first."""
     monkeypatch.setattr("prerl.evaluation.lm.SAVE_EVERY", -1)
@@ -135,6 +136,7 @@ MADE = {
 }
 
 
+@pytest.mark.slow
 def test_the_dag_makes_anew_what_a_model_made_and_the_problems_stay(tmp_path, upgraded):
     """Each rule by itself, when what it reads has been made anew."""
     copy = tmp_path / "checkout"

@@ -12,6 +12,8 @@ from prerl.settings.scale import load_scale
 from tests.dag import planned, snakemake
 from tests.helpers import ROOT, STUDY_FIGURES, STUDY_TABLES
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize("name", ["tiny", "smoke", "smoke-trl", "smollm", "qwen3-4b", "qwen3-8b"])
 def test_the_plan_has_a_job_a_method_and_seed(checkout, name):
