@@ -65,8 +65,7 @@ class PhaseTrainer(GRPOTrainer):
     def __init__(self, scale: Scale, method: Method, policy: Policy, session: Session) -> None:
         assert isinstance(scale.engine, TrlEngine)
         self.scale, self.method, self.policy, self.session = scale, method, policy, session
-        self.room = scale.engine.vllm  # what vLLM takes; None: responses come from the local engine's sampler
-        rl = scale.rl
+        rl, self.room = scale.rl, scale.engine.vllm  # what vLLM takes; None: the local engine's sampler draws
         self.problems = [
             problem
             for step in range(session.done + 1, rl.steps + 1)
@@ -75,14 +74,13 @@ class PhaseTrainer(GRPOTrainer):
         if self.room is not None:
             longest = max(map(len, policy.read([*self.problems, *policy.dev])))
             check_length(self.room, longest, rl.max_new_tokens)
+        rows = {"prompt": [problem.prompt for problem in self.problems], "place": range(len(self.problems))}
         self.saver = saver = Saver(self)
         super().__init__(
             model=policy.model,
             reward_funcs=self.score,
             args=settings(scale, policy.seed, rl.steps - session.done, session.out, policy.tokens.ends),
-            train_dataset=Dataset.from_dict(
-                {"prompt": [problem.prompt for problem in self.problems], "place": range(len(self.problems))}
-            ),
+            train_dataset=Dataset.from_dict(rows),
             processing_class=policy.tokenizer,
             callbacks=[saver],
         )
@@ -107,8 +105,7 @@ class PhaseTrainer(GRPOTrainer):
     def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
         """AdamW with one group: all parameters decay, as the authors' and `prerl.engines.local`'s; TRL excepts some."""
         rl = self.scale.rl
-        trained = model or self.model
-        assert trained is not None
+        trained: Any = model or self.model
         self.optimizer = AdamW(trained.parameters(), lr=rl.learning_rate, weight_decay=rl.weight_decay, fused=True)
         return self.optimizer
 
@@ -141,9 +138,8 @@ class PhaseTrainer(GRPOTrainer):
         rl = self.scale.rl
         first = self.state.global_step * rl.prompts_per_step
         problems = self.problems[first : first + rl.prompts_per_step]
-        _, responses, _ = self.policy.rollout(
-            problems, rl.group_size, seed_of(self.policy.seed, "rollout", self.at + 1)
-        )
+        seed = seed_of(self.policy.seed, "rollout", self.at + 1)
+        _, responses, _ = self.policy.rollout(problems, rl.group_size, seed)
         start = self.accelerator.process_index * len(prompt_ids)
         self.step.responses = responses[start : start + len(prompt_ids)]
         return [response.ids for response in self.step.responses], [response.logp for response in self.step.responses]
@@ -238,12 +234,12 @@ class PhaseTrainer(GRPOTrainer):
         super().log(logs, start_time)
         if "grad_norm" not in logs:  # the summary at the end
             return
-        check_finite("gradient's norm", float(logs["grad_norm"]))
-        step = self.step
+        step, norm = self.step, float(logs["grad_norm"])
+        check_finite("gradient's norm", norm)
         gaps = torch.tensor(max(step.gaps, default=torch.nan), device=self.accelerator.device)
         row = {
             **step.row,
-            "grad_norm": 0.0 if step.row["skipped"] else float(logs["grad_norm"]),
+            "grad_norm": 0.0 if step.row["skipped"] else norm,
             "sampler_gap": float(self._gather(gaps).max()),
             "update_seconds": time.monotonic() - step.generated,
         }

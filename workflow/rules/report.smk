@@ -28,8 +28,7 @@ MAIN_FIGURES = [
     "sample_efficiency",
     "claims",
 ]
-if PUBLIC:
-    MAIN_TABLES += ["overlap"]
+MAIN_TABLES += ["overlap"] if PUBLIC else []
 if not SCALE.analysis.alignment_methods:  # the base's alone, which another table and figure show
     MAIN_TABLES.remove("alignment_training")
     MAIN_FIGURES.remove("alignment_training")
