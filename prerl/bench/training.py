@@ -43,7 +43,7 @@ def local_step(**work: Any) -> dict[str, Any]:
 
 
 def trl_step(**work: Any) -> dict[str, Any]:
-    """The same of TRL's GRPOTrainer as it comes: transformers generates."""
+    """RL steps on a scale's problems by TRL's GRPOTrainer as it comes, where transformers generates: see `timed`."""
     from datasets import Dataset
     from transformers import TrainerCallback
     from trl.trainer.grpo_trainer import GRPOTrainer

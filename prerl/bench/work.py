@@ -64,7 +64,7 @@ def with_signal(score: Judge) -> Judge:
 
 
 def flops(model: Any) -> int:
-    """Of a forward pass, a token: two a weight. Attention's own products are left out."""
+    """Floating-point operations of a forward pass, a token: two a weight; attention's own products are left out."""
     head = model.lm_head.weight.numel() if model.config.tie_word_embeddings else 0
     embedding = model.model.embed_tokens.weight.numel()
     return 2 * (sum(p.numel() for p in model.parameters()) - embedding + head)

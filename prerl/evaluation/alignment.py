@@ -158,7 +158,7 @@ class Comparison:
             total[block] += torch.stack([self.sketch(pair[space]) for space in SPACES])
 
     def last_gradients(self, rollouts: list[Rollout]) -> Gradients:
-        """Of a problem's last rollout, which those of the next problem are compared with."""
+        """The gradients of a problem's last rollout, which those of the next problem are compared with."""
         batch, header, _right = rollouts[-1]
         return self.gradients(batch, self.prompt(rollouts), header)[1]
 

@@ -14,7 +14,7 @@ from prerl.evaluation.lm_settings import sampling
 from prerl.model.sampler import Sampling
 from tests.helpers import ROOT, changed
 
-TASKS = ROOT / "workflow/benchmarks"
+TASKS = ROOT / "workflow/tasks"
 
 
 @pytest.mark.parametrize(
