@@ -82,6 +82,8 @@ class Estimator:
 def check_alike(measured: AllRuns) -> None:
     """Raises UserError unless all runs have the same number of responses to the same problems of each benchmark (or dev
     evaluation), which is how they are paired."""
+    if not measured:  # dev evaluations of a study of the base alone
+        return
     by = by_column(next(run for runs in measured.values() for run in runs.values()))
     file = "samples.parquet" if by == "benchmark" else "dev.parquet"
     sizes = {

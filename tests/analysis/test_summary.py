@@ -3,10 +3,12 @@ import pandas as pd
 import pytest
 from scipy import stats
 
+from prerl.analysis.behaviour import load_lexicon
 from prerl.analysis.claims import CLAIMS
 from prerl.analysis.curves import crossing
+from prerl.analysis.summary import summarize
 from prerl.metrics import bayes_interval, improvement, maj_at_k, pass_at_k, spread
-from tests.study import read
+from tests.study import LEXICON, few_resamples, read
 
 
 def test_scores_are_those_of_the_samples(study):
@@ -186,3 +188,10 @@ def test_alignment_of_the_base_and_along_training(study):
         "method == 'dsrl' and group == 'mlp' and part == 'all' and correct == 'any' and quantity == 'cosine'"
     ).iloc[0]
     assert row.estimate == pytest.approx(trained.cosine.mean()) and (row.seeds, row.rollouts) == (2, 80)
+
+
+def test_a_study_of_the_base_alone_is_summed_up(study, tmp_path):
+    """No method, and so no dev evaluation: the target `base_study`."""
+    summarize(few_resamples(), {}, load_lexicon(LEXICON), study, tmp_path)
+    assert set(pd.read_parquet(tmp_path / "scores.parquet").method) == {"base"}
+    assert pd.read_parquet(tmp_path / "curves.parquet").empty
