@@ -67,21 +67,6 @@ class Tokens:
         if kind == "number" and text.isdigit() and len(text) > 1:
             self.tokens[self.place : self.place + 1] = [(kind, text[0], blank), (kind, text[1:], False)]
 
-    def unbroken(self) -> None:
-        """Raises Unreadable where a break between rows may be lost, as public copies lose those before a command."""
-        texts = ["", "", *(token[1] for token in self.tokens[self.place :])]
-        for before, last, command in zip(texts, texts[1:], texts[2:], strict=False):
-            if command in ("\\frac", "\\sqrt") and (last == "}" or (before == "/" and last.isdigit())):
-                raise Unreadable("rows run together")
-
-    def environment(self) -> None:
-        self.take("{")
-        name = ""
-        while not self.took("}"):
-            name += self.take()
-        if name != "matrix":
-            raise Unreadable(name)
-
 
 def _derivative(match: re.Match) -> str:
     """A derivative as one symbol; nothing that can be read if it has two orders."""
