@@ -6,6 +6,7 @@
 #   snakemake --cores all base_study                what the base alone can tell: accuracy, gradients, behaviour
 #   snakemake --cores all compare --config method=FILE.yaml    a new method against the fixed baselines
 #   snakemake --cores all baselines                 the fixed baselines anew
+#   snakemake --cores all bases                     the base models anew that studies start from
 #   snakemake --cores all bench                     how fast, and against what
 #   snakemake --cores all results/tiny/dsrl/seed0/run.json     one run
 #   snakemake --list-rules                          what each rule does

@@ -11,6 +11,7 @@ import torch
 from safetensors.torch import load_file
 
 from prerl.base import pretrain as base
+from prerl.base.committed import pretraining
 from prerl.files.atomic import write_json
 from prerl.files.checksums import checksums
 from prerl.problems.public import PublicSet
@@ -71,7 +72,9 @@ def trained(scale, tmp_path_factory):
     root = tmp_path_factory.mktemp("base")
     shutil.copytree(MODEL, root / "model")
     parameters = sum(weight.numel() for weight in load_file(root / "model/model.safetensors").values())
-    write_json(root / "run.json", {"parameters": parameters, "outputs": checksums([root / "model"], root)})
+    made = {"commit": None, "versions": {}, "hardware": {}}
+    record = {"config": pretraining(scale), "parameters": parameters} | made
+    write_json(root / "run.json", record | {"outputs": checksums([root / "model"], root)})
     write_problem_sets(scale.problems, root / "problems")
     return root
 

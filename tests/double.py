@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from transformers.models.qwen3.modeling_qwen3 import Qwen3RMSNorm, Qwen3RotaryEmbedding
 
 from prerl import cli
-from prerl.model.lean import load
+from prerl.model.plain import load, load_pretrained
 from prerl.problems.world import CountdownWorld
 
 # Sums of a few thousand products below 1 are wrong by less than this; Adam (eps 1e-8) moves a weight by no more than
@@ -45,6 +45,7 @@ def exact(patch: pytest.MonkeyPatch) -> None:
     torch.set_default_dtype(torch.float64)
     patch.setattr(utils._ChunkedLogProbFunction, "apply", log_probs)
     patch.setattr("prerl.engines.policy.load", lambda path: load(path).double())
+    patch.setattr("prerl.engines.policy.load_pretrained", lambda path: load_pretrained(path).double())
     patch.setattr(Qwen3RMSNorm, "forward", norm)
     patch.setattr(Qwen3RotaryEmbedding, "forward", rotations)
 

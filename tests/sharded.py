@@ -13,7 +13,7 @@ from torch.distributed.fsdp import fully_shard
 
 from prerl.base.pretrain import tokenizer
 from prerl.model.checkpoint import Checkpoints
-from prerl.model.lean import load
+from prerl.model.plain import load_pretrained as load
 
 
 def make(path, split=True):

@@ -6,7 +6,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from prerl.model.lean import LeanModel, response_logp
+from prerl.model.lean import LeanModel
+from prerl.model.likelihood import response_logp
 from prerl.objective import clipped_loss, critic_advantages, forget_prompt, group_advantages, keep
 from tests.helpers import random_batch
 

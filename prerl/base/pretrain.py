@@ -17,11 +17,13 @@ from tokenizers.processors import TemplateProcessing
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
 
+from prerl.base.committed import pretraining
 from prerl.errors import check_finite
 from prerl.files.atomic import write, write_table
 from prerl.files.checksums import checksums
 from prerl.files.fingerprint import fingerprint
 from prerl.files.record import RunRecord
+from prerl.model.adamw import AdamW
 from prerl.model.checkpoint import Checkpoints
 from prerl.model.lean import LeanModel
 from prerl.model.processor import occupy
@@ -104,15 +106,13 @@ def pretrain(scale: Scale, out: Path) -> None:
 
     Can be killed at any time: it goes on from the last checkpoint in out/checkpoints.
     """
-    architecture, settings, problems = _made_here(scale)
+    architecture, settings, _ = _made_here(scale)
     occupy(settings.threads)
-    config = {**scale.model_dump(include={"model", "pretrain"}), "largest_number": problems.largest_number}
+    config = pretraining(scale)
     record = RunRecord("base", config)
     encode = tokenizer()
     model = fresh_model(architecture, seed_of(settings.seed, "weights") % 2**32, longest=512)
-    optimizer = torch.optim.AdamW(
-        model.parameters(), lr=settings.learning_rate, betas=(0.9, 0.95), weight_decay=settings.weight_decay, fused=True
-    )
+    optimizer = AdamW(model.parameters(), settings.learning_rate, settings.weight_decay, betas=(0.9, 0.95))
     checkpoints = Checkpoints(out / "checkpoints", config | {"code": fingerprint(__name__)})
     done, log = checkpoints.resume(model, optimizer)
     tokens, start = 0, time.monotonic()
@@ -126,7 +126,7 @@ def pretrain(scale: Scale, out: Path) -> None:
         labels = ids[:, 1:].masked_fill(ids[:, 1:] == PAD, -100)
         loss = F.cross_entropy(lean.logits(lean.hidden(ids[:, :-1])).flatten(0, 1), labels.flatten(), ignore_index=-100)
         check_finite("loss", loss.item())
-        optimizer.zero_grad(set_to_none=True)
+        optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()

@@ -13,6 +13,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from prerl.bench.work import Work, flops, timed, with_signal
 from prerl.engines.update import learn, make_batch
+from prerl.model.adamw import AdamW
 from prerl.model.lean import LeanModel
 from prerl.model.processor import occupy
 from prerl.model.sampler import Sampling, sample
@@ -98,7 +99,7 @@ def growth(architecture: dict[str, Any], batch: int, length: int, threads: int, 
     torch.manual_seed(0)
     config = Qwen3Config(**architecture, vocab_size=vocabulary, max_position_embeddings=4096, tie_word_embeddings=True)
     model = Qwen3ForCausalLM(config)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-6, fused=True)
+    optimizer = AdamW(model.parameters(), lr=1e-6, weight_decay=0.01)
     scale = load_scale(Path("workflow/scales/smoke.yaml"))
     rl = scale.rl.model_copy(update={"micro_batch": 8, "max_new_tokens": length})
     phase = load_methods(Path("workflow/methods.yaml"))["grpo"].phases[0]

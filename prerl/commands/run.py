@@ -100,16 +100,14 @@ def base(
     scale: ScaleFile,
     out: Out,
     data_dir: DataDir = DATA_DIR,
-    baselines: Annotated[Path | None, typer.Option(help="Take the base model of these baselines.")] = None,
+    bases: Annotated[Path | None, typer.Option(help="A directory of committed base models, to take it from.")] = None,
 ) -> None:
-    """Pretrain the base model (resumes after a kill), or take a published one, or that of baselines."""
+    """Pretrain the base model (resumes after a kill), or take a committed or a published one."""
     settings = load_scale(scale)
-    if baselines:
-        from prerl.compare.baselines import Baselines
+    if bases:
+        from prerl.base.committed import take_base
 
-        found = Baselines(baselines)
-        found.check_fit(settings)
-        found.take_base(out)
+        take_base(settings, bases, out)
     elif isinstance(settings.model, Architecture):
         from prerl.base.pretrain import pretrain
 

@@ -17,12 +17,13 @@ from prerl.analysis.behaviour import Lexicon
 from prerl.analysis.counts import AllRuns, Counts, read_counts
 from prerl.analysis.provenance import differences, distinct, mixed, warn
 from prerl.analysis.scores import BASE
+from prerl.base.committed import keep_base
 from prerl.errors import UserError
 from prerl.files.atomic import read_json, write, write_json, write_table
 from prerl.files.checksums import checksums, intact, read_table, sha256
 from prerl.files.fingerprint import fingerprint
-from prerl.files.record import RunRecord
 from prerl.settings.methods import Method
+from prerl.settings.reading import difference
 from prerl.settings.scale import Scale
 
 RECORD = "baselines.json"
@@ -32,7 +33,7 @@ JUDGES = {"countdown": "prerl.problems.countdown", "public": "prerl.verify"}
 def write_baselines(scale: Scale, methods: dict[str, Method], lexicon: Lexicon, results: Path, out: Path) -> None:
     """Reduces the base's and all methods' runs under `results` (from the seeds of the baselines) to
 
-    out/base/            the base model, unless it is a published one, which is the same everywhere
+    out/bases/           the base model with its record, unless it is a published one, which is the same everywhere
     out/tests.parquet    method, seed, benchmark, problem: n responses, how many were correct and finished, their
                          tokens and the occurrences of each behaviour, summed
     out/dev.parquet      method, seed, step, problem: those numbers of the dev responses; entropy in nats a token
@@ -79,7 +80,7 @@ def write_baselines(scale: Scale, methods: dict[str, Method], lexicon: Lexicon, 
     def produce(path: Path) -> None:
         path.mkdir()
         if scale.pretrain:
-            shutil.copytree(results / BASE / "model", path / BASE)
+            keep_base(results / BASE, out / "bases/seed0", path / "bases/seed0")
         (path / "tables").mkdir()
         for table in sorted((results / "tables").glob("*.md")):
             shutil.copy(table, path / "tables")
@@ -105,11 +106,12 @@ def identity(scale: Scale) -> dict[str, Any]:
     judge = {"code": fingerprint(JUDGES[scale.problems.world])}
     if scale.problems.world == "public":
         judge["sympy"] = version("sympy")
-    keys = ("model", "pretrain", "start_token", "rl")
+    settings = scale.model_dump(include={"model", "pretrain", "start_token", "rl"})
+    settings["rl"].pop("micro_batch")  # the gradient is the same for any, but for rounding
     return json.loads(
         json.dumps(
             {
-                "scale": scale.model_dump(include=set(keys)),
+                "scale": settings,
                 "problem sets": scale.problems.model_dump(),
                 "sampling settings": scale.evaluation.model_dump(),
                 "verifier": judge,
@@ -121,7 +123,7 @@ def identity(scale: Scale) -> dict[str, Any]:
 def _settings(scale: Scale) -> dict[str, Any]:
     """How a scale's jobs compute, which may differ between what is compared, but is warned of: it changes how sums are
     rounded, not what is computed."""
-    return {"threads": scale.threads, "engine": scale.engine.model_dump()}
+    return {"threads": scale.threads, "micro_batch": scale.rl.micro_batch, "engine": scale.engine.model_dump()}
 
 
 class Baselines:
@@ -143,9 +145,9 @@ class Baselines:
     def check_fit(self, scale: Scale) -> None:
         """Raises UserError if what is made at this scale must not be compared with the baselines."""
         for part, here in identity(scale).items():
-            if difference := _difference(self.record["identity"][part], here):
+            if found := difference(self.record["identity"][part], here):
                 raise UserError(
-                    f"{self.path}: differs in {part} ({difference}): not comparable; undo the change, or make "
+                    f"{self.path}: differs in {part} ({found}): not comparable; undo the change, or make "
                     "the baselines anew with `snakemake --cores all baselines`"
                 )
 
@@ -174,17 +176,6 @@ class Baselines:
         if lexicon and made["lexicon"] != lexicon.model_dump():
             found.append("the lexicon of behaviours has changed since")
         return found
-
-    def take_base(self, out: Path) -> None:
-        """Writes out/model, the base model, and out/run.json."""
-        record = RunRecord("base", {"baselines": self.record["scale"]})
-
-        def produce(path: Path) -> None:
-            shutil.copytree(self.path / BASE, path)
-
-        write(out / "model", produce)
-        outputs = checksums([out / "model"], out)
-        record.write(out / "run.json", parameters=self.record["base"]["parameters"], outputs=outputs)
 
     def methods(self) -> dict[str, Method]:
         return {name: Method.model_validate(method) for name, method in self.record["methods"].items()}
@@ -234,14 +225,3 @@ def _by_run(table: pd.DataFrame) -> AllRuns:
 def _code(scale: Scale) -> str:
     """Of what samples, scores and learns."""
     return fingerprint("prerl.model.rollout", "prerl.engines.update", JUDGES[scale.problems.world])
-
-
-def _difference(there: Any, here: Any, key: str = "") -> str | None:
-    """The first key whose value differs, with both values."""
-    if isinstance(there, dict) and isinstance(here, dict):
-        for name in {**there, **here}:
-            found = _difference(there.get(name), here.get(name), f"{key}.{name}" if key else name)
-            if found:
-                return found
-        return None
-    return None if there == here else f"{key}: {there} there, {here} here"

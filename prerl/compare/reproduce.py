@@ -56,13 +56,14 @@ def _run(
     scale: Scale, baselines: Baselines, method: str, seed: int, tasks: Path, out: Path
 ) -> tuple[pd.DataFrame, Counts, list[dict[str, Any]]]:
     """The log and the counts on all benchmarks of one run, and its records."""
+    from prerl.base.committed import take_base
     from prerl.engines.local import train
     from prerl.evaluation.evaluate import evaluate
     from prerl.problems.sets import write_problem_sets
 
     if scale.problems.world == "public":
         raise UserError(f"{baselines.path}: check-baselines runs Countdown alone; compare runs at this scale by hand")
-    baselines.take_base(out / "base")
+    take_base(scale, baselines.path / "bases", out / "base")
     write_problem_sets(scale.problems, out / "problems")
     baselines.check_inputs(out)
     train(scale, method, baselines.methods()[method], seed, out / "base/model", out / "problems", out / "run")

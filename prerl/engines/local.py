@@ -9,11 +9,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from prerl.engines.policy import Policy
 from prerl.engines.session import Session
 from prerl.engines.update import critic_for, learn, make_batch, phase_at
+from prerl.model.adamw import AdamW
 from prerl.model.processor import occupy
 from prerl.seeds import seed_of
 from prerl.settings.methods import Method, Phase
@@ -58,9 +57,7 @@ class Run(Policy):
         super().__init__(scale, method, seed, base, problems)
         self.critic = critic_for(self.model, method)
         parameters = [*self.model.parameters(), *(self.critic.parameters() if self.critic else ())]
-        self.optimizer = torch.optim.AdamW(
-            parameters, lr=self.rl.learning_rate, weight_decay=self.rl.weight_decay, fused=True
-        )
+        self.optimizer = AdamW(parameters, lr=self.rl.learning_rate, weight_decay=self.rl.weight_decay)
 
     def update(self, step: int, phase: Phase) -> dict[str, Any]:
         """One online update; returns its row of the log, over the batch just sampled (on problems of the train split).

@@ -5,9 +5,8 @@ from pathlib import Path
 import pandas as pd
 import torch
 from torch import Tensor
-from transformers import PreTrainedModel
 
-from prerl.model.lean import load
+from prerl.model.plain import Model, load, load_pretrained
 from prerl.model.rollout import sample_all
 from prerl.model.sampler import Response
 from prerl.model.tokens import Tokens
@@ -26,8 +25,9 @@ class Policy:
         self.rl, self.seed = scale.rl, seed
         self.world = world(scale.problems, problems)
         self.dev = self.world.dev()
-        self.model: PreTrainedModel = load(base)
-        self.tokens = Tokens(base)
+        theirs = scale.engine.name == "trl"  # which wants transformers' own classes
+        self.model: Model = load_pretrained(base) if theirs else load(base)
+        self.tokens = Tokens(base, plain=not theirs)
         self.tokenizer = self.tokens.tokenizer
         self.start = scale.start_token
         for token in {self.start, *(phase.start_token for phase in method.phases)} - {None}:

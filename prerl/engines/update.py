@@ -1,16 +1,19 @@
 """One update: from scored responses to an optimiser step."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
-from transformers import PreTrainedModel
 
 from prerl.engines.custom import custom_advantages, custom_batch
 from prerl.errors import check_finite
-from prerl.model.lean import LeanModel, response_hidden, response_logp
+from prerl.model.adamw import AdamW
+from prerl.model.cache import Prompts
+from prerl.model.joint import Joint
+from prerl.model.lean import LeanModel
+from prerl.model.likelihood import read_prompts, response_hidden, response_logp
 from prerl.model.sampler import Response
 from prerl.objective import (
     ADVANTAGES,
@@ -23,6 +26,10 @@ from prerl.objective import (
 from prerl.settings.methods import Method, Phase
 from prerl.settings.scale import Reinforce
 
+if TYPE_CHECKING:
+    from prerl.model.plain import Model
+
+PROMPT_TOKENS = 1024  # of prompts that are kept for their responses' way back at once
 CRITIC_COEFFICIENT = 0.1  # of the critic's squared error beside the policy's loss, as in TRL's PPO
 
 
@@ -58,7 +65,7 @@ def phase_at(method: Method, step: int, steps: int) -> tuple[int, Phase]:
     raise ValueError(f"step {step} of a run of {steps}")
 
 
-def critic_for(model: PreTrainedModel, method: Method) -> nn.Linear | None:
+def critic_for(model: "Model", method: Method) -> nn.Linear | None:
     """A value head on the policy's last hidden state, 0 everywhere at first, for a method that needs one."""
     if not method.has_critic:
         return None
@@ -82,8 +89,8 @@ def advantages_of(rewards: Tensor, group: Tensor, phase: Phase) -> Tensor:
 
 
 def learn(
-    model: PreTrainedModel,
-    optimizer: torch.optim.Optimizer,
+    model: "Model",
+    optimizer: AdamW,
     batch: Batch,
     phase: Phase,
     rl: Reinforce,
@@ -109,12 +116,13 @@ def learn(
     result = {"used_samples": len(useful), "skipped": len(useful) == 0, "grad_norm": 0.0, "sampler_gap": float("nan")}
     if len(useful) == 0:
         return result
-    gaps = []
-    optimizer.zero_grad(set_to_none=True)
-    for rows in micro_batches(learnt.batch, useful, rl.micro_batch):
+    gaps, joint = [], Joint()
+    optimizer.zero_grad()
+    lean = LeanModel(model, joint)
+    for rows, prompts in micro_batches(lean, learnt.batch, useful, rl.micro_batch):
         part = learnt.part(rows)
-        batch, mask, lean = part.batch, part.mask, LeanModel(model)
-        hidden = response_hidden(lean, batch)
+        batch, mask = part.batch, part.mask
+        hidden = response_hidden(lean, batch, prompts)
         logp = response_logp(lean, batch, hidden, rl.temperature)
         now = logp.detach()
         loss = clipped_loss(logp, now, part.advantages, mask, phase.clip_low, phase.clip_high, phase.dual_clip)
@@ -125,6 +133,7 @@ def learn(
         (loss * mask.sum() / learnt.denominator * phase.loss_coefficient).backward()
         if batch.old_logp is not None:
             gaps.append(float(((now - batch.old_logp) * mask).abs().max()))
+    joint.back()
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     norm = float(torch.nn.utils.clip_grad_norm_(parameters, rl.max_grad_norm))
     check_finite("gradient's norm", norm)
@@ -134,24 +143,40 @@ def learn(
     return result | {"grad_norm": norm, "sampler_gap": max(gaps, default=float("nan"))}
 
 
-def micro_batches(batch: Batch, rows: Tensor, size: int) -> tuple[Tensor, ...]:
-    """The given rows, at most `size` at a time: what a pass keeps for the way back shall fit the processor's cache.
+def micro_batches(lean: LeanModel, batch: Batch, rows: Tensor, size: int) -> Iterator[tuple[Tensor, Prompts]]:
+    """The given rows, some `size` at a time, with their prompts: what a pass keeps for the way back shall fit the
+    processor's cache.
 
-    Rows of like length stand together, for little padding; and where prompts are longer than responses, those of one
-    prompt do, which is then read once.
+    A prompt is read once for all its responses, and as many at once as are short enough. What these leave at its keys
+    and values goes on its way back when the last of them has been passed.
     """
-    lengths = batch.response_mask[rows].sum(1)
-    rows = rows[lengths.argsort(stable=True)]
-    if batch.prompt_ids.shape[1] > lengths.mean():
-        rows = rows[batch.group[rows].argsort(stable=True)]
-    return rows.split(size)
+    groups, each = batch.group[rows].unique(return_inverse=True)
+    for some in torch.arange(len(groups)).split(max(1, PROMPT_TOKENS // batch.prompt_ids.shape[1])):
+        chosen = rows[torch.isin(each, some)]
+        joint = Joint()
+        prompts, place = read_prompts(lean, batch.rows(chosen), joint)
+        for index in _alike(batch.response_mask[chosen].sum(1), size):
+            yield chosen[index], prompts.take(place[index])
+        joint.back()
+
+
+def _alike(lengths: Tensor, size: int) -> Iterator[Tensor]:
+    """Indices of rows (B,), those of like length together, for little padding: with it as many tokens at a time as
+    `size` rows of mean length have, but a row at least."""
+    order, most = lengths.argsort(stable=True), size * float(lengths.mean())
+    while len(order):
+        longest = float(lengths[order[-1]])
+        count = min(len(order), max(1, int(most / longest)))
+        yield order[-count:]
+        order = order[:-count]
 
 
 @torch.no_grad()
-def _values(model: PreTrainedModel, critic: nn.Linear, batch: Batch, rl: Reinforce) -> Tensor:
+def _values(model: "Model", critic: nn.Linear, batch: Batch, rl: Reinforce) -> Tensor:
     """The critic's value before each response token. (B, T), 0 at padding"""
     values, lean = torch.zeros_like(batch.response_mask), LeanModel(model)
-    for rows in micro_batches(batch, torch.arange(len(values)), rl.micro_batch):
+    for rows, prompts in micro_batches(lean, batch, torch.arange(len(values)), rl.micro_batch):
         part = batch.rows(rows).trimmed()
-        values[rows, : part.response_ids.shape[1]] = critic(response_hidden(lean, part))[..., 0] * part.response_mask
+        hidden = response_hidden(lean, part, prompts)
+        values[rows, : part.response_ids.shape[1]] = critic(hidden)[..., 0] * part.response_mask
     return values

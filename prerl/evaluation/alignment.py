@@ -16,7 +16,6 @@ from typing import Any
 import pandas as pd
 import torch
 from torch import Tensor
-from transformers import PreTrainedModel
 
 from prerl.errors import UserError
 from prerl.evaluation.gradients import SPACES, Gradients, Sketch, compare, halves, parameter_groups, unrelated
@@ -25,9 +24,10 @@ from prerl.files.atomic import write_table
 from prerl.files.checksums import broken, checksums, intact, sha256
 from prerl.files.fingerprint import fingerprint
 from prerl.files.record import RunRecord
-from prerl.model.cache import Prompts
 from prerl.model.checkpoint import DROPPED
-from prerl.model.lean import LeanModel, load, response_hidden, response_logp
+from prerl.model.lean import LeanModel
+from prerl.model.likelihood import response_logp
+from prerl.model.plain import load
 from prerl.model.processor import occupy
 from prerl.model.rollout import sample_all
 from prerl.model.tokens import Tokens
@@ -106,8 +106,8 @@ class Comparison:
     """Rollouts of one model, and the gradients of their mean token log-likelihood in both spaces."""
 
     def __init__(self, scale: Scale, path: Path, problems: Path, count: int, name: str) -> None:
-        self.scale, self.name = scale, name
-        self.model: PreTrainedModel = load(path)
+        self.scale, self.path, self.name = scale, path, name
+        self.model = load(path)
         self.tokens = Tokens(path)
         self.start = self.tokens.id_of(scale.start_token)
         self.lean = LeanModel(self.model)  # once: the parameters stay as they are
@@ -130,10 +130,10 @@ class Comparison:
         problems = islice(self.rollouts(tables["responses"]), max(done - 1, 0), None)
         before = self.last_gradients(next(problems)[1]) if done else {}  # of the problem before
         for place, (problem, rollouts) in enumerate(problems, start=done):
-            prompt, gradients = self.prompt(rollouts), {}
+            gradients: Gradients = {}
             for number, (batch, header, correct) in enumerate(rollouts):
                 about = {"rollout": place * GROUP + number, "problem": problem.id, "correct": correct}
-                logp, gradients = self.gradients(batch, prompt, header)
+                logp, gradients = self.gradients(batch, header)
                 sizes = {"all": len(logp["post_train"]), "body": len(logp["post_train"]) - (header or 0)}
                 for part, pair in gradients.items():
                     row = {**about, "part": part, "tokens": sizes[part]}
@@ -160,12 +160,7 @@ class Comparison:
     def last_gradients(self, rollouts: list[Rollout]) -> Gradients:
         """The gradients of a problem's last rollout, which those of the next problem are compared with."""
         batch, header, _right = rollouts[-1]
-        return self.gradients(batch, self.prompt(rollouts), header)[1]
-
-    def prompt(self, rollouts: list[Rollout]) -> Prompts:
-        """A problem's prompt, read once for all its rollouts."""
-        batch, *_rest = rollouts[0]
-        return Prompts(self.lean, batch.prompt_ids, batch.prompt_mask)
+        return self.gradients(batch, header)[1]
 
     def sample(self) -> Rows:
         """The token ids of all rollouts, prompt-major."""
@@ -192,7 +187,7 @@ class Comparison:
                 rollouts.append((batch, self.world.header(ids, self.tokens.tokenizer), right))
             yield problem, rollouts
 
-    def gradients(self, batch: Batch, prompt: Prompts, header: int | None) -> tuple[dict[str, Tensor], Gradients]:
+    def gradients(self, batch: Batch, header: int | None) -> tuple[dict[str, Tensor], Gradients]:
         """Token log-probabilities (T,) by space; and by part and space the gradient of their mean over all parameters,
         flat. Parts: `all` tokens, and `body`: without the first `header` ones (missing if that is None, or none are
         left)."""
@@ -200,8 +195,7 @@ class Comparison:
         gradients: Gradients = defaultdict(dict)
         for space in SPACES:
             asked = batch if space == "post_train" else forget_prompt(batch, self.start)
-            hidden = response_hidden(self.lean, asked, prompt if space == "post_train" else None)
-            values = response_logp(self.lean, asked, hidden, self.scale.rl.temperature)[0]
+            values = response_logp(self.lean, asked, temperature=self.scale.rl.temperature)[0]
             parts = {"all": values.mean()}
             if header and header < len(values):
                 parts["body"] = values[header:].mean()

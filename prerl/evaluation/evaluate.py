@@ -1,6 +1,5 @@
 """Evaluation on lm-evaluation-harness: its task files, its loop, our samplers; every response is kept."""
 
-from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +16,8 @@ from prerl.files.record import RunRecord
 from prerl.model.processor import occupy
 from prerl.settings.scale import Evaluation, Scale
 from prerl.verify import readable
+
+QUIET: dict[str, Any] = {"log_samples": True, "bootstrap_iters": 0, "verbosity": "ERROR"}
 
 if TYPE_CHECKING:
     from lm_eval.tasks import TaskManager
@@ -88,9 +89,12 @@ def sampler(settings: Evaluation, model: Path) -> "RecordingLM":
 def run_own(lm: "RecordingLM", name: str, metric: str, max_new_tokens: int) -> tuple[pd.DataFrame, float]:
     """A row a problem of a task or group that lm-eval ships, and the mean score. `metric` is the one that counts, with
     its filter. Raises UserError if there is no such task, its data are not there, or it has no such metric."""
+    from lm_eval.evaluator import simple_evaluate
+
     limit, chat = {"max_gen_toks": max_new_tokens}, bool(lm.tokenizer.chat_template)
     lm.chat = chat
-    results = _simple_evaluate(lm, name, own_tasks(name), gen_kwargs=limit, apply_chat_template=chat)
+    settings = {"gen_kwargs": limit, "apply_chat_template": chat, "task_manager": own_tasks(name)}
+    results: Any = simple_evaluate(lm, tasks=[name], **settings, **QUIET)  # of several processes, the first's
     key, chosen = metric.split(",")
     rows = []
     for task, entries in results["samples"].items():
@@ -135,17 +139,12 @@ def own_tasks(name: str) -> "TaskManager":
     return manager
 
 
-def _simple_evaluate(lm: "RecordingLM", task: Any, manager: "TaskManager", **options: Any) -> Mapping[str, Any]:
-    from lm_eval.evaluator import simple_evaluate
-
-    fixed = {"log_samples": True, "bootstrap_iters": 0, "verbosity": "ERROR"}
-    found = simple_evaluate(lm, tasks=[task], task_manager=manager, **fixed, **options)
-    assert found is not None  # as in any process but the first of several
-    return found
-
-
 def _run(scale: Scale, lm: "RecordingLM", files: dict[str, Path], tasks: Path) -> tuple[pd.DataFrame, dict[str, float]]:
-    """All responses to the scale's benchmarks, a row each, and lm-eval's own average of each benchmark."""
+    """All responses to the scale's benchmarks, a row each, and lm-eval's own average of each benchmark.
+
+    lm-eval's `simple_evaluate` would also ask pip and the compiler for their versions, which takes as long as sampling.
+    """
+    from lm_eval.evaluator import evaluate as run
     from lm_eval.tasks import TaskManager
 
     from prerl.evaluation.lm_settings import sampling
@@ -157,7 +156,10 @@ def _run(scale: Scale, lm: "RecordingLM", files: dict[str, Path], tasks: Path) -
         entry = manager.task_index[name]
         sampling((entry.cfg or {}).get("generation_kwargs") or {}, str(entry.yaml_path))
     group = {"group": "prerl", "task": [_task(scale, name, file) for name, file in files.items()]}
-    results = _simple_evaluate(lm, group, manager)
+    loaded = manager.load([group])
+    for task in loaded["tasks"].values():
+        task.set_config(key="num_fewshot", value=0)
+    results: Any = run(lm, loaded, **QUIET)  # none in any process but the first of several
     averages = {name: results["results"][name]["avg,all"] for name in files}
     docs = {(name, entry["doc_id"]): entry["doc"] for name in files for entry in results["samples"][name]}
     rows = []

@@ -5,8 +5,7 @@ from collections import defaultdict
 from itertools import combinations
 
 import torch
-from torch import Tensor
-from transformers import PreTrainedModel
+from torch import Tensor, nn
 
 from prerl.evaluation.partial import Rows
 from prerl.seeds import seed_of
@@ -40,7 +39,7 @@ class Sketch:
         return folded
 
 
-def parameter_groups(model: PreTrainedModel) -> dict[str, list[slice]]:
+def parameter_groups(model: nn.Module) -> dict[str, list[slice]]:
     """Where in the flat gradient each group of parameters lies: slices of embedding, attention, mlp and norm."""
     places: dict[str, list[slice]] = defaultdict(list)
     start = 0

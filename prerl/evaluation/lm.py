@@ -14,7 +14,8 @@ from lm_eval.api.registry import register_model
 
 from prerl.evaluation.lm_settings import sampling
 from prerl.evaluation.partial import Partial
-from prerl.model.lean import LeanModel, load
+from prerl.model.lean import LeanModel
+from prerl.model.plain import load
 from prerl.model.sampler import Response, Sampling, sample
 from prerl.model.tokens import Tokens
 from prerl.problems.prompts import chat_text

@@ -3,20 +3,26 @@
 import shutil
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 import torch
 from safetensors.torch import load_file, save_file
-from torch import nn
-from torch.distributed.tensor import DTensor, distribute_tensor
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from torch import Tensor, nn
 
 from prerl.files.atomic import read_json, write, write_json, write_table
 from prerl.files.checksums import SEAL, broken, seal
+from prerl.model.adamw import AdamW
+
+if TYPE_CHECKING:
+    from prerl.model.plain import Model
+    from prerl.model.tokens import Tokenizer
 
 TRAINING_FILES = ("critic.safetensors", "optimizer.safetensors", "state.json", "table.parquet", SEAL)
 DROPPED = ("model.safetensors", "optimizer.safetensors")  # of older checkpoints
+
+
+Optimizer = torch.optim.Optimizer | AdamW
 
 
 class Checkpoints:
@@ -36,9 +42,9 @@ class Checkpoints:
     def save(
         self,
         step: int,
-        model: PreTrainedModel,
-        tokenizer: PreTrainedTokenizerBase,
-        optimizer: torch.optim.Optimizer,
+        model: "Model",
+        tokenizer: "Tokenizer",
+        optimizer: Optimizer,
         log: list[dict[str, Any]],
         table: pd.DataFrame | None = None,
         critic: nn.Module | None = None,
@@ -72,7 +78,7 @@ class Checkpoints:
             (older / "optimizer.safetensors").unlink()
 
     def resume(
-        self, model: PreTrainedModel, optimizer: torch.optim.Optimizer | None = None, critic: nn.Module | None = None
+        self, model: "Model", optimizer: Optimizer | None = None, critic: nn.Module | None = None
     ) -> tuple[int, list[dict[str, Any]]]:
         """Restores the newest checkpoint of this configuration; without optimiser, that is left to `resume_optimizer`.
         Returns its step and log; (0, []) if there is none. One that is damaged is not used, nor are any after it."""
@@ -98,7 +104,7 @@ class Checkpoints:
         return 0, []
 
     def resume_optimizer(
-        self, step: int, model: PreTrainedModel, optimizer: torch.optim.Optimizer, critic: nn.Module | None = None
+        self, step: int, model: "Model", optimizer: Optimizer, critic: nn.Module | None = None
     ) -> None:
         """Restores the optimiser of a checkpoint, after the model was perhaps split among processes."""
         _restore_optimizer(_named(model, critic), optimizer, load_file(self.path(step) / "optimizer.safetensors"))
@@ -134,37 +140,40 @@ class Checkpoints:
         shutil.rmtree(self.root, ignore_errors=True)
 
 
-def _named(model: PreTrainedModel, critic: nn.Module | None) -> dict[str, nn.Parameter]:
+def _named(model: "Model", critic: nn.Module | None) -> dict[str, nn.Parameter]:
     """All trained parameters by name."""
     values = {f"critic.{name}": p for name, p in critic.named_parameters()} if critic is not None else {}
     return {**dict(model.named_parameters()), **values}
 
 
-def _optimizer_tensors(
-    parameters: dict[str, nn.Parameter], optimizer: torch.optim.Optimizer
-) -> dict[str, torch.Tensor]:
+def _optimizer_tensors(parameters: dict[str, nn.Parameter], optimizer: Optimizer) -> dict[str, Tensor]:
     """The optimiser's state as named tensors, `<parameter>|<state>`."""
     state = optimizer.state
     named = {f"{name}|{key}": value for name, p in parameters.items() for key, value in state.get(p, {}).items()}
     return {name: value.contiguous() for name, value in named.items()}
 
 
-def _restore_optimizer(
-    parameters: dict[str, nn.Parameter], optimizer: torch.optim.Optimizer, tensors: dict[str, torch.Tensor]
-) -> None:
+def _restore_optimizer(parameters: dict[str, nn.Parameter], optimizer: Optimizer, tensors: dict[str, Tensor]) -> None:
     for name, value in tensors.items():
         parameter, key = name.split("|")
-        weight = parameters[parameter]
-        if isinstance(weight, DTensor) and value.dim():
+        weight: Any = parameters[parameter]
+        if _in_pieces(weight) and value.dim():
+            from torch.distributed.tensor import distribute_tensor  # seconds, and few models are split
+
             value = distribute_tensor(value, weight.device_mesh, weight.placements)
         optimizer.state[weight][key] = value.to(weight.device)
 
 
+def _in_pieces(tensor: Tensor) -> bool:
+    """Whether it is a DTensor, whose module takes long to import."""
+    return hasattr(tensor, "full_tensor")
+
+
 def _sharded(model: nn.Module) -> bool:
-    return any(isinstance(parameter, DTensor) for parameter in model.parameters())
+    return any(_in_pieces(parameter) for parameter in model.parameters())
 
 
-def _whole(tensors: dict[str, torch.Tensor], kept: bool) -> dict[str, torch.Tensor]:
+def _whole(tensors: dict[str, Tensor], kept: bool) -> dict[str, Tensor]:
     """The tensors put together from all processes' pieces, on the CPU. All have to take part; few have the memory, so
     the others get nothing.
 
@@ -172,7 +181,7 @@ def _whole(tensors: dict[str, torch.Tensor], kept: bool) -> dict[str, torch.Tens
     a step to have one, which then counts in the corrections of Adam's means."""
     found = {}
     for name, tensor in tensors.items():
-        whole = tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
+        whole: Any = tensor.full_tensor() if _in_pieces(tensor) else tensor  # pyright: ignore[reportAttributeAccessIssue]
         if kept:
             found[name] = whole.cpu()
     return found

@@ -1,19 +1,22 @@
 """Responses to many prompts, a batch of limited size at a time."""
 
 import sys
+from typing import TYPE_CHECKING
 
 import torch
-from transformers import PreTrainedModel
 
 from prerl.model.lean import LeanModel
 from prerl.model.sampler import Response, Sampling, sample
 from prerl.model.tokens import Tokens
 from prerl.settings.scale import Reinforce
 
+if TYPE_CHECKING:
+    from prerl.model.plain import Model
+
 
 @torch.inference_mode()
 def sample_all(
-    model: PreTrainedModel,
+    model: "Model",
     tokens: Tokens,
     prompts: list[list[int]],
     repeats: int,

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from prerl.model.cache import RowCache, SharedCache
 from prerl.model.decode import Decoder
 from prerl.model.lean import LeanModel
+from prerl.model.rows import RowCache, SharedCache
 
-SHRINK_BELOW = 0.8  # copy the live rows to a smaller cache once fewer than this share of the rows is alive
+SHRINK_BELOW = 0.9  # copy the live rows to a smaller cache once fewer than this share of the rows is alive
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,8 @@ def sample(
     each = torch.arange(len(prompts)).repeat_interleave(repeats)
     # A long prompt is read once for all its rows; of a short one a copy in each costs less.
     kind = SharedCache if width > sampling.max_new_tokens else RowCache
-    decoder = Decoder(model, kind(read, pad, each, sampling.max_new_tokens))
+    cache = kind(read, pad, each, sampling.max_new_tokens, model.heads // model.kv_heads)
+    decoder = Decoder(model, cache)
     return _decode(decoder, model.logits(hidden)[each], sampling, torch.tensor(sorted(end_token_ids)), generator)
 
 
@@ -63,19 +64,17 @@ def _decode(
 ) -> list[Response]:
     """Decodes all rows, from the logits (rows, vocabulary) of their first token to the end token or the limit."""
     count, limit = len(logits), sampling.max_new_tokens
-    tokens = torch.zeros(count, limit, dtype=torch.long)
-    logp, entropy = torch.zeros(count, limit), torch.zeros(count, limit)
+    ends = torch.zeros(logits.shape[1], dtype=torch.bool).index_fill_(0, end, True)
     rows = torch.arange(count)  # which response each row of the cache belongs to
     ended = torch.zeros(count, dtype=torch.bool)  # of these rows
+    steps = []  # rows, token, its log-probability, entropy
     for t in range(limit):
         log_probs = distribution(logits, sampling)
         probs = log_probs.exp()
         token = log_probs.argmax(-1) if sampling.temperature == 0 else pick(probs, generator)
-        tokens[rows, t] = token
-        logp[rows, t] = log_probs.gather(1, token[:, None])[:, 0]
-        entropy[rows, t] = -torch.xlogy(probs, probs).sum(-1)
-        ended |= torch.isin(token, end)
-        live = len(rows) - int(ended.sum())
+        steps.append((rows, token, log_probs.gather(1, token[:, None])[:, 0], entropy_of(probs, log_probs)))
+        ended |= ends[token]
+        live = len(rows) - int(ended.count_nonzero())
         if live == 0 or t == limit - 1:
             break
         if live < SHRINK_BELOW * len(rows):
@@ -83,6 +82,10 @@ def _decode(
             rows, token, ended = rows[kept], token[kept], ended[kept]
             decoder.take(kept)
         logits = decoder.step(token)
+    tokens = torch.zeros(count, limit, dtype=torch.long)
+    logp, entropy = torch.zeros(count, limit), torch.zeros(count, limit)
+    for t, (rows, *found) in enumerate(steps):
+        tokens[rows, t], logp[rows, t], entropy[rows, t] = found
     last = torch.isin(tokens, end).int()  # what a row made after its end does not count
     finished = last.any(1)
     lengths = torch.where(finished, last.argmax(1) + 1, limit)
@@ -92,6 +95,11 @@ def _decode(
             tokens.tolist(), logp.tolist(), entropy.tolist(), lengths.tolist(), finished.tolist(), strict=True
         )
     ]
+
+
+def entropy_of(probs: Tensor, log_probs: Tensor) -> Tensor:
+    """(B,) in nats, of (B, vocabulary); what top_p has dropped, whose logarithm is minus infinity, has none."""
+    return -torch.where(probs > 0, probs * log_probs, 0).sum(-1)
 
 
 def pick(probs: Tensor, generator: torch.Generator) -> Tensor:

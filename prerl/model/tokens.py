@@ -5,11 +5,18 @@ that the tokenizer names, or the generation settings, or the chat template alone
 """
 
 from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias, cast
 
 from jinja2 import TemplateError
-from transformers import AutoTokenizer, GenerationConfig, PreTrainedTokenizerBase
 
 from prerl.errors import UserError, lacking
+from prerl.files.atomic import read_json
+from prerl.model.plain_tokenizer import read_plain_tokenizer
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+Tokenizer: TypeAlias = "PreTrainedTokenizerBase"  # or a PlainTokenizer, as far as it is asked
 
 
 class Tokens:
@@ -20,17 +27,18 @@ class Tokens:
     pad   fills what is masked; without a padding token, an end token does
     """
 
-    def __init__(self, path: Path) -> None:
-        """Raises UserError if there is no tokenizer, or nothing ends a response."""
+    def __init__(self, path: Path, plain: bool = True) -> None:
+        """Not `plain` is always transformers' class, which TRL wants. Raises UserError if there is no tokenizer, or
+        nothing ends a response."""
         self.path = path
         try:
-            tokenizer = AutoTokenizer.from_pretrained(path, local_files_only=True, trust_remote_code=False)
+            tokenizer = _read(path, plain)
         except (OSError, ValueError) as error:
             if lacking(error):
                 raise
             reason = " ".join(str(error).split())
             raise UserError(f"{path}: transformers cannot read its tokenizer: {reason}") from error
-        self.tokenizer: PreTrainedTokenizerBase = tokenizer
+        self.tokenizer: Tokenizer = tokenizer
         self.ends = end_tokens(tokenizer, _declared(path))
         if not self.ends:
             raise UserError(f"{path}: no token ends a response; name one as eos_token in its tokenizer_config.json")
@@ -68,7 +76,15 @@ class Tokens:
         return found
 
 
-def end_tokens(tokenizer: PreTrainedTokenizerBase, declared: set[int]) -> list[int]:
+def _read(path: Path, plain: bool) -> "Tokenizer":
+    if plain and (found := read_plain_tokenizer(path)):
+        return cast(Tokenizer, found)
+    from transformers import AutoTokenizer  # takes seconds to import
+
+    return AutoTokenizer.from_pretrained(path, local_files_only=True, trust_remote_code=False)
+
+
+def end_tokens(tokenizer: "Tokenizer", declared: set[int]) -> list[int]:
     """All tokens that end a response, ascending; `declared` are those of the generation settings. A word of the
     vocabulary that is no token of its own kind does not end anything: a default may name it."""
     own = {*tokenizer.all_special_ids, *tokenizer.added_tokens_decoder}
@@ -78,13 +94,12 @@ def end_tokens(tokenizer: PreTrainedTokenizerBase, declared: set[int]) -> list[i
 
 def _declared(path: Path) -> set[int]:
     """The end tokens in generation_config.json, if there is one."""
-    if not (path / "generation_config.json").is_file():
-        return set()
-    found = GenerationConfig.from_pretrained(path, local_files_only=True).eos_token_id
+    file = path / "generation_config.json"
+    found = read_json(file).get("eos_token_id") if file.is_file() else None
     return set() if found is None else {found} if isinstance(found, int) else set(found)
 
 
-def _end_of_turn(tokenizer: PreTrainedTokenizerBase) -> int | None:
+def _end_of_turn(tokenizer: "Tokenizer") -> int | None:
     """The token that the chat template writes behind what an assistant says."""
     said = "Zqx7"
     messages = [{"role": "user", "content": "?"}, {"role": "assistant", "content": said}]

@@ -3,9 +3,7 @@
 import random
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
-
-from transformers import PreTrainedTokenizerBase
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from prerl.errors import UserError
 from prerl.files.atomic import read_jsonl
@@ -14,6 +12,9 @@ from prerl.problems.corpus import header
 from prerl.problems.sets import RL_NUMBERS, read_problems
 from prerl.settings.model import CountdownProblems, PublicProblems
 from prerl.verify import is_correct
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 
 class Problem(Protocol):
@@ -46,7 +47,7 @@ class World(Protocol[Own]):
         """1 if the response is right, 0 if it is wrong."""
         ...
 
-    def header(self, ids: list[int], tokenizer: PreTrainedTokenizerBase) -> int | None:
+    def header(self, ids: list[int], tokenizer: "PreTrainedTokenizerBase") -> int | None:
         """The number of tokens with which a response restates its problem; None in a world where they do not."""
 
 
@@ -72,7 +73,7 @@ class CountdownWorld:
     def score(self, response: str, problem: countdown.Problem) -> float:
         return float(countdown.is_correct(response, problem))
 
-    def header(self, ids: list[int], tokenizer: PreTrainedTokenizerBase) -> int:
+    def header(self, ids: list[int], tokenizer: "PreTrainedTokenizerBase") -> int:
         colon = tokenizer.convert_tokens_to_ids(":")
         return header(ids, colon)  # pyright: ignore[reportArgumentType]  (of one token there is one)
 
@@ -111,5 +112,5 @@ class PublicWorld:
     def score(self, response: str, problem: PublicProblem) -> float:
         return float(is_correct(response, problem.answer))
 
-    def header(self, ids: list[int], tokenizer: PreTrainedTokenizerBase) -> None:
+    def header(self, ids: list[int], tokenizer: "PreTrainedTokenizerBase") -> None:
         """Language models answer without repeating the question."""

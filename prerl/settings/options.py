@@ -1,7 +1,7 @@
 """What `snakemake --config KEY=VALUE` may set."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from prerl.errors import UserError
 from prerl.settings.reading import check
@@ -13,6 +13,7 @@ class Options(Strict):
 
     scale: str = "tiny"  # a file of workflow/scales, without its suffix
     method: str | None = None  # the file of a method that is to be compared with the baselines
+    bases: Literal["committed", "fresh"] = "committed"  # fresh: pretrained here, even where there are committed ones
     data_dir: str = "results/data"  # where what was downloaded is kept
 
 
@@ -26,6 +27,8 @@ def load_options(config: dict[str, Any], scales: Path) -> Options:
         if isinstance(value, dict | list | None | bool) or not str(value).strip():
             raise UserError(f"--config: {key}: expected {key}=VALUE, got {value!r}")
     options = check(Options, {key: str(value) for key, value in config.items()}, "--config")  # Snakemake parses 4 as 4
+    if options.method and options.bases == "fresh":
+        raise UserError("--config: bases: a method is compared with baselines that started from the committed base")
     there = sorted(path.stem for path in scales.glob("*.yaml"))
     if options.scale not in there:
         raise UserError(

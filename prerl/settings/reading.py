@@ -47,6 +47,17 @@ def check(model: type[Model], data: Any, where: str) -> Model:
         raise UserError(f"{where}: {key}: {message}{more}") from error
 
 
+def difference(there: Any, here: Any, key: str = "") -> str | None:
+    """The first key, at any depth, whose value differs, with both values; None if all are the same."""
+    if isinstance(there, dict) and isinstance(here, dict):
+        for name in {**there, **here}:
+            found = difference(there.get(name), here.get(name), f"{key}.{name}" if key else name)
+            if found:
+                return found
+        return None
+    return None if there == here else f"{key}: {there} there, {here} here"
+
+
 def _key(location: tuple[str | int, ...], data: Any, missing: bool) -> str:
     """The path of a key as the file has it, or of one that is `missing` there: pydantic names the kind of a section
     between its keys, and after them."""

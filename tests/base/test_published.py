@@ -14,7 +14,7 @@ from prerl.base.published import fetch_model, import_model, load_gguf
 from prerl.errors import UserError
 from prerl.files.atomic import read_json, read_jsonl
 from prerl.files.checksums import sha256
-from prerl.model.lean import load
+from prerl.model.plain import load
 from prerl.model.tokens import Tokens
 from prerl.problems.sets import write_public_sets
 from prerl.settings.model import HubModel, PublicProblems, PublishedModel

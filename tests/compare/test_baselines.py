@@ -36,7 +36,9 @@ def test_baselines_are_the_counts_of_the_runs(fixed, printed, lexicon):
 def test_baselines_are_small_and_hold_no_responses(fixed, printed):
     assert not any("response" in pd.read_parquet(path).columns for path in fixed.glob("*.parquet"))
     record = json.loads((fixed / RECORD).read_text())
-    assert {"tests.parquet", "dev.parquet", "updates.parquet", "base/model.safetensors"} <= set(record["files"])
+    assert {"tests.parquet", "dev.parquet", "updates.parquet", "bases/seed0/model/model.safetensors"} <= set(
+        record["files"]
+    )
     assert record["files"]["tests.parquet"] == sha256(fixed / "tests.parquet")
     assert record["made_with"]["commit"] == "0123456789abcdef" and len(record["runs"]) == 6
 
@@ -85,7 +87,7 @@ def test_other_problems_or_another_base_are_not_compared(fixed, runs, tmp_path):
         (tmp_path / name).write_text(before)
 
 
-@pytest.mark.parametrize("name", ["tests.parquet", "base/model.safetensors"])
+@pytest.mark.parametrize("name", ["tests.parquet", "bases/seed0/model/model.safetensors"])
 @pytest.mark.parametrize("harm", ["flip", "remove"])
 def test_a_damaged_file_is_named(fixed, tmp_path, name, harm):
     shutil.copytree(fixed, tmp_path / "baselines")
@@ -195,7 +197,7 @@ def test_baselines_name_every_set_that_they_were_made_with(printed, methods, lex
     write_baselines(smoke, {name: methods[name] for name in NAMES}, lexicon, results, tmp_path / "fixed")
     made = Baselines(tmp_path / "fixed").record["made_with"]
     assert [(one["jobs"], one["versions"]["torch"]) for one in made["versions"]] == [(11, "1.0"), (1, "2.0")]
-    assert made["commit"] is None and made["settings"] == {"threads": 1, "engine": {"name": "local"}}
+    assert made["commit"] is None and made["settings"] == {"threads": 1, "micro_batch": 4, "engine": {"name": "local"}}
     said = capsys.readouterr().err
     assert f"prerl: warning: {results}: torch is 1.0 in 11 jobs and 2.0 in 1 job\n" in said
     assert "torch is 1.0 here, 1.0 and 2.0 there" in Baselines(tmp_path / "fixed").warnings(smoke, lexicon, records())

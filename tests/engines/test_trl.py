@@ -14,6 +14,7 @@ from safetensors.torch import load_file
 from prerl.engines import local
 from prerl.engines.session import Session
 from prerl.errors import UserError
+from prerl.model.adamw import AdamW
 from prerl.settings.engine import TrlEngine, Vllm
 from prerl.settings.methods import check_methods
 from tests.double import EPS, GRADIENT_ROUNDING
@@ -84,14 +85,18 @@ def assert_same(first, second, scale):
 
 @pytest.fixture
 def gradients(monkeypatch):
-    """Those of every update since the last look, as the optimiser meets them: clipped."""
-    found, step = [], torch.optim.AdamW.step
+    """Those of every update since the last look, as either engine's optimiser meets them: clipped."""
+    found = []
 
-    def watched(self, closure=None):
-        found.append([parameter.grad.clone() for group in self.param_groups for parameter in group["params"]])
-        return step(self, closure)
+    def watched(step):
+        def noting(self, *closure):
+            found.append([parameter.grad.clone() for group in self.param_groups for parameter in group["params"]])
+            return step(self, *closure)
 
-    monkeypatch.setattr(torch.optim.AdamW, "step", watched)
+        return noting
+
+    for optimizer in (torch.optim.AdamW, AdamW):
+        monkeypatch.setattr(optimizer, "step", watched(optimizer.step))
     return lambda: [found.pop(0) for _ in range(len(found))]
 
 

@@ -6,7 +6,9 @@ import pytest
 import torch
 
 from prerl.engines.update import CRITIC_COEFFICIENT, critic_for, learn, make_batch, phase_at
-from prerl.model.lean import LeanModel, load, response_hidden, response_logp
+from prerl.model.lean import LeanModel
+from prerl.model.likelihood import response_hidden, response_logp
+from prerl.model.plain import load_pretrained as load
 from prerl.model.sampler import Response, Sampling, sample
 from prerl.objective import clipped_loss, critic_advantages, forget_prompt, group_advantages
 from prerl.settings.methods import Phase

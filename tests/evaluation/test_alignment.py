@@ -8,7 +8,7 @@ from prerl.engines.local import train
 from prerl.errors import UserError
 from prerl.evaluation.alignment import GROUP, Comparison, align_base, align_run
 from prerl.evaluation.partial import Partial
-from prerl.model.lean import Prompts
+from prerl.model.plain import load_pretrained
 from prerl.objective import forget_prompt
 from tests.helpers import changed
 
@@ -40,13 +40,9 @@ def drawn(comparison):
     return list(comparison.rollouts(RESPONSES))
 
 
-def prompt_of(comparison, batch):
-    return Prompts(comparison.lean, batch.prompt_ids, batch.prompt_mask)
-
-
 def by_hand(comparison, batch, header):
     """Token log-probabilities and gradients in both spaces by transformers' own forward."""
-    model, logp, gradients = comparison.model, {}, {}
+    model, logp, gradients = load_pretrained(comparison.path), {}, {}
     for space, asked in (("post_train", batch), ("pre_train", forget_prompt(batch, comparison.start))):
         context, response = asked.prompt_ids[0], asked.response_ids[0]
         logits = model(torch.cat([context, response])[None, :-1]).logits[0, len(context) - 1 :]
@@ -60,7 +56,7 @@ def by_hand(comparison, batch, header):
 
 def test_gradients_and_log_probabilities_are_transformers(comparison):
     (batch, _, _), header = drawn(comparison)[1][1][2], 2
-    logp, gradients = comparison.gradients(batch, prompt_of(comparison, batch), header)
+    logp, gradients = comparison.gradients(batch, header)
     expected_logp, expected = by_hand(comparison, batch, header)
     for space in ("post_train", "pre_train"):
         torch.testing.assert_close(logp[space], expected_logp[space], atol=1e-5, rtol=1e-4)
@@ -70,7 +66,7 @@ def test_gradients_and_log_probabilities_are_transformers(comparison):
 
 def test_a_response_that_only_restates_the_problem_has_no_body(comparison):
     batch, _, _ = drawn(comparison)[0][1][0]
-    _, gradients = comparison.gradients(batch, prompt_of(comparison, batch), batch.response_ids.shape[1])
+    _, gradients = comparison.gradients(batch, batch.response_ids.shape[1])
     assert set(gradients) == {"all"}
 
 

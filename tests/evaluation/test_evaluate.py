@@ -126,10 +126,11 @@ def test_greedy_requests_and_stop_strings(trained):
         )
 
     (whole,) = ask([])
-    prompt = lm.tokenizer("Q get 6 with 1 2 3 A", return_tensors="pt")
+    tokenizer = AutoTokenizer.from_pretrained(trained / "model")
+    prompt = tokenizer("Q get 6 with 1 2 3 A", return_tensors="pt")
     model = AutoModelForCausalLM.from_pretrained(trained / "model")
     expected = model.generate(**prompt, do_sample=False, max_new_tokens=12)[0, prompt["input_ids"].shape[1] :]
-    assert whole == lm.tokenizer.decode(expected, skip_special_tokens=True)
+    assert whole == tokenizer.decode(expected, skip_special_tokens=True)
     last = whole.split()[-1]
     assert ask([f" {last}"]) == [whole.split(f" {last}")[0]] != [whole]
     top_k = Instance("generate_until", {}, ("Q", {"do_sample": True, "top_k": 50}), 0, ("task", 0, 1))

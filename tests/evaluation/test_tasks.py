@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import datasets
 import pandas as pd
 import pytest
+from transformers import AutoTokenizer
 
 from prerl.errors import UserError
 from prerl.evaluation.evaluate import evaluate, own_tasks, run_own
@@ -124,6 +125,7 @@ def test_an_own_task_without_data_or_of_no_such_name_is_one_line():
 
 def test_lm_evals_own_tasks_meet_the_scales_chat_template(trained):
     lm = LocalLM(trained / "model")
+    lm.tokenizer = AutoTokenizer.from_pretrained(trained / "model")
     lm.tokenizer.chat_template = "{{ enable_thinking }} {{ messages[0].content }}"
     lm.template_options = {"enable_thinking": False}
     assert lm.apply_chat_template([{"role": "user", "content": "hi"}]) == "False hi"

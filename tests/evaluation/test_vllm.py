@@ -23,7 +23,9 @@ from prerl.evaluation import lm_vllm
 from prerl.evaluation.evaluate import _run, evaluate, sampler
 from prerl.evaluation.lm import LocalLM
 from prerl.metrics import difference_interval, ratio_interval
-from prerl.model.lean import LeanModel, load, response_logp
+from prerl.model.lean import LeanModel
+from prerl.model.likelihood import response_logp
+from prerl.model.plain import load
 from prerl.model.sampler import Sampling, distribution
 from prerl.problems.sets import read_problems
 from prerl.seeds import seed_of

@@ -4,7 +4,8 @@ import pytest
 import torch
 from transformers import LlamaConfig, Qwen3Config
 
-from prerl.model.lean import LeanModel, load
+from prerl.model.lean import LeanModel
+from prerl.model.plain import load, load_pretrained
 from prerl.model.sampler import Sampling, sample
 from tests.random_models import CLASSES, GROUPED, KINDS, LLAMA3, SIZES, WHOLE, YARN, made
 
@@ -98,7 +99,7 @@ def test_the_end_token_that_pads_has_a_gradient(tmp_path):
     model = made(Qwen3Config, settings)
     model.config.pad_token_id = 2
     model.save_pretrained(tmp_path)
-    loaded, ids = load(tmp_path), torch.tensor([[1, 2, 20, 30]])
+    loaded, ids = load_pretrained(tmp_path), torch.tensor([[1, 2, 20, 30]])
     for logits in (loaded(ids).logits, model(ids).logits):
         logits.log_softmax(-1)[0, -1, 5].backward()
     found, expected = (one.model.embed_tokens.weight.grad for one in (loaded, model))
@@ -108,5 +109,5 @@ def test_the_end_token_that_pads_has_a_gradient(tmp_path):
 
 def test_the_update_of_either_engine_is_without_dropout(tmp_path):
     made(LlamaConfig, WHOLE | {"attention_dropout": 0.5}).save_pretrained(tmp_path)
-    model, ids = load(tmp_path).train(), torch.tensor([[1, 20, 30]])
+    model, ids = load_pretrained(tmp_path).train(), torch.tensor([[1, 20, 30]])
     assert torch.equal(model(ids).logits, model(ids).logits)

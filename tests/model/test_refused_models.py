@@ -9,7 +9,7 @@ from transformers.models.qwen2.modeling_qwen2 import Qwen2MLP
 
 from prerl.errors import UserError
 from prerl.model.families import ROTATIONS
-from prerl.model.lean import load
+from prerl.model.plain import load
 from tests.random_models import GROUPED, KINDS, LINEAR, made
 
 

@@ -134,7 +134,8 @@ def test_trl_reads_prompts_and_ends_responses_likewise(name, base, methods, tmp_
     (log, dev, tokens), (other_log, other_dev, other_tokens) = found.values()
     for column in ("reward", "finished", "tokens", "used_samples"):
         assert log[column] == pytest.approx(other_log[column])
-    assert log.used_samples > 0 and 0 < log.finished < 1
+    # An untrained model ends two of three responses within the limit: all 20 of them, one time in four thousand.
+    assert log.used_samples > 0 and 0 < 12 * log.finished + dev.finished.sum() < 12 + len(dev)
     assert log.grad_norm == pytest.approx(other_log.grad_norm, rel=1e-3)
     before = dev.step == 0
     assert dev[before].response.tolist() == other_dev[before].response.tolist()

@@ -31,7 +31,7 @@ def test_a_comparison_trains_the_new_method_alone(with_baselines):
     once = dict.fromkeys(("base", "problems", "compare"), 1)
     assert planned(result.stdout) == once | {"train": 5, "evaluate": 5, "total": 13}
     plan = snakemake(with_baselines, "compare", "--dry-run", "--printshellcmds", "--config", f"method={EXAMPLE}").stdout
-    assert "prerl base --scale workflow/scales/tiny.yaml --baselines results/baselines/tiny" in plan
+    assert "prerl base --scale workflow/scales/tiny.yaml --bases results/baselines/tiny/bases" in plan
     assert f"--methods {EXAMPLE} --method rare-positives --seed 4" in plan
     printed = re.search(r"rule compare:\n +input: .+\n +output: (.+)", plan)[1]
     assert set(re.findall(r"tables/(\w+)\.csv", printed)) == set(versus.TABLES)

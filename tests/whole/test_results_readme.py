@@ -11,6 +11,7 @@ import pytest
 
 from prerl.analysis.behaviour import load_lexicon
 from prerl.analysis.summary import summarize
+from prerl.base.committed import take_base
 from prerl.base.pretrain import pretrain
 from prerl.compare.baselines import Baselines, write_baselines
 from prerl.compare.versus import TABLES, compare
@@ -174,22 +175,30 @@ def compared(printed, methods, tmp_path_factory):
     write_baselines(scale, old, lexicon, printed, root / "baselines/made-up")
     fixed, results, new = Baselines(root / "baselines/made-up"), root / "compare", changed(methods["grpo"], label="New")
     shutil.copytree(printed / "problems", results / "problems")
-    fixed.take_base(results / "base")
+    shutil.copytree(root / "baselines/made-up/bases/seed0", results / "base")
     shutil.copytree(printed / "grpo", results / "new")
     compare(scale, fixed, "new", new, lexicon, results, results / "new/summary")
     write_tables([*TABLES], results / "new/summary", old | {"new": new}, CAPTIONS / "tables", results / "new/tables")
     baselines = [f"baselines/made-up/{name}" for name in ("tests.parquet", "dev.parquet", "baselines.json")]
-    return below(root, *baselines, "compare/base", "compare/new/summary", "compare/new/tables")
+    return below(root, *baselines, "compare/new/summary", "compare/new/tables")
 
 
 @pytest.fixture(scope="module")
-def written(real, public, compared, printed):
+def taken(tmp_path_factory):
+    """A base model that was not pretrained, but committed."""
+    root = tmp_path_factory.mktemp("taken")
+    take_base(load_scale(ROOT / "workflow/scales/tiny.yaml"), ROOT / "results/baselines/tiny/bases", root / "base")
+    return below(root, "base")
+
+
+@pytest.fixture(scope="module")
+def written(real, public, compared, taken, printed):
     """(path, file) of one of every kind, also of what is committed."""
     committed = below(ROOT / "results", "baselines/tiny")
     bench = below(ROOT / "results/baselines", "bench")
     bench = {f"bench/{file.name}": file for file in bench.values()}
     made_up = below(printed, "summary", "tables", "claims.csv")
-    return [item for files in (real, public, compared, made_up, committed, bench) for item in files.items()]
+    return [item for files in (real, public, compared, taken, made_up, committed, bench) for item in files.items()]
 
 
 def test_every_file_has_the_columns_that_the_readme_lists(written):

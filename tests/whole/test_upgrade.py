@@ -116,7 +116,7 @@ def test_gradients_with_other_threads_start_anew(scale, trained, tmp_path, monke
     sampled, sample = [], Comparison.sample
     monkeypatch.setattr(Comparison, "sample", lambda self: sampled.append(1) or sample(self))
 
-    def die(self, batch, prompt, header):
+    def die(self, batch, header):
         raise Killed
 
     for threads, expected in ((1, 1), (1, 1), (2, 2)):

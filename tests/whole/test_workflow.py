@@ -76,8 +76,14 @@ def test_a_bad_configuration_stops_before_any_job(checkout):
 @pytest.mark.parametrize(
     ("config", "message"),
     [
-        (["scales=smoke", "mehtod=x.yaml"], "prerl: --config: scales: unknown key; there are scale, method, data_dir"),
-        (["scale=smoke", "mehtod=x.yaml"], "prerl: --config: mehtod: unknown key; there are scale, method, data_dir"),
+        (
+            ["scales=smoke", "mehtod=x.yaml"],
+            "prerl: --config: scales: unknown key; there are scale, method, bases, data_dir",
+        ),
+        (
+            ["scale=smoke", "mehtod=x.yaml"],
+            "prerl: --config: mehtod: unknown key; there are scale, method, bases, data_dir",
+        ),
         (
             ["scale=4"],
             "prerl: workflow/scales/4.yaml: cannot be read, for it is not there; --config scale= takes one of",
@@ -164,3 +170,21 @@ def test_a_change_of_one_method_retrains_that_method_alone_and_a_seed_adds_only_
     scale = finished / "workflow/scales/smoke.yaml"
     scale.write_text(scale.read_text().replace("seeds: [0, 1]", "seeds: [0, 1, 2]"))
     assert trained(finished) == {f"{name}-seed2" for name in ("grpo", "nsr-prerl", "dsrl", "ppo")}
+
+
+def test_the_main_job_starts_from_it_unless_it_is_told_to_pretrain(checkout, tmp_path):
+    here = shutil.copytree(checkout, tmp_path / "checkout")
+    bases = "results/baselines/tiny/bases"
+    shutil.copytree(ROOT / bases, here / bases)
+
+    def plan(*config):
+        return snakemake(here, "results/tiny/base/run.json", "--dry-run", "--printshellcmds", *config)
+
+    assert f"--bases {bases}" in plan().stdout
+    fresh = plan("--config", "bases=fresh").stdout
+    assert "rule base:" in fresh and "--bases" not in fresh
+    assert "bases: a method is compared with" in plan("--config", "bases=fresh", "method=m.yaml").stderr
+    assert "--config: bases: Input should be 'committed' or 'fresh'" in plan("--config", "bases=new").stderr
+    scale = here / "workflow/scales/tiny.yaml"
+    scale.write_text(scale.read_text().replace("steps: 4000", "steps: 700"))
+    assert "pretrained by other settings (pretrain.steps: 4000 there, 700 here)" in plan().stderr

@@ -37,8 +37,14 @@ rule problems:
         "prerl problems --scale {params.scale} {params.model} --out {params.out} 2> {log}"
 
 
+MADE_BY = dict(
+    torch=TORCH if SCALE.pretrain else None,
+    code=fingerprint("prerl.base.pretrain" if SCALE.pretrain else "prerl.base.published"),
+)
+
+
 rule base:
-    """The base model: pretrained, a published one, or the baselines' own."""
+    """The base model: a committed one, one pretrained here, or a published one."""
     output:
         model=f"{RESULTS}/base/model/model.safetensors",
         record=f"{RESULTS}/base/run.json",
@@ -46,20 +52,40 @@ rule base:
         f"{LOGS}/base.log",
     conda:
         "../envs/prerl.yaml"
-    threads: SCALE.pretrain.threads if SCALE.pretrain else 1
+    threads: SCALE.pretrain.threads if SCALE.pretrain and not COMMITTED else 1
     resources:
         mem_mb=memory(beside=4000 + 4 * getattr(SCALE.model, "parameters", 0) // 10**6),
         runtime=minutes(240),
     params:
         scale=SCALE_FILE,
         out=subpath(output.record, parent=True),
-        source=f"--baselines {BASELINES}" if NEW and SCALE.pretrain else f"--data-dir {DATA_DIR}",
+        source=f"--bases {BASES}" if COMMITTED else f"--data-dir {DATA_DIR}",
         depends=dict(
             settings=settings("model", "pretrain"),
             documents=SCALE.problems.largest_number if SCALE.pretrain else None,
-            made=FIXED.record["files"] if NEW else None,
-            torch=TORCH if SCALE.pretrain and not NEW else None,
-            code=fingerprint("prerl.base.pretrain" if SCALE.pretrain else "prerl.base.published") if not NEW else None,
+            **(dict(made=checksums([Path(BASES)], Path(BASES))) if COMMITTED else MADE_BY),
         ),
     shell:
         "prerl base --scale {params.scale} {params.source} --out {params.out} 2> {log}"
+
+
+if SCALE.pretrain:
+
+    rule bases:
+        """The base model that is committed, pretrained anew; studies start from it."""
+        output:
+            f"{BASES}/seed0/run.json",
+        log:
+            f"{LOGS}/bases.log",
+        conda:
+            "../envs/prerl.yaml"
+        threads: SCALE.pretrain.threads
+        resources:
+            mem_mb=memory(),
+            runtime=minutes(240),
+        params:
+            scale=SCALE_FILE,
+            out=subpath(output[0], parent=True),
+            depends=dict(settings=settings("model", "pretrain"), documents=SCALE.problems.largest_number, **MADE_BY),
+        shell:
+            "prerl base --scale {params.scale} --out {params.out} 2> {log}"

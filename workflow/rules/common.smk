@@ -5,12 +5,19 @@ from importlib.metadata import version
 from pathlib import Path
 from shlex import quote
 
+from prerl.base.committed import check_base
 from prerl.commands.run import public_sets
 from prerl.settings.scale import load_scale
 from prerl.settings.options import load_options
 from prerl.settings.methods import check_methods, load_methods, new_method
 from prerl.errors import UserError
+from prerl.files.checksums import checksums
 from prerl.files.fingerprint import fingerprint
+
+# On one machine the cores limit what is started. Snakemake's own limit, 100 jobs a second, wakes its scheduler every
+# second, once more often with every job that has ended: after 40 minutes that takes more than a job's processor time.
+if workflow.local_exec and workflow.scheduling_settings:
+    workflow.scheduling_settings.max_jobs_per_timespan = None
 
 # Jobs find the `prerl` command of this Python also when its environment is not activated.
 os.environ.update(PATH=os.pathsep.join([str(Path(sys.executable).parent), *os.get_exec_path()]))
@@ -25,6 +32,8 @@ except UserError as error:
 SCALE_NAME = OPTIONS.scale
 SCALE_FILE = f"workflow/scales/{SCALE_NAME}.yaml"
 BASELINES = f"results/baselines/{SCALE_NAME}"  # committed
+BASES = f"{BASELINES}/bases"  # base models; scales without committed ones pretrain theirs
+COMMITTED = OPTIONS.bases == "committed" and os.path.isfile(f"{BASES}/seed0/run.json")
 NEW_FILE = OPTIONS.method  # of a method that is to be compared with them
 # Its runs start from the baselines' own base model, and so lie apart.
 RESULTS = f"results/{SCALE_NAME}/compare" if NEW_FILE else f"results/{SCALE_NAME}"
@@ -36,6 +45,8 @@ try:
     SCALE, METHODS = load_scale(Path(SCALE_FILE)), load_methods(Path(METHODS_FILE))
     check_methods(SCALE_FILE, SCALE, METHODS)
     public_sets(Path(SCALE_FILE), Path("workflow/problems.yaml"))
+    if COMMITTED:
+        check_base(SCALE, Path(BASES))
     if NEW_FILE:
         from prerl.compare.baselines import Baselines  # and pandas and scipy with it, for which no other study waits
 
