@@ -18,6 +18,7 @@ from prerl.commands import (
     ScaleFile,
     app,
 )
+from prerl.errors import UserError
 from prerl.settings.methods import find_method, new_method
 from prerl.settings.scale import load_scale
 
@@ -88,19 +89,35 @@ def check_baselines(
 
 @app.command()
 def bench(
-    results: Results,
-    out: Out,
     scale: ScaleFile = Path("workflow/scales/tiny.yaml"),
+    quick: Annotated[bool, typer.Option(help="A minute: how long the study takes on this machine.")] = False,
+    results: Annotated[Path | None, typer.Option(help="Where the base model and the problem sets are.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Directory to write to.")] = None,
     prompts: Annotated[int | None, typer.Option(min=1, help="In a batch; by default the scale's.")] = None,
     group: Annotated[int | None, typer.Option(min=2, help="Responses a prompt; by default the scale's.")] = None,
     length: Annotated[int | None, typer.Option(min=1, help="Most tokens a response; by default the scale's.")] = None,
     growth: Annotated[bool, typer.Option(help="Also speed and memory against batch, length and model size.")] = False,
+    where: Annotated[bool, typer.Option(help="Nothing is measured: where the time of a made study went.")] = False,
 ) -> None:
-    """Measure speed side by side with TRL, transformers and vLLM, each in a process of its own."""
+    """Measure speed side by side with TRL, transformers and vLLM, each in a process of its own; or how long a study
+    takes, or took."""
+    settings = load_scale(scale)
+    if quick:
+        from prerl.bench.quick import quick as look
+
+        print(look(settings, Path("results/baselines") / scale.stem / "bases"))
+        return
+    if results is None or out is None:
+        raise UserError("bench: give --results and --out, or --quick")
+    if where:
+        from prerl.bench.where import METADATA
+        from prerl.bench.where import where as look
+
+        print(look(results, METADATA, out))
+        return
     from prerl.bench.report import bench as run
     from prerl.bench.report import draw_growth, grow
 
-    settings = load_scale(scale)
     rl = settings.rl
     sizes = {"prompts": prompts or rl.prompts_per_step, "group": group or rl.group_size}
     print(run(scale, settings, results, sizes | {"length": length or rl.max_new_tokens}, out))

@@ -1,18 +1,24 @@
 """That `prerl bench` measures what it says; how fast things are is for the bench itself to say."""
 
 import json
+import re
+import shutil
 
 import pandas as pd
 import pytest
 import torch
 from typer.testing import CliRunner
 
+from prerl.base.committed import pretraining
 from prerl.bench import measure, report
+from prerl.bench.quick import Pace, quick, said, study_seconds
 from prerl.bench.work import flops
 from prerl.cli import app
 from prerl.errors import UserError
-from prerl.model.lean import load
-from tests.helpers import SMOKE_FILE
+from prerl.files.atomic import write_json
+from prerl.files.checksums import checksums
+from prerl.model.plain import load_pretrained
+from tests.helpers import ROOT, SMOKE_FILE, changed
 
 SIZES = {"prompts": 2, "group": 2, "length": 12}
 
@@ -53,7 +59,7 @@ def test_a_measurement_counts_the_tokens_that_were_made(work, name, monkeypatch)
 
 
 def test_flops_are_two_a_weight_that_is_used(trained):
-    model = load(trained / "model")
+    model = load_pretrained(trained / "model")
     inputs = torch.tensor([[1, 5, 9]])
     from torch.utils.flop_counter import FlopCounterMode
 
@@ -109,3 +115,39 @@ def test_a_bench_without_a_base_or_that_fails_is_one_line(tmp_path):
 def test_a_bench_of_nothing_is_refused(tmp_path, option, value):
     result = CliRunner().invoke(app, ["bench", "--results", "x", "--out", str(tmp_path), option, str(value)])
     assert result.exit_code == 2 and option in result.output and not isinstance(result.exception, UserError)
+
+
+def test_the_quick_bench_counts_what_a_study_consists_of(scale):
+    pace = Pace(start=1.0, update=2.0, dev=4.0, response=0.01, gradients=0.5, tokens=1000.0)
+    study = changed(
+        scale,
+        methods=["grpo", "dsrl", "nsr-rl"],
+        seeds=[0, 1],
+        rl=changed(scale.rl, steps=6, checkpoint_every=3),
+        analysis=changed(scale.analysis, alignment_methods=["grpo", "dsrl"], alignment_steps=[3, 6]),
+    )
+    found = study_seconds(study, pace)
+    assert found["training"] == 6 * (1 + 6 * 2 + 3 * 4)
+    responses = sum(24 * repeats for repeats in study.evaluation.benchmarks.values())
+    assert found["evaluation"] == pytest.approx(7 * (1 + responses * 0.01))
+    assert found["gradients"] == 5 * 1 + 32 * (1 + 2 * 2) * 0.5
+    assert "With 1 job at once" in said(study, pace, 1) and "With 4 jobs at once" in said(study, pace, 4)
+    minutes = sum(found.values()) / 2 / 60
+    assert f"about {minutes:.0f} minutes" in said(study, pace, 2)
+
+
+@pytest.mark.slow
+def test_the_quick_bench_measures_what_it_counts(scale, trained, tmp_path, monkeypatch):
+    root = tmp_path / "bases/seed0"
+    shutil.copytree(trained / "model", root / "model")
+    outputs = checksums([root / "model"], root)
+    record = {"config": pretraining(scale), "parameters": 1, "commit": None, "versions": {}, "hardware": {}}
+    write_json(root / "run.json", record | {"outputs": outputs})
+    monkeypatch.setattr("prerl.bench.quick.SECONDS", 0)
+    monkeypatch.chdir(ROOT)
+    threads = torch.get_num_threads()
+    text = quick(scale, root.parent)
+    torch.set_num_threads(threads)
+    assert re.search(r"makes [\d,]+ tokens a second .* samples [\d,]+ responses a second, .* about \d+ minutes", text)
+    with pytest.raises(UserError, match="no base model"):
+        quick(scale, tmp_path / "none")

@@ -1,0 +1,52 @@
+"""Where a study's time went, from what Snakemake and the runs noted."""
+
+import base64
+import json
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from prerl.bench.where import by_job, where
+from prerl.errors import UserError
+from prerl.files.atomic import write_json, write_table
+
+NOTES = [
+    ("results/tiny/grpo/seed0/run.json", "train", 100.0, 130.0),
+    ("results/tiny/grpo/seed0/log.parquet", "train", 100.0, 130.5),  # of the same job
+    ("results/tiny/dsrl/seed0/run.json", "train", 140.0, 150.0),
+    ("results/tiny/base/samples.parquet", "evaluate", 130.0, 150.0),
+    ("results/smoke/base/samples.parquet", "evaluate", 1.0, 99.0),  # of another study
+]
+
+
+@pytest.fixture
+def study(tmp_path):
+    for name, rule, start, end in NOTES:
+        encoded = base64.b64encode(name.encode()).decode()
+        path = tmp_path / "metadata" / f"@{encoded[:20]}" / encoded[20:]  # as Snakemake splits long names
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(
+            json.dumps(
+                {"rule": rule, "shellcmd": f"{rule} {name.rpartition('/')[0]}", "starttime": start, "endtime": end}
+            )
+        )
+    for name, wall in (("grpo", 30.0), ("dsrl", 10.0)):
+        run = tmp_path / "results/tiny" / name / "seed0"
+        run.mkdir(parents=True)
+        write_json(run / "run.json", {"wall_seconds": wall})
+        write_table(run / "log.parquet", pd.DataFrame({"generate_seconds": [1.0, 2.0], "update_seconds": [3.0, 4.0]}))
+    return tmp_path
+
+
+def test_a_job_counts_once_and_other_studies_do_not(study, monkeypatch):
+    monkeypatch.chdir(study)
+    rows = by_job(Path("results/tiny"), study / "metadata").set_index("what")
+    assert rows.jobs.to_dict() == {"train": 2, "evaluate": 1}
+    assert rows.seconds.to_dict() == {"train": pytest.approx(40.5), "evaluate": 20.0}
+    text = where(Path("results/tiny"), study / "metadata", study / "out")
+    assert (study / "out/where.md").read_text() == text
+    assert "| train" in text and "| 67%" in text and "| 33%" in text
+    assert "| updates" in text and "| 35%" in text  # 14 of 40 seconds
+    with pytest.raises(UserError, match="nothing of results/none"):
+        where(Path("results/none"), study / "metadata", study / "out")
