@@ -13,7 +13,7 @@ class Options(Strict):
 
     scale: str = "tiny"  # a file of workflow/scales, without its suffix
     method: str | None = None  # the file of a method that is to be compared with the baselines
-    bases: Literal["committed", "fresh"] = "committed"  # fresh: pretrained here, even where there are committed ones
+    bases: Literal["committed", "fresh"] | None = None  # in place of what the scale says
     data_dir: str = "results/data"  # where what was downloaded is kept
 
 

@@ -1,7 +1,7 @@
 """Configuration: scales and methods are YAML data, checked here once; the rest of the package trusts it."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -138,6 +138,7 @@ class Scale(Strict):
     start_token: str  # what stands in front of y in the pre-train space
     problems: Problems
     pretrain: Pretrain | None = None  # of an architecture; a published model comes pretrained
+    bases: Literal["committed", "fresh"] = "fresh"  # where there is a committed base model, start from that
     threads: Threads  # of a job that runs the model, after pretraining; part of the result
     engine: Engine = LocalEngine()
     rl: Reinforce

@@ -32,8 +32,7 @@ except UserError as error:
 SCALE_NAME = OPTIONS.scale
 SCALE_FILE = f"workflow/scales/{SCALE_NAME}.yaml"
 BASELINES = f"results/baselines/{SCALE_NAME}"  # committed
-BASES = f"{BASELINES}/bases"  # base models; scales without committed ones pretrain theirs
-COMMITTED = OPTIONS.bases == "committed" and os.path.isfile(f"{BASES}/seed0/run.json")
+BASES = f"{BASELINES}/bases"  # base models
 NEW_FILE = OPTIONS.method  # of a method that is to be compared with them
 # Its runs start from the baselines' own base model, and so lie apart.
 RESULTS = f"results/{SCALE_NAME}/compare" if NEW_FILE else f"results/{SCALE_NAME}"
@@ -45,6 +44,10 @@ try:
     SCALE, METHODS = load_scale(Path(SCALE_FILE)), load_methods(Path(METHODS_FILE))
     check_methods(SCALE_FILE, SCALE, METHODS)
     public_sets(Path(SCALE_FILE), Path("workflow/problems.yaml"))
+    # A comparison starts from the baselines' own.
+    COMMITTED = (NEW_FILE or (OPTIONS.bases or SCALE.bases) == "committed") and os.path.isfile(
+        f"{BASES}/seed0/run.json"
+    )
     if COMMITTED:
         check_base(SCALE, Path(BASES))
     if NEW_FILE:
