@@ -54,7 +54,7 @@ class Reinforce(Strict):
     learning_rate: Rate
     weight_decay: NotNegative
     max_grad_norm: Rate
-    micro_batch: Positive  # responses a forward pass; the gradient is the same for any value
+    micro_batch: Positive  # responses of mean length a forward pass; the gradient is the same for any value
     sample_batch: Positive  # responses sampled at once; part of the result: the random stream runs along the batch
     checkpoint_every: Positive  # also the cadence of dev evaluations
     dev_samples: Positive  # responses a dev problem

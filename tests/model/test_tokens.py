@@ -138,7 +138,10 @@ def test_trl_reads_prompts_and_ends_responses_likewise(name, base, methods, tmp_
     assert log.used_samples > 0 and 0 < 12 * log.finished + dev.finished.sum() < 12 + len(dev)
     assert log.grad_norm == pytest.approx(other_log.grad_norm, rel=1e-3)
     before = dev.step == 0
-    assert dev[before].response.tolist() == other_dev[before].response.tolist()
+    for column in ("response", "finished", "tokens"):
+        assert dev[before][column].tolist() == other_dev[before][column].tolist()
+    ended = dev.tokens < scale.rl.max_new_tokens
+    assert dev.finished[ended].all()  # shorter ones by an end token, not otherwise
     assert (tokens.ends, tokens.pad) == (other_tokens.ends, other_tokens.pad)
 
 
