@@ -1,18 +1,21 @@
 """The objective of every method, as pure functions on tensors (arXiv 2604.14142, sections on RL and PreRL).
 
-    sample y ~ pi(.|x) -> score -> group_advantages -> keep -> [forget_prompt] -> clipped_loss
+    sample y ~ pi(.|x) -> score -> advantages -> keep -> [forget_prompt] -> loss, a mean over tokens
 
-`lesson` is the way from the score to the loss, the same for both engines.
+`lesson` is the way from the score to what is learnt, and `loss_of` that of the loss; both engines go it.
 
 B is the number of responses in a batch, P the longest prompt and T the longest response, in tokens.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
+
+from prerl.losses import LOSSES, kl_loss, ratios, sequence_ratios
+from prerl.settings.functions import asked
 
 if TYPE_CHECKING:
     from prerl.settings.methods import Phase
@@ -43,78 +46,6 @@ class Batch:
         return replace(self, **{name: value[:, :length] for name, value in columns.items() if value is not None})
 
 
-def _group_mean(values: Tensor, group: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean over each group and its size, at each of its members. values (B,), group (B,) -> (B,), (B,)"""
-    _, index, count = group.unique(return_inverse=True, return_counts=True)
-    total = torch.zeros(len(count), dtype=values.dtype, device=values.device).index_add_(0, index, values)
-    return (total / count)[index], count[index]
-
-
-def mean_advantages(rewards: Tensor, group: Tensor) -> Tensor:
-    """r - mean over the group: the authors' advantage in the pre-train space, and that of Dr. GRPO (arXiv 2503.20783).
-
-    A group whose rewards are all equal (a group of one included) says nothing about its responses: exactly 0 there.
-    """
-    same_group, same_reward = group[:, None] == group, rewards[:, None] == rewards  # (B, B)
-    flat = (same_reward | ~same_group).all(1)
-    return (rewards - _group_mean(rewards, group)[0]).masked_fill(flat, 0.0)
-
-
-def std_advantages(rewards: Tensor, group: Tensor) -> Tensor:
-    """(r - mean) / (std + 1e-6) over the group, std unbiased: GRPO's advantage (arXiv 2402.03300)."""
-    centred = mean_advantages(rewards, group)
-    mean_square, size = _group_mean(centred**2, group)
-    return centred / ((mean_square * size / (size - 1).clamp(min=1)).sqrt() + 1e-6)
-
-
-def leave_one_out_advantages(rewards: Tensor, group: Tensor) -> Tensor:
-    """r - mean over the group's other responses: RLOO (arXiv 2402.14740). It is n / (n - 1) times r - mean."""
-    size = _group_mean(rewards, group)[1]
-    return mean_advantages(rewards, group) * size / (size - 1).clamp(min=1)
-
-
-def batch_advantages(rewards: Tensor, group: Tensor) -> Tensor:
-    """(r - mean) / (std + 1e-6) over the whole batch, the groups ignored: REINFORCE++ (arXiv 2501.03262) without KL."""
-    return std_advantages(rewards, torch.zeros_like(group))
-
-
-def weighted_advantages(rewards: Tensor, group: Tensor) -> Tensor:
-    """0.1 for a right response (reward above 0) and -1 for a wrong one, without baseline: W-REINFORCE, whose authors
-    found lambda = 0.1 best (Zhu et al. 2025, arXiv 2506.01347)."""
-    return torch.where(rewards > 0, 0.1, -1.0).to(rewards.dtype)
-
-
-# Kind -> function of rewards (B,) and group (B,) that returns advantages (B,).
-ADVANTAGES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
-    "std": std_advantages,
-    "mean": mean_advantages,
-    "leave-one-out": leave_one_out_advantages,
-    "batch": batch_advantages,
-    "weighted": weighted_advantages,
-}
-
-
-def group_advantages(rewards: Tensor, group: Tensor, kind: str = "std") -> Tensor:
-    """Advantage of each response by a function registered in ADVANTAGES.
-
-    rewards (B,), group (B,) integers in any order -> (B,). Raises KeyError for an unknown kind.
-    """
-    return ADVANTAGES[kind](rewards, group)
-
-
-def critic_advantages(rewards: Tensor, values: Tensor, mask: Tensor) -> Tensor:
-    """reward - value at every token, normalised over the batch's tokens: PPO's advantage.
-
-    It is generalised advantage estimation (arXiv 1506.02438) without discount and with lambda 1, as is common for
-    verifiable rewards: the sum of r_t + V(s_t+1) - V(s_t) telescopes.
-    rewards (B,), values (B, T) before each token, mask (B, T) -> (B, T), 0 outside the mask.
-    """
-    advantages = (rewards[:, None] - values) * mask
-    mean = advantages.sum() / mask.sum()
-    variance = ((advantages - mean) ** 2 * mask).sum() / mask.sum()
-    return (advantages - mean) / (variance.sqrt() + 1e-6) * mask
-
-
 def keep(response_mask: Tensor, advantages: Tensor, samples: str = "all") -> Tensor:
     """The tokens that a method learns from: those of all, or of the positive or negative, samples.
 
@@ -132,28 +63,55 @@ def forget_prompt(batch: Batch, start_token_id: int) -> Batch:
     return replace(batch, prompt_ids=prompt_ids, prompt_mask=prompt_mask, old_logp=None)
 
 
+def overlong(lengths: Tensor, limit: int, buffer: float) -> Tensor:
+    """How far responses have come into the last part of the limit, `buffer` of it, from 0 to 1: DAPO's soft punishment
+    of overlong responses (arXiv 2503.14476, equation 13). lengths (B,) in tokens -> (B,)"""
+    return ((lengths - (1 - buffer) * limit) / (buffer * limit)).clamp(0, 1)
+
+
 @dataclass(frozen=True)
 class Lesson:
-    """What an update learns from a scored batch."""
+    """What is learnt from a scored batch, in one or several updates."""
 
     batch: Batch  # what the model reads: whole responses, behind their prompts or the start token
     advantages: Tensor  # (B,), or (B, T) from a critic
     mask: Tensor  # (B, T) 1 on the tokens that are learnt from
-    denominator: Tensor  # () of the sum of the tokens' losses; of several processes, the sum of theirs
+    weights: Tensor  # (B, T) of the tokens in the loss, which is a weighted mean
+    budget: int | None  # tokens of a response that the mean divides by, there or not; None: by the sum of the weights
+    always: bool  # whether a response without advantage has a gradient, too
+    old_logp: Tensor | None = None  # (B, T) before the first of several updates
+    ref_logp: Tensor | None = None  # (B, T) of the reference
+
+    @property
+    def denominator(self) -> Tensor:
+        """() what the sum of weighted losses is divided by; of several processes, the sum of theirs."""
+        return self.weights.sum() if self.budget is None else self.weights.new_tensor(len(self.weights) * self.budget)
 
     @property
     def useful(self) -> Tensor:
-        """(B,) whether a response has a gradient. One without advantage has none, but its tokens count in the mean; a
-        critic learns from all."""
+        """(B,) whether a response has a gradient. One without advantage has none, as a rule, but its tokens count."""
         some = self.mask.sum(1) > 0
-        return (self.advantages != 0) & some if self.advantages.dim() == 1 else some
+        return some if self.always else (self.advantages != 0) & some
 
-    def part(self, rows: Tensor) -> "Lesson":
-        """The given rows alone, without the columns that hold only padding; the denominator is still the whole's."""
-        batch, advantages = self.batch.rows(rows).trimmed(), self.advantages[rows]
+    def rows(self, index: Tensor) -> "Lesson":
+        """The given rows alone."""
+        names = ("advantages", "mask", "weights", "old_logp", "ref_logp")
+        tensors = {name: value[index] for name in names if (value := getattr(self, name)) is not None}
+        return replace(self, batch=self.batch.rows(index), **tensors)
+
+    def trimmed(self) -> "Lesson":
+        """The lesson without the columns that hold only padding after the responses."""
+        batch = self.batch.trimmed()
         length = batch.response_ids.shape[1]
-        advantages = advantages if advantages.dim() == 1 else advantages[:, :length]
-        return replace(self, batch=batch, advantages=advantages, mask=self.mask[rows, :length])
+        names = ("advantages", "mask", "weights", "old_logp", "ref_logp")
+        wide = {name: value for name in names if (value := getattr(self, name)) is not None and value.dim() == 2}
+        return replace(self, batch=batch, **{name: value[:, :length] for name, value in wide.items()})
+
+    def mini_batches(self, count: int) -> "list[Lesson]":
+        """What each of several updates learns from: every `count`-th group."""
+        if count == 1:
+            return [self]
+        return [self.rows((self.batch.group % count == place).nonzero()[:, 0]) for place in range(count)]
 
 
 def lesson(
@@ -170,6 +128,9 @@ def lesson(
     Tokens that are dropped, by the transform too, are read all the same: what follows is conditional on them.
     """
     scored = transform(batch)
+    if phase.overlong_buffer:
+        over = overlong(batch.response_mask.sum(1), max_new_tokens, phase.overlong_buffer)
+        scored = replace(scored, rewards=scored.rewards - phase.overlong_penalty * over)
     advantages = advantage(scored)
     mask = scored.response_mask if advantages.dim() == 2 else keep(scored.response_mask, advantages, phase.samples)
     if phase.tokens == "body":
@@ -178,26 +139,49 @@ def lesson(
     read = replace(scored, response_mask=batch.response_mask)
     if phase.space == "pre-train":
         read = forget_prompt(read, start_token_id)
-    denominator = mask.sum() if phase.denominator == "tokens" else mask.new_tensor(len(mask) * max_new_tokens)
-    return Lesson(read, advantages, mask, denominator)
+    return Lesson(
+        read,
+        advantages,
+        mask,
+        weights=mask / mask.sum(1, keepdim=True).clamp(min=1) if phase.denominator == "length" else mask,
+        budget=max_new_tokens if phase.denominator == "budget" else None,
+        always=advantages.dim() == 2 or phase.regularised or phase.loss not in LOSSES,
+    )
 
 
-def clipped_loss(
+def loss_of(
+    learnt: Lesson,
+    phase: "Phase",
     logp: Tensor,
-    old_logp: Tensor,
-    advantages: Tensor,
-    mask: Tensor,
-    clip_low: float,
-    clip_high: float,
-    dual_clip: float = 10.0,
+    entropy: Tensor | None = None,
+    own: Callable[[dict[str, Any]], Tensor] | None = None,
 ) -> Tensor:
-    """PPO's clipped surrogate (arXiv 1707.06347) with dual clip (arXiv 1912.09729), a mean over the tokens of `mask`.
+    """The phase's loss of each token of a lesson: (B, T), or (B, 1) for what holds for all tokens of a response.
 
-    logp, old_logp, mask (B, T), advantages (B,), or (B, T) from a critic -> scalar; 0, with zero gradient, where the
-    mask is empty.
+    logp, entropy   (B, T) of the policy as it is; entropy where the phase has a bonus
+    own             the phase's own loss, of the values that LOSSES' functions are given, where it is none of these
     """
-    advantages = advantages if advantages.dim() == 2 else advantages[:, None]
-    ratio = (logp - old_logp).clamp(-20, 20).exp()
-    loss = torch.maximum(-advantages * ratio, -advantages * ratio.clamp(1 - clip_low, 1 + clip_high))
-    loss = torch.where(advantages < 0, torch.minimum(loss, -advantages * dual_clip), loss)
-    return (loss * mask).sum() / mask.sum().clamp(min=1)
+    advantages = learnt.advantages
+    given: dict[str, Any] = {
+        "logp": logp,
+        "old_logp": logp.detach() if learnt.old_logp is None else learnt.old_logp,
+        "advantages": advantages if advantages.dim() == 2 else advantages[:, None],
+        "mask": learnt.mask,
+        **phase.settings,
+    }
+    loss = asked(LOSSES[phase.loss], given) if own is None else own(given)
+    if phase.kl_coefficient:
+        assert learnt.ref_logp is not None  # by the engines
+        loss = loss + phase.kl_coefficient * kl_loss(logp, learnt.ref_logp)
+    if phase.entropy_coefficient:
+        assert entropy is not None  # by the engines
+        loss = loss - phase.entropy_coefficient * entropy
+    return loss
+
+
+def outside(learnt: Lesson, phase: "Phase", logp: Tensor) -> Tensor:
+    """(B, T) 1 on the tokens learnt from whose ratio, with GSPO their response's, lies outside the clip range."""
+    assert learnt.old_logp is not None  # with one update a batch all ratios are 1
+    of_responses = phase.loss == "gspo"
+    ratio = sequence_ratios(logp, learnt.old_logp, learnt.mask) if of_responses else ratios(logp, learnt.old_logp)
+    return ((ratio < 1 - phase.clip_low) | (ratio > 1 + phase.clip_high)) * learnt.mask

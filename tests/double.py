@@ -33,17 +33,20 @@ def rotations(self, x, position_ids):
 
 def log_probs(hidden, weight, bias, labels, temperature, *_):
     logits = F.linear(hidden, weight, bias) / temperature
-    entropy = torch.distributions.Categorical(logits=logits.detach()).entropy()
+    entropy = torch.distributions.Categorical(logits=logits).entropy()
     return -F.cross_entropy(logits, labels, reduction="none"), entropy, None, None, None
 
 
 def exact(patch: pytest.MonkeyPatch) -> None:
     """Models are loaded in double precision; transformers' norms and rotations and TRL's log-probabilities, which would
     fall back to single, do not."""
-    from trl.trainer import utils
+    from trl.trainer import grpo_trainer, utils
 
+    reference = grpo_trainer.create_model_from_path
     torch.set_default_dtype(torch.float64)
     patch.setattr(utils._ChunkedLogProbFunction, "apply", log_probs)
+    patch.setattr(grpo_trainer, "create_model_from_path", lambda path, **options: reference(path, **options).double())
+    patch.setattr("prerl.engines.local.load", lambda path: load(path).double())
     patch.setattr("prerl.engines.policy.load", lambda path: load(path).double())
     patch.setattr("prerl.engines.policy.load_pretrained", lambda path: load_pretrained(path).double())
     patch.setattr(Qwen3RMSNorm, "forward", norm)

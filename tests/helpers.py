@@ -3,6 +3,8 @@ from pathlib import Path
 import torch
 import yaml
 
+from prerl.engines.update import Learner
+from prerl.losses import clipped_loss, mean_over
 from prerl.objective import Batch
 from prerl.report.figures.write import FIGURES
 from prerl.report.tables.write import TABLES
@@ -21,6 +23,17 @@ PAPER = ["grpo", "psr-rl", "nsr-rl", "prerl", "psr-prerl", "nsr-prerl", "dsrl", 
 def changed(settings, **values):
     """A checked copy of a configuration with other values."""
     return type(settings).model_validate(settings.model_dump() | values)
+
+
+def learn(model, optimizer, batch, phase, rl, start_token_id=1, critic=None, reference=None, step=1):
+    """What a phase learns from a batch; the row of its log."""
+    return Learner(model, optimizer, rl, critic, reference).learn(batch, phase, start_token_id, step)
+
+
+def token_mean(logp, old_logp, advantages, mask, clip_low=0.2, clip_high=0.2, dual_clip=10.0):
+    """PPO's clipped loss, a mean over tokens. advantages (B,) or (B, T)"""
+    advantages = advantages if advantages.dim() == 2 else advantages[:, None]
+    return mean_over(clipped_loss(logp, old_logp, advantages, clip_low, clip_high, dual_clip), mask)
 
 
 def small_scale(smoke: Scale) -> Scale:

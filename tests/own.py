@@ -4,7 +4,8 @@ from dataclasses import replace
 
 from torch import Tensor
 
-from prerl.objective import Batch, forget_prompt, std_advantages
+from prerl.advantages import std_advantages
+from prerl.objective import Batch, forget_prompt
 
 
 def advantage(rewards: Tensor, group: Tensor) -> Tensor:
@@ -19,3 +20,8 @@ def transform(batch: Batch) -> Batch:
     mask[:, 0] = 0
     batch = replace(batch, rewards=batch.rewards / (1 + (lengths > 20).float()), response_mask=mask)
     return forget_prompt(batch, 1)
+
+
+def loss(logp: Tensor, old_logp: Tensor, advantages: Tensor, step: int, steps: int) -> Tensor:
+    """REINFORCE, and towards the end a pull to what was sampled."""
+    return -(advantages + 0.1 * step / steps) * (logp - old_logp)

@@ -6,10 +6,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from prerl.advantages import critic_advantages, group_advantages
 from prerl.model.lean import LeanModel
 from prerl.model.likelihood import response_logp
-from prerl.objective import clipped_loss, critic_advantages, forget_prompt, group_advantages, keep
-from tests.helpers import random_batch
+from prerl.objective import forget_prompt, keep
+from tests.helpers import random_batch, token_mean
 
 CASES = sorted((Path(__file__).parent / "parity").glob("case_*.npz"))
 VARIANTS = {
@@ -36,7 +37,7 @@ def test_equals_the_reference_implementation(case, name):
     reference = recorded["advantage_std" if kind == "std" else "advantage_mean_only"]
     torch.testing.assert_close(advantages[:, None] * mask, reference.float(), atol=1e-6, rtol=0)
     logp = recorded["new_logp"].float().requires_grad_()
-    loss = clipped_loss(
+    loss = token_mean(
         logp,
         recorded["old_logp"].float(),
         advantages,
@@ -73,13 +74,13 @@ def test_ratio_is_clipped_only_where_that_lowers_the_objective():
         (-1, 99.0, 10.0),
     ]:
         logp = torch.full((1, 1), ratio).log()
-        loss = clipped_loss(logp, old, torch.tensor([float(advantage)]), torch.ones(1, 1), 0.2, 0.2)
+        loss = token_mean(logp, old, torch.tensor([float(advantage)]), torch.ones(1, 1), 0.2, 0.2)
         assert float(loss) == pytest.approx(expected, rel=1e-5), (advantage, ratio)
 
 
 def test_an_empty_mask_gives_zero_loss_and_gradient():
     logp = torch.randn(2, 3, requires_grad=True)
-    loss = clipped_loss(logp, logp.detach(), torch.ones(2), torch.zeros(2, 3), 0.2, 0.2)
+    loss = token_mean(logp, logp.detach(), torch.ones(2), torch.zeros(2, 3), 0.2, 0.2)
     loss.backward()
     assert loss.item() == 0 and not logp.grad.any()
 
@@ -104,7 +105,7 @@ def test_forget_prompt_changes_the_gradient(model):
     for space in (batch, forget_prompt(batch, 1)):
         model.zero_grad()
         logp = response_logp(LeanModel(model), space)
-        loss = clipped_loss(logp, logp.detach(), torch.tensor([1.0, -1, 1, -1]), batch.response_mask, 0.2, 0.2)
+        loss = token_mean(logp, logp.detach(), torch.tensor([1.0, -1, 1, -1]), batch.response_mask, 0.2, 0.2)
         loss.backward()
         losses.append(loss.item())
         gradients.append(torch.cat([p.grad.flatten() for p in model.parameters()]))
@@ -129,7 +130,7 @@ def scored(draw):
 def loss_and_gradient(rewards, group, mask, new, old, kind, samples):
     advantages = group_advantages(rewards, group, kind)
     logp = new.clone().requires_grad_()
-    loss = clipped_loss(logp, old, advantages, keep(mask, advantages, samples), 0.2, 0.28)
+    loss = token_mean(logp, old, advantages, keep(mask, advantages, samples), 0.2, 0.28)
     loss.backward()
     return loss.detach(), logp.grad
 
@@ -145,7 +146,7 @@ def test_dropping_samples_equals_removing_rows(batch, kind, samples):
     advantages = group_advantages(rewards, group, kind)
     rows = advantages > 0 if samples == "positive" else advantages < 0
     logp = new[rows].clone().requires_grad_()
-    removed = clipped_loss(logp, old[rows], advantages[rows], mask[rows], 0.2, 0.28)
+    removed = token_mean(logp, old[rows], advantages[rows], mask[rows], 0.2, 0.28)
     removed.backward()
     torch.testing.assert_close(loss, removed.detach())
     torch.testing.assert_close(gradient[rows], logp.grad)
@@ -220,5 +221,5 @@ def test_critic_advantages_are_generalised_advantage_estimates():
 def test_advantages_a_token_weigh_each_token():
     logp = torch.tensor([[-1.0, -2.0], [-3.0, -4.0]], requires_grad=True)
     advantages, mask = torch.tensor([[1.0, 2.0], [-1.0, 5.0]]), torch.tensor([[1.0, 1.0], [1.0, 0.0]])
-    clipped_loss(logp, logp.detach(), advantages, mask, 0.2, 0.2).backward()
+    token_mean(logp, logp.detach(), advantages, mask, 0.2, 0.2).backward()
     torch.testing.assert_close(logp.grad, -advantages * mask / 3)

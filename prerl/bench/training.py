@@ -12,7 +12,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from prerl.bench.work import Work, flops, timed, with_signal
-from prerl.engines.update import learn, make_batch
+from prerl.engines.update import Learner, make_batch
 from prerl.model.adamw import AdamW
 from prerl.model.lean import LeanModel
 from prerl.model.processor import occupy
@@ -77,7 +77,8 @@ def trl_step(**work: Any) -> dict[str, Any]:
             times.append(time.monotonic())
 
     with tempfile.TemporaryDirectory() as out:
-        arguments = settings(scale, 0, here.rl.steps, Path(out))
+        grpo = load_methods(Path("workflow/methods.yaml"))["grpo"]
+        arguments = settings(scale, grpo, 0, here.rl.steps, Path(out))
         trainer = GRPOTrainer(
             model=AutoModelForCausalLM.from_pretrained(here.model, local_files_only=True, dtype=torch.float32),
             reward_funcs=score,
@@ -102,6 +103,7 @@ def growth(architecture: dict[str, Any], batch: int, length: int, threads: int, 
     optimizer = AdamW(model.parameters(), lr=1e-6, weight_decay=0.01)
     scale = load_scale(Path("workflow/scales/smoke.yaml"))
     rl = scale.rl.model_copy(update={"micro_batch": 8, "max_new_tokens": length})
+    learner = Learner(model, optimizer, rl)
     phase = load_methods(Path("workflow/methods.yaml"))["grpo"].phases[0]
     prompts = [[1, *range(3, 18)]] * (batch // 8)
     seconds = {"sampling": [], "update": []}
@@ -112,7 +114,7 @@ def growth(architecture: dict[str, Any], batch: int, length: int, threads: int, 
             found = sample(lean, prompts, 8, Sampling(length), {-1}, 0, torch.Generator().manual_seed(number))
         middle = time.monotonic()
         rewards = [float(index % 2) for index in range(batch)]
-        learn(model, optimizer, make_batch(prompts, found, rewards, 8, 0), phase, rl, 1)
+        learner.learn(make_batch(prompts, found, rewards, 8, 0), phase, 1)
         seconds["sampling"].append(middle - start)
         seconds["update"].append(time.monotonic() - middle)
         if sum(map(sum, seconds.values())) > 40:

@@ -1,5 +1,5 @@
-"""A method author's own functions: `advantage` and `transform` of a phase may name one, as `path.py:function` or
-`package.module:function`.
+"""A method author's own functions: `advantage`, `transform` and `loss` of a phase may name one, as
+`path.py:function` or `package.module:function`.
 
     def advantage(rewards, group):   # (B,) float32, (B,) int64, equal numbers for responses to one prompt
         return ...                   # (B,) float32: positive makes a response more likely, 0 leaves it alone
@@ -7,7 +7,12 @@
     def transform(batch):            # prerl.objective.Batch of the responses just scored, before their advantages
         return ...                   # the same with other rewards, other prompts, or fewer tokens in response_mask
 
-What they return is checked at every update, and what is wrong is said in one line.
+    def loss(logp, old_logp, advantages, mask):   # (B, T), (B, T), (B, 1), (B, T): see prerl.losses
+        return ...                   # (B, T): the loss of each token
+
+Each asks for what it needs by the names of its parameters: any may have `step` and `steps`, number of the batch from 1
+and of all, and the phase's settings that `prerl.settings.methods.SETTINGS` lists. What they return is checked at every
+update, and what is wrong is said in one line.
 """
 
 from dataclasses import replace
@@ -18,25 +23,38 @@ from torch import Tensor
 
 from prerl.errors import UserError
 from prerl.objective import Batch
-from prerl.settings.functions import load_function, one_line
+from prerl.settings.functions import asked, load_function, one_line
 
 
-def custom_advantages(reference: str, rewards: Tensor, group: Tensor) -> Tensor:
+def custom_advantages(reference: str, rewards: Tensor, group: Tensor, **given: Any) -> Tensor:
     """rewards (B,), group (B,) -> (B,), from the function that `reference` names. Raises UserError if what it returns
     is not finite, of that shape and of the rewards' dtype."""
-    found = _call(reference, rewards.clone(), group.clone())
+    found = _call(reference, {"rewards": rewards.clone(), "group": group.clone(), **given})
     _check(reference, "the advantages", found, rewards)
     return found.detach()
 
 
-def custom_batch(reference: str, batch: Batch) -> Batch:
+def custom_loss(reference: str, given: dict[str, Any]) -> Tensor:
+    """(B, T) from the function that `reference` names, of what functions in `prerl.losses` may ask for. Raises
+    UserError if what it returns is not finite where the mask is 1, of that shape, or has no gradient."""
+    logp, mask = given["logp"], given["mask"]
+    found = _call(reference, given)
+    if isinstance(found, Tensor) and found.shape == mask.shape:
+        found = torch.where(mask > 0, found, 0.0)  # what it makes of padding does not matter
+    _check(reference, "the loss", found, logp)
+    if logp.requires_grad and not found.requires_grad:
+        raise UserError(f"{reference}: the loss: has no gradient: it must be made of logp, not of logp.detach()")
+    return found
+
+
+def custom_batch(reference: str, batch: Batch, **given: Any) -> Batch:
     """The batch as the function that `reference` names changes it. Raises UserError if it changes the responses, their
     number or their groups, or returns what is malformed.
 
     New prompts drop `old_logp`, which was conditional on the old ones.
     """
     own = {name: value.clone() for name, value in vars(batch).items() if value is not None}  # it may change them
-    found = _call(reference, replace(batch, **own))
+    found = _call(reference, {"batch": replace(batch, **own), **given})
     if not isinstance(found, Batch):
         raise UserError(f"{reference}: returned {type(found).__name__}, expected a prerl.objective.Batch")
     _check(reference, "rewards", found.rewards, batch.rewards)
@@ -57,11 +75,12 @@ def custom_batch(reference: str, batch: Batch) -> Batch:
     return replace(found, old_logp=batch.old_logp if same else None)
 
 
-def _call(reference: str, *arguments: Any) -> Any:
+def _call(reference: str, given: dict[str, Any]) -> Any:
+    function = load_function(reference)
     try:
-        return load_function(reference)(*arguments)
-    except UserError:
-        raise
+        return asked(function, given)
+    except UserError as error:
+        raise UserError(f"{reference}: {error}") from error
     except Exception as error:
         raise UserError(f"{reference}: raised {one_line(error, reference.partition(':')[0])}") from error
 

@@ -5,30 +5,24 @@ the prompt forgotten. A run's directory, log and checkpoints are those that `pre
 """
 
 import os
-import random
 import time
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, cast
 
 import torch
-from datasets import Dataset
 from torch import Tensor
-from transformers import PrinterCallback
-from trl.trainer.grpo_config import GRPOConfig
-from trl.trainer.grpo_trainer import GRPOTrainer
 
 from prerl.engines.policy import Policy
 from prerl.engines.session import Session
+from prerl.engines.trl_rollout import RolloutTrainer
 from prerl.engines.trl_saver import Saver
-from prerl.engines.trl_settings import check_length, settings
-from prerl.engines.trl_step import AdamW, Step, measures
-from prerl.engines.trl_vllm import seed_responses
-from prerl.engines.update import advantages_of, own_transform, phase_at
+from prerl.engines.trl_step import AdamW, Step
+from prerl.engines.update import own_loss, own_transform, phase_at
 from prerl.errors import check_finite
 from prerl.model.processor import occupy
-from prerl.objective import Batch, lesson
-from prerl.seeds import seed_of
+from prerl.objective import Batch, Lesson, lesson, loss_of
 from prerl.settings.engine import TrlEngine
 from prerl.settings.methods import Method
 from prerl.settings.scale import Scale
@@ -56,51 +50,15 @@ def train(scale: Scale, method_name: str, method: Method, seed: int, base: Path,
         session.finish()
 
 
-class PhaseTrainer(GRPOTrainer):
-    """GRPOTrainer whose every update follows the method's phase at that update."""
+class PhaseTrainer(RolloutTrainer):
+    """GRPOTrainer whose every update follows the method's phase."""
 
-    args: GRPOConfig
     step: Step  # set before anything is sampled
 
     def __init__(self, scale: Scale, method: Method, policy: Policy, session: Session) -> None:
-        assert isinstance(scale.engine, TrlEngine)
-        self.scale, self.method, self.policy, self.session = scale, method, policy, session
-        rl, self.room = scale.rl, scale.engine.vllm  # what vLLM takes; None: the local engine's sampler draws
-        self.problems = [
-            problem
-            for step in range(session.done + 1, rl.steps + 1)
-            for problem in policy.world.draw(random.Random(seed_of(policy.seed, "problems", step)), rl.prompts_per_step)
-        ]
-        if self.room is not None:
-            longest = max(map(len, policy.read([*self.problems, *policy.dev])))
-            check_length(self.room, longest, rl.max_new_tokens)
-        rows = {"prompt": [problem.prompt for problem in self.problems], "place": range(len(self.problems))}
-        self.saver = saver = Saver(self)
-        super().__init__(
-            model=policy.model,
-            reward_funcs=self.score,
-            args=settings(scale, policy.seed, rl.steps - session.done, session.out, policy.tokens.ends),
-            train_dataset=Dataset.from_dict(rows),
-            processing_class=policy.tokenizer,
-            callbacks=[saver],
-        )
-        self.eos_token_ids = policy.tokens.ends  # TRL leaves out that of the chat template
-        self.remove_callback(PrinterCallback)
-        self.drawing: tuple[Any, ...] = ()  # the names of the random stream that responses are drawn from
-        if self.room is not None:
-            seed_responses(self.vllm_generation.llm, self._seeds)
-
-    def _seeds(self, count: int) -> list[int]:
-        """A seed for each of the responses that this process's engine draws next. Processes that share an engine ask it
-        for the same ones; the others follow."""
-        assert self.room is not None
-        first = self.accelerator.process_index // self.room.tensor_parallel * count
-        return [seed_of(*self.drawing, place) for place in range(first, first + count)]
-
-    @property
-    def at(self) -> int:
-        """The number of the update that is being made, or was just made if TRL has counted it."""
-        return self.session.done + self.state.global_step
+        self.method, self.updates = method, method.phases[0].updates  # of a batch, the same in all phases
+        self.saver = Saver(self)
+        super().__init__(scale, method, policy, session, self.saver)
 
     def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
         """AdamW with one group: all parameters decay, as the authors' and `prerl.engines.local`'s; TRL excepts some."""
@@ -113,120 +71,78 @@ class PhaseTrainer(GRPOTrainer):
         """The phase's learning rate at every update."""
 
         def factor(made: int) -> float:
-            step = min(self.session.done + made + 1, self.scale.rl.steps)
+            step = min(self.session.done + made // self.updates + 1, self.scale.rl.steps)
             return phase_at(self.method, step, self.scale.rl.steps)[1].learning_rate_factor
 
         self.lr_scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer or self.optimizer, factor)
         return self.lr_scheduler
 
-    def score(self, completion_ids: list[list[int]], place: list[int], **_: Any) -> list[float | None]:
-        """The rewards of responses (token ids) to the problems at these places: TRL calls it as a reward function."""
-        problems, texts = [self.problems[index] for index in place], self.policy.tokens.texts(completion_ids)
-        self.step.rewards = [self.policy.score(*pair) for pair in zip(texts, problems, strict=True)]
-        return list(self.step.rewards)
-
-    def _tokenize_prompts(self, prompts: list[str]) -> tuple[list[list[int]], None, dict[str, Any]]:
-        return self.policy.tokens.read(prompts, self.policy.world.chat), None, {}
-
-    def _generate_single_turn(
-        self, prompt_ids: list[list[int]], *args: Any, **options: Any
-    ) -> tuple[list[list[int]], Any]:
-        """Responses and their log-probabilities: vLLM's, or else from the sampler of this package. Then each process
-        draws those of all and keeps its own, so that the number of processes does not change them: for one machine."""
-        if self.room is not None:
-            return super()._generate_single_turn(prompt_ids, *args, **options)
-        rl = self.scale.rl
-        first = self.state.global_step * rl.prompts_per_step
-        problems = self.problems[first : first + rl.prompts_per_step]
-        seed = seed_of(self.policy.seed, "rollout", self.at + 1)
-        _, responses, _ = self.policy.rollout(problems, rl.group_size, seed)
-        start = self.accelerator.process_index * len(prompt_ids)
-        self.step.responses = responses[start : start + len(prompt_ids)]
-        return [response.ids for response in self.step.responses], [response.logp for response in self.step.responses]
-
-    def draw(self, prompts: list[list[int]], *names: Any) -> list[tuple[list[int], list[float]]]:
-        """vLLM's responses, one a prompt, and their log-probabilities, from the random stream of that name."""
-        self.drawing = names
-        return list(zip(*self._generate_single_turn(prompts, None, {}, 1), strict=True))
+    def _prepare_inputs(self, generation_batch: Any) -> Any:
+        """The next micro-batch, a Lesson. TRL would shuffle responses; here a mini-batch keeps whole groups."""
+        inputs = super()._prepare_inputs(generation_batch)
+        if self.step.micro_batches:  # the batch was sampled just now
+            self._buffered_inputs, self.step.micro_batches = self.step.micro_batches, []
+            inputs = self._buffered_inputs[0]
+        return inputs
 
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
         rl, policy = self.scale.rl, self.policy
         self.step = step = Step(*phase_at(self.method, self.at + 1, rl.steps))
         self.drawing = (policy.seed, "rollout", self.at + 1)
         output = super()._generate_and_score_completions(inputs)
-        batch = self._batch(output)
+        batch, phase = self._batch(output), step.phase
         step.row = {"phase": step.index, **self._row(batch)}
-        start_token_id = policy.start_token_id(step.phase)
-        transform = own_transform(step.phase)
-        learnt = lesson(batch, step.phase, transform, self._advantage, start_token_id, rl.max_new_tokens)
-        read = learnt.batch
-        if read.old_logp is None:
-            output.pop("sampling_per_token_logps", None)  # conditional on prompts that are no longer read
-        # completion_mask stays, for attention; tool_mask takes tokens out of the loss alone
-        output |= {"prompt_ids": read.prompt_ids, "prompt_mask": read.prompt_mask, "advantages": learnt.advantages}
-        output |= {"tool_mask": learnt.mask.long(), "num_items_in_batch": self._gather(learnt.denominator).sum()}
-        phase, used = step.phase, int(self._gather(learnt.useful.sum()).sum())
-        self.epsilon_low, self.epsilon_high, self.args.delta = phase.clip_low, phase.clip_high, phase.dual_clip
-        self.own_optimizer().skip = used == 0
+        transform = own_transform(phase, **self.now())
+        start_token_id = policy.start_token_id(phase)
+        learnt = self._compared(lesson(batch, phase, transform, self._advantage, start_token_id, rl.max_new_tokens))
+        parts = learnt.mini_batches(phase.mini_batches)
+        for part in parts:
+            step.denominators.append(self._gather(part.denominator).sum())
+            step.used.append(int(self._gather(part.useful.sum()).sum()))
+            rows = torch.arange(len(part.weights), device=part.weights.device).split(rl.micro_batch)
+            step.micro_batches += [part.rows(index).trimmed() for index in rows]
+        used = sum(step.used)
         step.generated = time.monotonic()
         step.row |= {"used_samples": used, "skipped": used == 0, "generate_seconds": step.generated - step.start}
-        torch.manual_seed(seed_of(policy.seed, "micro-batches", self.at + 1))  # TRL shuffles them next
         return output
 
-    def _batch(self, output: dict[str, Any]) -> Batch:
-        """This process's responses, scored, from TRL's dictionary."""
-        lengths, ids = output["completion_mask"].sum(1).tolist(), output["completion_ids"].tolist()
-        rewards = torch.tensor(self.step.rewards, device=self.accelerator.device)
-        first = self.accelerator.process_index * len(rewards)
-        header = self.policy.header([row[:length] for row, length in zip(ids, lengths, strict=True)])
-        return Batch(
-            prompt_ids=output["prompt_ids"],
-            prompt_mask=output["prompt_mask"],
-            response_ids=output["completion_ids"],
-            response_mask=output["completion_mask"].float(),
-            rewards=rewards,
-            group=torch.arange(first, first + len(rewards), device=rewards.device) // self.scale.rl.group_size,
-            old_logp=output.get("sampling_per_token_logps"),
-            header=None if header is None else header.to(rewards.device),
-        )
+    def _compared(self, learnt: Lesson) -> Lesson:
+        """With the log-probabilities that the policy's will be compared with: its own before the first of several
+        updates, and the reference's."""
+        phase = self.step.phase
+        if phase.updates > 1:
+            learnt = replace(learnt, old_logp=self._logp(self.model, learnt.batch))
+        if phase.kl_coefficient:
+            learnt = replace(learnt, ref_logp=self._logp(self.ref_model, learnt.batch))
+        return learnt
 
-    def _advantage(self, scored: Batch) -> Tensor:
-        """(B,) of this process's responses, by the rewards of all."""
-        rewards, group = self._gather(scored.rewards), self._gather(scored.group)
-        first = self.accelerator.process_index * len(scored.rewards)
-        return advantages_of(rewards, group, self.step.phase)[first : first + len(scored.rewards)]
+    @torch.no_grad()
+    def _logp(self, model: Any, batch: Batch) -> Tensor:
+        """(B, T) of the response tokens."""
+        return self._read(model, batch, batch_size=self.scale.rl.micro_batch)[0]
 
-    def _row(self, batch: Batch) -> dict[str, Any]:
-        """Of the log: what it says of the responses of all processes."""
-        columns = measures(batch, self.step.responses, self.eos_token_ids)
-        reward, length, share, surprise = self._gather(columns).double().mean(0).tolist()
-        return {
-            "reward": reward,
-            "response_tokens": length,
-            "entropy": surprise / length,
-            "finished": share,
-            "tokens": round(length * self.scale.rl.prompts_per_step * self.scale.rl.group_size),
-        }
-
-    def _gather(self, own: Tensor) -> Tensor:
-        """Of all processes, along the first dimension."""
-        return cast(Tensor, self.accelerator.gather(own))
+    def _read(self, model: Any, batch: Batch, **options: Any) -> tuple[Tensor, Tensor | None]:
+        """Log-probabilities and, if the options ask for them, entropies of the response tokens, (B, T) each."""
+        ids = torch.cat([batch.prompt_ids, batch.response_ids], 1)
+        mask = torch.cat([batch.prompt_mask, batch.response_mask.to(batch.prompt_mask.dtype)], 1)
+        found = self._get_per_token_logps_and_entropies(model, ids, mask, batch.response_ids.shape[1], **options)
+        return found[0], found[1]
 
     def own_optimizer(self) -> AdamW:
         """Ours, inside Accelerate's."""
         return getattr(self.optimizer, "optimizer", self.optimizer)
 
-    def _get_per_token_logps_and_entropies(self, *args: Any, **options: Any) -> tuple[Tensor, Tensor | None, Any]:
-        found = super()._get_per_token_logps_and_entropies(*args, **options)
-        self.step.logp = found[0].detach()
-        return found
-
-    def _compute_loss(self, model: Any, inputs: dict[str, Any]) -> Tensor:
-        loss = super()._compute_loss(model, inputs) * self.step.phase.loss_coefficient
+    def _compute_loss(self, model: Any, inputs: Any) -> Tensor:
+        """Of a micro-batch; the sum over those of an update, and the mean over processes, is the phase's loss."""
+        learnt, step, phase = cast(Lesson, inputs), self.step, self.step.phase
+        place = self.state.global_step % self.updates % phase.mini_batches
+        self.own_optimizer().skip = step.used[place] == 0
+        logp, entropy = self._read(model, learnt.batch, compute_entropy=bool(phase.entropy_coefficient))
+        found = loss_of(learnt, phase, logp, entropy, own_loss(phase, **self.now()))
+        scale = self.accelerator.num_processes * phase.loss_coefficient
+        loss = (found * learnt.weights).sum() / step.denominators[place].clamp(min=1) * scale
         check_finite("loss", float(loss.detach()))
-        if (sampled := inputs.get("sampling_per_token_logps")) is not None:
-            used = inputs["tool_mask"] * (inputs["advantages"] != 0)[:, None]
-            self.step.gaps.append(float(((self.step.logp - sampled) * used).nan_to_num().abs().max()))
+        step.tally.add(learnt, phase, logp.detach())
         return loss
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
@@ -236,13 +152,14 @@ class PhaseTrainer(GRPOTrainer):
             return
         step, norm = self.step, float(logs["grad_norm"])
         check_finite("gradient's norm", norm)
-        gaps = torch.tensor(max(step.gaps, default=torch.nan), device=self.accelerator.device)
-        row = {
-            **step.row,
-            "grad_norm": 0.0 if step.row["skipped"] else norm,
-            "sampler_gap": float(self._gather(gaps).max()),
-            "update_seconds": time.monotonic() - step.generated,
-        }
+        if not self.own_optimizer().skip:
+            step.tally.norms.append(norm)
+        if self.state.global_step % self.updates:
+            return  # more are made on this batch
+        tally, device = step.tally, self.accelerator.device
+        tally.counts = self._gather(tally.counts[None].to(device)).sum(0).cpu()
+        tally.gaps = self._gather(torch.tensor(tally.gaps or [torch.nan], device=device)).tolist()
+        row = {**step.row, **tally.row(), "redrawn": 0, "update_seconds": time.monotonic() - step.generated}
         self.session.add(self.at, row, shown=self.accelerator.is_main_process)
         if self.session.due(self.at):
             self.saver.save()

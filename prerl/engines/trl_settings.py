@@ -7,6 +7,7 @@ from trl import GRPOConfig  # pyright: ignore[reportPrivateImportUsage]  (trl im
 from prerl.errors import UserError
 from prerl.seeds import seed_of
 from prerl.settings.engine import LocalEngine, TrlEngine, Vllm
+from prerl.settings.methods import Method
 from prerl.settings.scale import Scale
 
 
@@ -27,27 +28,34 @@ def check_length(vllm: Vllm, longest: int, max_new_tokens: int) -> None:
         )
 
 
-def settings(scale: Scale, seed: int, updates: int, out: Path, ends: list[int] | None = None) -> GRPOConfig:
-    """TRL's configuration of a run of `updates` more updates; with vLLM, the tokens `ends` alone end a response. Raises
-    UserError if the processes cannot share a batch evenly."""
-    rl, engine = scale.rl, trl_engine(scale)
-    rollouts = rl.prompts_per_step * rl.group_size
-    passes, rest = divmod(rollouts, rl.micro_batch * engine.processes)
-    if rest:
+def settings(
+    scale: Scale, method: Method, seed: int, batches: int, out: Path, ends: list[int] | None = None
+) -> GRPOConfig:
+    """TRL's configuration of a run of `batches` more batches; with vLLM, the tokens `ends` alone end a response. Raises
+    UserError if the processes cannot share what an update learns from evenly."""
+    rl, engine, phase = scale.rl, trl_engine(scale), method.phases[0]  # in all of them there are as many updates
+    prompts, odd = divmod(rl.prompts_per_step, phase.mini_batches)
+    rollouts = prompts * rl.group_size
+    micro_batches, rest = divmod(rollouts, rl.micro_batch * engine.processes)
+    if odd or rest:
         raise UserError(
             f"rl.micro_batch: {rl.micro_batch} responses in each of {engine.processes} processes do not divide the "
             f"{rollouts} of an update"
+        )
+    if phase.mini_batches > 1 and prompts % engine.processes:
+        raise UserError(
+            f"mini_batches: the {prompts} prompts of an update cannot be shared by {engine.processes} processes"
         )
     vllm = engine.vllm
     return GRPOConfig(
         output_dir=str(out / "trl"),
         seed=seed_of(seed, "trl") % 2**31,
         # the batch
-        max_steps=updates,
+        max_steps=batches * phase.updates,
         per_device_train_batch_size=rl.micro_batch,
-        gradient_accumulation_steps=passes,
-        steps_per_generation=passes,
-        num_iterations=1,
+        gradient_accumulation_steps=micro_batches,
+        steps_per_generation=micro_batches * phase.mini_batches,
+        num_iterations=phase.passes,
         num_generations=rl.group_size,
         shuffle_dataset=False,
         remove_unused_columns=False,
@@ -66,11 +74,9 @@ def settings(scale: Scale, seed: int, updates: int, out: Path, ends: list[int] |
         vllm_enable_sleep_mode=vllm is not None,
         generation_kwargs={"ignore_eos": True, "stop_token_ids": ends} if vllm and ends else None,
         vllm_importance_sampling_correction=False,  # as the authors; in the pre-train space it means nothing
-        # the loss: a token mean over the whole batch; clip range and dual clip (delta) are set with each phase
-        loss_type="dapo",
-        beta=0.0,
+        # the loss is that of prerl.objective; for TRL, beta says whether there is a reference model
+        beta=max(phase.kl_coefficient for phase in method.phases),
         scale_rewards="none",  # TRL's own advantages are not used
-        importance_sampling_level="token",
         mask_truncated_completions=False,
         top_entropy_quantile=1.0,
         entropy_coef=0.0,

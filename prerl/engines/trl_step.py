@@ -7,8 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from prerl.engines.tally import Tally
 from prerl.model.sampler import Response
-from prerl.objective import Batch
+from prerl.objective import Batch, Lesson
 from prerl.settings.methods import Phase
 
 
@@ -24,7 +25,7 @@ class AdamW(torch.optim.AdamW):
 
 @dataclass
 class Step:
-    """What TRL's callbacks share of the update that is being made."""
+    """What TRL's callbacks share of the batch that is being learnt from."""
 
     index: int  # of the phase
     phase: Phase
@@ -33,8 +34,10 @@ class Step:
     responses: list[Response] = field(default_factory=list)  # this process's, of the local sampler
     rewards: list[float] = field(default_factory=list)
     row: dict[str, Any] = field(default_factory=dict)  # of the log, as far as it is known
-    logp: Tensor | None = None  # (b, T) of the micro-batch, by the model as it is
-    gaps: list[float] = field(default_factory=list)  # largest of each micro-batch, sampler against update
+    micro_batches: list[Lesson] = field(default_factory=list)  # of a pass, in order
+    denominators: list[Tensor] = field(default_factory=list)  # of the mini-batches, of all processes
+    used: list[int] = field(default_factory=list)  # responses of each that have a gradient, of all processes
+    tally: Tally = field(default_factory=Tally)
 
 
 def measures(batch: Batch, responses: list[Response], ends: list[int]) -> Tensor:

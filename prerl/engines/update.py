@@ -1,28 +1,25 @@
-"""One update: from scored responses to an optimiser step."""
+"""From scored responses to the optimiser's steps."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
-from prerl.engines.custom import custom_advantages, custom_batch
+from prerl.advantages import ADVANTAGES, critic_advantages, group_advantages
+from prerl.engines.custom import custom_advantages, custom_batch, custom_loss
+from prerl.engines.tally import Tally
 from prerl.errors import check_finite
+from prerl.losses import LOSSES, mean_over
 from prerl.model.adamw import AdamW
 from prerl.model.cache import Prompts
 from prerl.model.joint import Joint
 from prerl.model.lean import LeanModel
-from prerl.model.likelihood import read_prompts, response_hidden, response_logp
+from prerl.model.likelihood import read_prompts, response_entropy, response_hidden, response_logp
 from prerl.model.sampler import Response
-from prerl.objective import (
-    ADVANTAGES,
-    Batch,
-    clipped_loss,
-    critic_advantages,
-    group_advantages,
-    lesson,
-)
+from prerl.objective import Batch, Lesson, lesson, loss_of
 from prerl.settings.methods import Method, Phase
 from prerl.settings.scale import Reinforce
 
@@ -76,71 +73,121 @@ def critic_for(model: "Model", method: Method) -> nn.Linear | None:
     return critic
 
 
-def own_transform(phase: Phase) -> Callable[[Batch], Batch]:
-    """The phase's own change of a scored batch; none leaves it as it is."""
-    return partial(custom_batch, phase.transform) if phase.transform else lambda batch: batch
+def own_transform(phase: Phase, **at: int) -> Callable[[Batch], Batch]:
+    """The phase's own change of a scored batch; none leaves it as it is. `at`: the update, for functions that ask."""
+    return partial(custom_batch, phase.transform, **at) if phase.transform else lambda batch: batch
 
 
-def advantages_of(rewards: Tensor, group: Tensor, phase: Phase) -> Tensor:
+def advantages_of(rewards: Tensor, group: Tensor, phase: Phase, **at: int) -> Tensor:
     """(B,) by the phase's kind of advantage or its own function."""
     if phase.advantage in ADVANTAGES:
-        return group_advantages(rewards, group, phase.advantage)
-    return custom_advantages(phase.advantage, rewards, group)
+        return group_advantages(rewards, group, phase.advantage, **phase.settings)
+    return custom_advantages(phase.advantage, rewards, group, **phase.settings, **at)
 
 
-def learn(
-    model: "Model",
-    optimizer: AdamW,
-    batch: Batch,
-    phase: Phase,
-    rl: Reinforce,
-    start_token_id: int,
-    critic: nn.Linear | None = None,
-) -> dict[str, Any]:
-    """One optimiser step on the batch, skipped if no sample carries an advantage. Returns what the log says of it.
+def own_loss(phase: Phase, **at: int) -> Callable[[dict[str, Any]], Tensor] | None:
+    """The phase's own loss, as `loss_of` wants it; None if it has one of LOSSES."""
+    return None if phase.loss in LOSSES else lambda given: custom_loss(phase.loss, given | at)
 
-    There is one update a batch, so the old log-probabilities are the present ones (as in the authors' code, which
-    computes them anew): the ratio is 1, its gradient that of log pi, and the clip range without effect. `sampler_gap`
-    is how far the sampler's log-probabilities are from the update's, a check of the sampler. `critic` is the value head
-    of a phase that needs one.
-    """
 
-    def advantage(scored: Batch) -> Tensor:
-        if phase.advantage != "critic":
-            return advantages_of(scored.rewards, scored.group, phase)
+class Learner:
+    """Learns from scored batches: what is kept from update to update, but for the samples."""
+
+    def __init__(
+        self,
+        model: "Model",
+        optimizer: AdamW,
+        rl: Reinforce,
+        critic: nn.Linear | None = None,
+        reference: "Model | None" = None,
+    ) -> None:
+        """`critic` is the value head of phases that need one, `reference` the model whose KL they are charged with."""
+        self.model, self.optimizer, self.rl, self.critic, self.reference = model, optimizer, rl, critic, reference
+        self.parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+
+    def learn(self, batch: Batch, phase: Phase, start_token_id: int, step: int = 1) -> dict[str, Any]:
+        """All updates on the batch that was sampled at `step`, each skipped if no sample there has a gradient. Returns
+        what the log says of them.
+
+        With one update a batch, the old log-probabilities are the present ones (as in the authors' code, which computes
+        them anew): the ratio is 1, its gradient that of log pi, and the clip range without effect. With several they
+        are computed before the first. `sampler_gap` is how far the sampler's log-probabilities are from those, a check
+        of the sampler.
+        """
+        rl, at = self.rl, {"step": step, "steps": self.rl.steps}
+
+        def advantage(scored: Batch) -> Tensor:
+            if phase.advantage != "critic":
+                return advantages_of(scored.rewards, scored.group, phase, **at)
+            values = self.values(scored)
+            return critic_advantages(scored.rewards, values, scored.response_mask)
+
+        learnt = lesson(batch, phase, own_transform(phase, **at), advantage, start_token_id, rl.max_new_tokens)
+        useful = learnt.useful.nonzero()[:, 0]
+        if len(useful) and phase.updates > 1:
+            learnt = replace(learnt, old_logp=self.logp(self.model, learnt.batch, useful))
+        if len(useful) and phase.kl_coefficient:
+            assert self.reference is not None  # by the engine
+            learnt = replace(learnt, ref_logp=self.logp(self.reference, learnt.batch, useful))
+        tally = Tally()
+        for _ in range(phase.passes):
+            for part in learnt.mini_batches(phase.mini_batches):
+                self.update(part, phase, own_loss(phase, **at), tally)
+        return {"used_samples": len(useful), "skipped": not tally.norms, **tally.row()}
+
+    def update(
+        self, learnt: Lesson, phase: Phase, own: Callable[[dict[str, Any]], Tensor] | None, tally: Tally
+    ) -> None:
+        useful = learnt.useful.nonzero()[:, 0]
+        if len(useful) == 0:
+            return
+        joint = Joint()
+        self.optimizer.zero_grad()
+        lean = LeanModel(self.model, joint)
+        for rows, prompts in micro_batches(lean, learnt.batch, useful, self.rl.micro_batch):
+            part = learnt.rows(rows).trimmed()
+            hidden = response_hidden(lean, part.batch, prompts)
+            logp = response_logp(lean, part.batch, hidden, self.rl.temperature)
+            entropy = response_entropy(lean, hidden, self.rl.temperature) if phase.entropy_coefficient else None
+            loss = mean_over(loss_of(part, phase, logp, entropy, own), part.weights)
+            if phase.advantage == "critic":
+                assert self.critic is not None  # by critic_for
+                # The return is the reward: it comes at the end, and there is no discount.
+                error = (self.critic(hidden)[..., 0] - part.batch.rewards[:, None]) ** 2
+                loss = loss + CRITIC_COEFFICIENT * (error * part.mask).sum() / part.mask.sum()
+            check_finite("loss", loss.item())
+            (loss * part.weights.sum() / learnt.denominator * phase.loss_coefficient).backward()
+            tally.add(part, phase, logp.detach())
+        joint.back()
+        norm = float(torch.nn.utils.clip_grad_norm_(self.parameters, self.rl.max_grad_norm))
+        check_finite("gradient's norm", norm)
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.rl.learning_rate * phase.learning_rate_factor
+        self.optimizer.step()
+        tally.norms.append(norm)
+
+    def logp(self, model: "Model", batch: Batch, rows: Tensor) -> Tensor:
+        """Log-probabilities of the response tokens in the given rows, by a model. (B, T), 0 elsewhere"""
+        at = self.rl.temperature
+        return self._of_tokens(model, batch, rows, lambda lean, part, hidden: response_logp(lean, part, hidden, at))
+
+    def values(self, batch: Batch) -> Tensor:
+        """The critic's before each response token. (B, T), 0 at padding"""
+        critic = self.critic
         assert critic is not None  # by critic_for
-        return critic_advantages(scored.rewards, _values(model, critic, scored, rl), scored.response_mask)
+        rows = torch.arange(len(batch.rewards))
+        return self._of_tokens(self.model, batch, rows, lambda _, __, hidden: critic(hidden)[..., 0])
 
-    learnt = lesson(batch, phase, own_transform(phase), advantage, start_token_id, rl.max_new_tokens)
-    useful = learnt.useful.nonzero()[:, 0]
-    result = {"used_samples": len(useful), "skipped": len(useful) == 0, "grad_norm": 0.0, "sampler_gap": float("nan")}
-    if len(useful) == 0:
-        return result
-    gaps, joint = [], Joint()
-    optimizer.zero_grad()
-    lean = LeanModel(model, joint)
-    for rows, prompts in micro_batches(lean, learnt.batch, useful, rl.micro_batch):
-        part = learnt.part(rows)
-        batch, mask = part.batch, part.mask
-        hidden = response_hidden(lean, batch, prompts)
-        logp = response_logp(lean, batch, hidden, rl.temperature)
-        now = logp.detach()
-        loss = clipped_loss(logp, now, part.advantages, mask, phase.clip_low, phase.clip_high, phase.dual_clip)
-        if phase.advantage == "critic" and critic is not None:
-            error = (critic(hidden)[..., 0] - batch.rewards[:, None]) ** 2  # the return: no discount, reward at the end
-            loss = loss + CRITIC_COEFFICIENT * (error * mask).sum() / mask.sum()
-        check_finite("loss", loss.item())
-        (loss * mask.sum() / learnt.denominator * phase.loss_coefficient).backward()
-        if batch.old_logp is not None:
-            gaps.append(float(((now - batch.old_logp) * mask).abs().max()))
-    joint.back()
-    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
-    norm = float(torch.nn.utils.clip_grad_norm_(parameters, rl.max_grad_norm))
-    check_finite("gradient's norm", norm)
-    for group in optimizer.param_groups:
-        group["lr"] = rl.learning_rate * phase.learning_rate_factor
-    optimizer.step()
-    return result | {"grad_norm": norm, "sampler_gap": max(gaps, default=float("nan"))}
+    @torch.no_grad()
+    def _of_tokens(
+        self, model: "Model", batch: Batch, rows: Tensor, function: Callable[[LeanModel, Batch, Tensor], Tensor]
+    ) -> Tensor:
+        values, lean = torch.zeros_like(batch.response_mask), LeanModel(model)
+        for index, prompts in micro_batches(lean, batch, rows, self.rl.micro_batch):
+            part = batch.rows(index).trimmed()
+            found = function(lean, part, response_hidden(lean, part, prompts))
+            values[index, : part.response_ids.shape[1]] = found * part.response_mask
+        return values
 
 
 def micro_batches(lean: LeanModel, batch: Batch, rows: Tensor, size: int) -> Iterator[tuple[Tensor, Prompts]]:
@@ -169,14 +216,3 @@ def _alike(lengths: Tensor, size: int) -> Iterator[Tensor]:
         count = min(len(order), max(1, int(most / longest)))
         yield order[-count:]
         order = order[:-count]
-
-
-@torch.no_grad()
-def _values(model: "Model", critic: nn.Linear, batch: Batch, rl: Reinforce) -> Tensor:
-    """The critic's value before each response token. (B, T), 0 at padding"""
-    values, lean = torch.zeros_like(batch.response_mask), LeanModel(model)
-    for rows, prompts in micro_batches(lean, batch, torch.arange(len(values)), rl.micro_batch):
-        part = batch.rows(rows).trimmed()
-        hidden = response_hidden(lean, part, prompts)
-        values[rows, : part.response_ids.shape[1]] = critic(hidden)[..., 0] * part.response_mask
-    return values

@@ -52,20 +52,41 @@ def response_logp(
     `temperature` is the one that they were sampled with: the policy is the softmax of logits / temperature.
     """
     hidden = response_hidden(model, batch) if hidden is None else hidden
-    tokens, ids = hidden.flatten(0, 1), batch.response_ids.flatten()
-    size = max(1, LOGITS_AT_ONCE // model.unembedding.shape[0])
-    if len(ids) <= size:
-        return _token_logp(tokens, model.unembedding, ids, temperature).view(batch.response_ids.shape)
+    ids = batch.response_ids.flatten()
+    return _in_chunks(_token_logp, model.unembedding, hidden, temperature, ids)
+
+
+def response_entropy(model: LeanModel, hidden: Tensor, temperature: float = 1.0) -> Tensor:
+    """Entropies (B, T), in nats, of the policy that each response token was drawn from, from the `response_hidden`."""
+    return _in_chunks(_token_entropy, model.unembedding, hidden, temperature)
+
+
+def _in_chunks(
+    function: Callable[..., Tensor], unembedding: Tensor, hidden: Tensor, temperature: float, *columns: Tensor
+) -> Tensor:
+    """A function of each token's hidden state, and of columns (N,), for hidden (B, T, hidden size) -> (B, T)"""
+    tokens = hidden.flatten(0, 1)
+    size = max(1, LOGITS_AT_ONCE // unembedding.shape[0])
+    if len(tokens) <= size:
+        return function(unembedding, temperature, tokens, *columns).view(hidden.shape[:2])
     parts = [
-        checkpoint(_token_logp, part, model.unembedding, wanted, temperature, use_reentrant=False)
-        for part, wanted in zip(tokens.split(size), ids.split(size), strict=True)
+        checkpoint(function, unembedding, temperature, *part, use_reentrant=False)
+        for part in zip(*(column.split(size) for column in (tokens, *columns)), strict=True)
     ]
-    return torch.cat(parts).view(batch.response_ids.shape)
+    return torch.cat(parts).view(hidden.shape[:2])
 
 
-def _token_logp(hidden: Tensor, unembedding: Tensor, ids: Tensor, temperature: float) -> Tensor:
+def _token_logp(unembedding: Tensor, temperature: float, hidden: Tensor, ids: Tensor) -> Tensor:
     """hidden (N, hidden size), ids (N,) -> (N,)"""
+    return -F.cross_entropy(_logits(unembedding, temperature, hidden), ids, reduction="none")
+
+
+def _token_entropy(unembedding: Tensor, temperature: float, hidden: Tensor) -> Tensor:
+    """hidden (N, hidden size) -> (N,)"""
+    logp = _logits(unembedding, temperature, hidden).log_softmax(-1)
+    return -(logp.exp() * logp).sum(-1)
+
+
+def _logits(unembedding: Tensor, temperature: float, hidden: Tensor) -> Tensor:
     logits = F.linear(hidden, unembedding)
-    if temperature != 1:
-        logits = logits / temperature
-    return -F.cross_entropy(logits, ids, reduction="none")
+    return logits if temperature == 1 else logits / temperature

@@ -1,4 +1,4 @@
-"""Functions of a method's author, by `path.py:function` or `package.module:function`."""
+"""Functions that a method names: by `path.py:function` or `package.module:function`, and what they ask for."""
 
 import importlib
 import importlib.util
@@ -52,6 +52,18 @@ def load_function(reference: str) -> Callable[..., Any]:
         names = [key for key, value in vars(module).items() if inspect.isfunction(value)]
         raise UserError(f"{reference}: {place} has no function {name!r}; it has {', '.join(names) or 'none'}")
     return function
+
+
+def asked(function: Callable[..., Any], given: dict[str, Any]) -> Any:
+    """Calls a function with those of the given values that its parameters name. Raises UserError if it needs one that
+    is not given."""
+    parameters = inspect.signature(function).parameters.values()
+    if any(one.kind == one.VAR_KEYWORD for one in parameters):
+        return function(**given)
+    needed = [one.name for one in parameters if one.default is one.empty and one.kind != one.VAR_POSITIONAL]
+    if lacking := [name for name in needed if name not in given]:
+        raise UserError(f"asks for {', '.join(map(repr, lacking))}; there are {', '.join(given)}")
+    return function(**{one.name: given[one.name] for one in parameters if one.name in given})
 
 
 def one_line(error: Exception, place: str) -> str:

@@ -12,12 +12,16 @@ from prerl.files.checksums import sha256
 from prerl.settings.functions import load_function, source
 from prerl.settings.reading import check, read_yaml
 from prerl.settings.scale import Scale
-from prerl.settings.values import NAME, Number, Positive, Rate, Strict
+from prerl.settings.values import NAME, Integer, NotNegative, Number, Positive, Rate, Strict
 
 # Directories beside those of methods.
 RESERVED = {"ablations", "base", "base-study", "bench", "compare", "figures", "logs", "problems", "summary", "tables"}
 DEFAULTS = Path("workflow/methods.yaml")
-KINDS = ("std", "mean", "leave-one-out", "batch", "weighted", "critic")  # of advantages
+KINDS = ("std", "mean", "leave-one-out", "batch", "batch-std", "weighted", "maxrl", "pass@k", "critic")  # of advantages
+PLACES = ("advantage", "transform", "loss")  # keys that may name a function
+LOSSES = ("clip", "gspo", "cispo", "sapo")
+# Those of a phase that its functions may ask for.
+SETTINGS = ("clip_low", "clip_high", "dual_clip", "sapo_temperature_pos", "sapo_temperature_neg", "pass_k")
 FUNCTION = re.compile(r"^([^:]+\.py|[A-Za-z_][\w.]*):[A-Za-z_]\w*$")
 
 
@@ -28,20 +32,48 @@ class Phase(Strict):
     samples: Literal["all", "positive", "negative"]
     advantage: str  # one of KINDS, or a function's place
     transform: str | None = None  # a function's place: what it makes of the scored batch, see prerl.engines.custom
-    steps: Positive | None = None  # updates; None, in one phase: what the others leave of the run
+    steps: Positive | None = None  # batches; None, in one phase: what the others leave of the run
     tokens: Literal["all", "body"]  # body: without those that restate the problem
-    denominator: Literal["tokens", "budget"]  # of the loss: kept tokens, or the tokens that the batch could have had
+    # Of the loss: kept tokens; the tokens that the batch could have had; each kept response's own length
+    denominator: Literal["tokens", "budget", "length"]
     start_token: str | None  # instead of the scale's; pre-train space only
     clip_low: Rate
     clip_high: Rate
     dual_clip: Annotated[Number, Field(gt=1)]
     loss_coefficient: Rate
     learning_rate_factor: Rate  # times the scale's learning rate, so that a method means the same at every scale
+    # A method that says nothing of what follows does without.
+    loss: str = "clip"  # one of LOSSES, or a function's place
+    passes: Positive = 1  # over a batch
+    mini_batches: Positive = 1  # of a pass, whole groups each; an update each
+    sapo_temperature_pos: Rate = 1.0  # the authors' values
+    sapo_temperature_neg: Rate = 1.05
+    pass_k: Positive = 4  # of the advantage pass@k
+    kl_coefficient: NotNegative = 0.0  # of KL(policy || base model), an estimate at each token
+    entropy_coefficient: NotNegative = 0.0  # of the bonus
+    redraw: Annotated[Integer, Field(ge=0, le=1000)] = 0  # at most so often, groups without signal are drawn anew
+    overlong_buffer: Annotated[Number, Field(ge=0, le=1)] = 0.0  # share of the limit, its end, where length is punished
+    overlong_penalty: Rate = 0.5  # of the reward, at the limit: half of the range of rewards, as in DAPO
 
-    @field_validator("advantage", "transform")
+    @property
+    def updates(self) -> int:
+        """How many are made on a batch."""
+        return self.passes * self.mini_batches
+
+    @property
+    def regularised(self) -> bool:
+        """Whether something beside the advantages moves the policy."""
+        return bool(self.kl_coefficient or self.entropy_coefficient)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What a function of the method may ask for, by these names."""
+        return {name: getattr(self, name) for name in SETTINGS}
+
+    @field_validator("advantage", "transform", "loss")
     @classmethod
     def _known(cls, value: str | None, info: ValidationInfo) -> str | None:
-        kinds = KINDS if info.field_name == "advantage" else ()
+        kinds = {"advantage": KINDS, "loss": LOSSES}.get(info.field_name or "", ())
         if value is None or value in kinds or FUNCTION.match(value):
             return value
         listed = f"one of {', '.join(kinds)}, or " if kinds else ""
@@ -66,7 +98,7 @@ class Method(Strict):
     def sources(self) -> dict[str, str]:
         """The places of its author's own functions, with the checksums of the files that they stand in. Raises
         UserError if there is no such file."""
-        places = {place for phase in self.phases for place in (phase.advantage, phase.transform)}
+        places = {getattr(phase, key) for phase in self.phases for key in PLACES}
         return {place: sha256(source(place)) for place in sorted(filter(None, places)) if FUNCTION.match(place)}
 
     @property
@@ -108,7 +140,7 @@ def _method(path: Path, key: str, entry: Any, defaults: dict[str, Any]) -> Metho
     if isinstance(entry, dict) and isinstance(entry.get("phases"), list):
         phases = [{**defaults, **phase} if isinstance(phase, dict) else phase for phase in entry["phases"]]
         for phase in (phase for phase in phases if isinstance(phase, dict)):
-            for place in ("advantage", "transform"):
+            for place in PLACES:
                 if ".py:" in str(phase.get(place)):  # a file is looked for beside the one that names it
                     phase[place] = os.path.relpath(path.parent / phase[place])
         entry = {**entry, "phases": phases}
@@ -120,13 +152,32 @@ def check_methods(path: str, scale: Scale, methods: dict[str, Method]) -> None:
     for name in (*scale.methods, *scale.ablations):
         if name not in methods:
             raise UserError(f"{path}: methods: no method {name!r} in workflow/methods.yaml")
-        if scale.engine.name == "trl" and methods[name].has_critic:
-            raise UserError(f"{path}: methods: {name!r} has a critic, which only the local engine can train")
+        for index, phase in enumerate(methods[name].phases):
+            if wrong := _unfit(phase, methods[name], scale):
+                raise UserError(f"{path}: methods: {name!r}: phases.{index}: {wrong}")
         if scale.problems.world == "public" and any(phase.tokens == "body" for phase in methods[name].phases):
             raise UserError(
                 f"{path}: methods: {name!r} has a phase with `tokens: body`, without what restates the problem: "
                 "responses to public problems restate nothing; take `tokens: all`"
             )
+
+
+def _unfit(phase: Phase, method: Method, scale: Scale) -> str | None:
+    """Why a phase cannot be trained at a scale; None if it can."""
+    prompts, size = scale.rl.prompts_per_step, scale.rl.group_size
+    if prompts % phase.mini_batches:
+        return f"mini_batches: {phase.mini_batches} do not divide the {prompts} groups of a batch"
+    if phase.advantage == "pass@k" and phase.pass_k > size:
+        return f"pass_k: pass@{phase.pass_k} of groups of {size} is not defined"
+    if scale.engine.name != "trl":
+        return None
+    if phase.advantage == "critic":
+        return "advantage: a critic is something that only the local engine can train"
+    if phase.redraw:
+        return "redraw: only the local engine draws groups anew; TRL samples once a batch"
+    if (phase.passes, phase.mini_batches) != (method.phases[0].passes, method.phases[0].mini_batches):
+        return "passes, mini_batches: TRL makes as many updates of every batch; only the local engine can change that"
+    return None
 
 
 def find_method(path: Path, name: str) -> Method:

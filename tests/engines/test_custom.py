@@ -7,13 +7,12 @@ from dataclasses import replace
 import pytest
 import torch
 
+from prerl.advantages import std_advantages
 from prerl.engines.custom import custom_advantages, custom_batch
-from prerl.engines.update import learn
 from prerl.errors import UserError
-from prerl.objective import std_advantages
 from prerl.settings.functions import load_function
 from prerl.settings.methods import load_methods, new_method
-from tests.helpers import METHODS_FILE, ROOT, changed, random_batch
+from tests.helpers import METHODS_FILE, ROOT, changed, learn, random_batch
 
 EXAMPLES = ROOT / "tests/examples"
 
@@ -106,7 +105,7 @@ def test_a_place_without_function_says_what_there_is(write, tmp_path):
         load_function("no_such_module.at_all:f")
     with pytest.raises(UserError, match=r"cannot be imported: SyntaxError: .*\(broken\.py, line 4\)$"):
         load_function(write("def f(", "broken"))
-    assert load_function("prerl.objective:std_advantages") is std_advantages
+    assert load_function("prerl.advantages:std_advantages") is std_advantages
 
 
 def phase(methods, **values):
@@ -123,7 +122,7 @@ def moved(model, methods, scale, data, **values):
 
 def test_grpo_written_by_hand_is_grpo(model, methods, scale):
     ours, _ = moved(model, methods, scale, batch())
-    its, _ = moved(model, methods, scale, batch(), advantage="prerl.objective:std_advantages")
+    its, _ = moved(model, methods, scale, batch(), advantage="prerl.advantages:std_advantages")
     assert torch.equal(ours, its) and bool(ours.any())
 
 

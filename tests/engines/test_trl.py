@@ -16,14 +16,13 @@ from prerl.engines.session import Session
 from prerl.errors import UserError
 from prerl.model.adamw import AdamW
 from prerl.settings.engine import TrlEngine, Vllm
-from prerl.settings.methods import check_methods
 from tests.double import EPS, GRADIENT_ROUNDING
 from tests.helpers import ROOT, changed
 
 pytest.importorskip("trl", reason="the TRL engine needs the extra `test` or `cluster`")
 from accelerate import Accelerator
 
-from prerl.engines import trl, trl_settings
+from prerl.engines import trl
 
 ENGINE = TrlEngine(name="trl", processes=1, launch=None, precision="float32", gradient_checkpointing=False, vllm=None)
 PACE = ["generate_seconds", "update_seconds", "tokens_per_second", "seconds_left"]
@@ -40,6 +39,12 @@ KINDS = [
     "rloo",
     "dsrl-start",
     "dsrl-body",
+    "grpo-length",
+    "grpo-kl",
+    "lite-ppo",
+    "gspo",
+    "sapo",
+    "many",
     "own",
 ]
 
@@ -56,8 +61,19 @@ def short(scale):
 
 @pytest.fixture(scope="module")
 def methods(methods):
-    own = changed(methods["grpo"].phases[0], advantage="tests.own:advantage", transform="tests.own:transform")
-    return methods | {"own": changed(methods["grpo"], phases=[own])}
+    own = {"advantage": "tests.own:advantage", "transform": "tests.own:transform", "loss": "tests.own:loss"}
+    many = {"space": "pre-train", "mini_batches": 2, "passes": 2, "kl_coefficient": 0.1, "overlong_buffer": 0.5}
+    many |= {"entropy_coefficient": 0.01, "clip_high": 0.05, "denominator": "length"}
+    made = {
+        "own": own,
+        "many": many,
+        "gspo": {"loss": "gspo", "mini_batches": 2, "clip_low": 0.01, "clip_high": 0.01, "denominator": "length"},
+        "sapo": {"loss": "sapo", "passes": 2},
+    }
+    plain = methods["grpo"]
+    return methods | {
+        name: changed(plain, phases=[changed(plain.phases[0], **values)]) for name, values in made.items()
+    }
 
 
 def run(engine, scale, methods, trained, out, name):
@@ -71,7 +87,7 @@ def run(engine, scale, methods, trained, out, name):
 def assert_same(first, second, scale):
     """Weights differ by no more than what Adam makes of rounding in double precision, in the scale's few updates."""
     tolerance = scale.rl.steps * scale.rl.learning_rate / EPS * GRADIENT_ROUNDING
-    exact = ["step", "phase", "used_samples", "skipped", "tokens"]
+    exact = ["step", "phase", "used_samples", "skipped", "updates", "redrawn", "tokens"]
     assert set(first[0]) == set(second[0])
     pd.testing.assert_frame_equal(first[0][exact], second[0][exact], check_dtype=False)
     rest = first[0].columns.difference([*exact, "sampler_gap"])
@@ -108,7 +124,7 @@ def test_three_updates_give_the_local_engines_gradients_and_weights(
     expected, expected_gradients = run(local, short, methods, trained, tmp_path / "local", name), gradients()
     found = run(trl, changed(short, engine=ENGINE), methods, trained, tmp_path / "trl", name)
     assert_same(expected, found, short)
-    assert len(expected_gradients) == short.rl.steps
+    assert len(expected_gradients) == short.rl.steps * methods[name].phases[0].updates
     for first, second in zip(expected_gradients, gradients(), strict=True):
         for one, other in zip(first, second, strict=True):
             torch.testing.assert_close(one, other, atol=1e-8, rtol=1e-8)
@@ -159,8 +175,8 @@ def test_a_number_that_is_none_stops_the_run_before_a_checkpoint(
     short, methods, trained, tmp_path, monkeypatch, mixed_rewards, name, value
 ):
     if name == "loss":
-        loss = trl.GRPOTrainer._compute_loss
-        monkeypatch.setattr(trl.GRPOTrainer, "_compute_loss", lambda *a, **k: loss(*a, **k) * float(value))
+        loss = trl.loss_of
+        monkeypatch.setattr(trl, "loss_of", lambda *a: loss(*a) * float(value))
     else:
         norm = torch.tensor(float(value))
         monkeypatch.setattr(Accelerator, "clip_grad_norm_", lambda self, parameters, limit, **_: norm)
@@ -170,8 +186,10 @@ def test_a_number_that_is_none_stops_the_run_before_a_checkpoint(
 
 
 @pytest.mark.slow
-def test_two_processes_give_what_one_gives(short, methods, trained, tmp_path, double, mixed_rewards):
+@pytest.mark.parametrize("name", ["dsrl", "many"])
+def test_two_processes_give_what_one_gives(short, methods, trained, tmp_path, double, mixed_rewards, name):
     scale = changed(short, engine=changed(ENGINE, processes=2))
+    (tmp_path / "methods.yaml").write_text(yaml.safe_dump({"methods": {name: methods[name].model_dump()}}))
     (tmp_path / "two.yaml").write_text(yaml.safe_dump(scale.model_dump()))
     command = [
         sys.executable,
@@ -182,13 +200,14 @@ def test_two_processes_give_what_one_gives(short, methods, trained, tmp_path, do
         "-m",
         "tests.double",
     ]
-    command += ["train", "--scale", tmp_path / "two.yaml", "--method", "dsrl", "--seed", "0"]
+    command += ["train", "--scale", tmp_path / "two.yaml", "--method", name, "--seed", "0"]
+    command += ["--methods", tmp_path / "methods.yaml"]
     command += ["--model", trained / "model", "--problems", trained / "problems", "--out", tmp_path / "two"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     done = subprocess.run([*map(str, command)], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr[-3000:]
     assert done.stderr.count("step 3/3") == 1  # one of them reports
-    one = run(trl, changed(short, engine=ENGINE), methods, trained, tmp_path / "one", "dsrl")
+    one = run(trl, changed(short, engine=ENGINE), methods, trained, tmp_path / "one", name)
     log = pd.read_parquet(tmp_path / "two/log.parquet").drop(columns=PACE)
     assert_same(one, (log, load_file(tmp_path / "two/checkpoints/step-00003/model.safetensors")), short)
 
@@ -212,18 +231,3 @@ def test_a_prompt_that_vllm_has_no_room_for_stops_the_run_before_vllm_starts(sho
     session = Session(scale, "grpo", methods["grpo"], 0, trained / "model", trained / "problems", tmp_path)
     with pytest.raises(UserError, match=r"engine\.vllm\.max_length: 49 tokens do not hold the longest prompt \(9\)"):
         trl.PhaseTrainer(scale, methods["grpo"], made, session)
-
-
-def test_what_the_engine_cannot_do_is_one_line(short, methods, tmp_path):
-    scale = changed(short, engine=ENGINE)
-    with pytest.raises(UserError, match=r"x\.yaml: methods: 'ppo' has a critic, which only the local engine can train"):
-        check_methods("x.yaml", scale, methods)
-    check_methods("x.yaml", short, methods)
-    uneven = changed(short, engine=changed(ENGINE, processes=3))
-    room = Vllm(tensor_parallel=1, memory=0.5, max_length=64)
-    trl_settings.check_length(room, 16, 48)
-    said = r"engine\.vllm\.max_length: 64 tokens do not hold the longest prompt \(17\) and rl\.max_new_tokens \(48\)"
-    with pytest.raises(UserError, match=said):
-        trl_settings.check_length(room, 17, 48)
-    with pytest.raises(UserError, match=r"rl\.micro_batch: 4 responses in each of 3 processes do not divide the 32"):
-        trl_settings.settings(uneven, 0, 3, tmp_path)

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from prerl.objective import std_advantages
+from prerl.advantages import std_advantages
 
 
 def advantage(rewards: Tensor, group: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ import pytest
 from prerl.errors import UserError
 from prerl.settings.methods import KINDS, check_methods, load_methods
 from prerl.settings.scale import load_scale
-from tests.helpers import METHODS_FILE, PAPER, ROOT, SMOKE_FILE, broken
+from tests.helpers import METHODS_FILE, PAPER, ROOT, SMOKE_FILE, broken, changed
 
 
 def test_the_methods_of_the_paper(methods):
@@ -28,7 +28,8 @@ def test_the_methods_of_the_paper(methods):
 
 def test_all_methods_share_one_clip_range(methods):
     ranges = {name: {(phase.clip_low, phase.clip_high) for phase in method.phases} for name, method in methods.items()}
-    assert ranges.pop("dapo-clip") == {(0.2, 0.28)}
+    own = {"dapo-clip": (0.2, 0.28), "dapo": (0.2, 0.28), "gspo": (3e-4, 4e-4), "cispo": (1.0, 4.0)}
+    assert {name: ranges.pop(name) for name in own} == {name: {range} for name, range in own.items()}
     assert all(range == {(0.2, 0.2)} for range in ranges.values())
 
 
@@ -50,7 +51,7 @@ def test_ablations_change_one_thing(methods):
 
 
 def test_advantages_named_in_the_configuration_are_registered():
-    from prerl.objective import ADVANTAGES
+    from prerl.advantages import ADVANTAGES
 
     assert set(KINDS) == {*ADVANTAGES, "critic"}
 
@@ -65,6 +66,19 @@ BAD_METHODS = {
     "phases.0: start_token has no meaning": lambda data: data["methods"]["grpo"]["phases"][0].update(
         start_token="<bos>"
     ),
+    **{
+        message: lambda data, values=values: data["methods"]["grpo"]["phases"][0].update(values)
+        for message, values in {
+            "phases.0.loss: 'ppo' is not one of clip, gspo, cispo, sapo, or a function, as": {"loss": "ppo"},
+            "phases.0.mini_batches: Input should be greater than 0": {"mini_batches": 0},
+            "phases.0.passes: Input should be a valid integer": {"passes": 1.5},
+            "phases.0.redraw: Input should be less than or equal to 1000": {"redraw": 10**6},
+            "phases.0.redraw: Input should be a finite number": {"redraw": float("inf")},
+            "phases.0.kl_coefficient: Input should be greater than or equal to 0": {"kl_coefficient": -0.1},
+            "phases.0.overlong_buffer: Input should be less than or equal to 1": {"overlong_buffer": 20},
+            "phases.0.denominator: Input should be 'tokens', 'budget' or 'length'": {"denominator": "sequence"},
+        }.items()
+    },
     "defaults: unknown key": lambda data: "standards: {}\nmethods: {}",
     "methods: tables: call it by": lambda data: data["methods"].update(tables=data["methods"]["grpo"]),
     "methods: My_Method: call it by": lambda data: data["methods"].update(My_Method=data["methods"]["grpo"]),
@@ -94,3 +108,17 @@ def test_a_phase_of_the_body_needs_a_world_that_has_one(methods):
     with pytest.raises(UserError, match=r"x\.yaml: methods: 'dsrl-body' has a phase with `tokens: body`"):
         check_methods("x.yaml", body, methods)
     check_methods("x.yaml", body.model_copy(update={"problems": load_scale(SMOKE_FILE).problems}), methods)
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ({"mini_batches": 3}, "mini_batches: 3 do not divide the 4 groups of a batch"),
+        ({"advantage": "pass@k", "pass_k": 5}, "pass_k: pass@5 of groups of 4 is not defined"),
+    ],
+)
+def test_what_a_scale_is_too_small_for_is_one_line(methods, values, said):
+    scale = load_scale(SMOKE_FILE)
+    odd = changed(methods["grpo"], phases=[changed(methods["grpo"].phases[0], **values)])
+    with pytest.raises(UserError, match=f"^x.yaml: methods: 'grpo': phases.0: {said}$"):
+        check_methods("x.yaml", scale, methods | {"grpo": odd})

@@ -34,6 +34,7 @@ README = ROOT / "results/README.md"
 RECORD, SOURCES = "Every record", "Tables with all numbers"
 # What a test of this package alone cannot write: it takes a GPU, a published model, or responses to public problems.
 ELSEWHERE = {"hardware.gpu", "peak_gpu_memory_bytes", "inputs", "unreadable"}
+ELSEWHERE |= {"updates", "clipped", "kl", "redrawn"}  # the committed baselines are older
 STUDIES = re.compile(r"^(ablations/|base-study/|compare/([^/]+/(?=summary/|tables/))?)")
 PLACES = {"METHOD": "[^/]+", "seedN": r"seed\d+", "NAME": "[^/]+", "SCALE": "[^/]+"}
 

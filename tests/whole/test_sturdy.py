@@ -199,10 +199,10 @@ def test_a_loss_that_is_no_number_stops_the_run_and_spoils_no_checkpoint(
     scale, methods, trained, tmp_path, monkeypatch, mixed_rewards, value
 ):
     whole = run(scale, methods, trained, tmp_path / "whole")
-    update, loss, at = Run.update, objective.clipped_loss, []
+    update, loss, at = Run.update, objective.loss_of, []
     with monkeypatch.context() as patch:
         patch.setattr(Run, "update", lambda self, step, phase: at.append(step) or update(self, step, phase))
-        patch.setattr("prerl.engines.update.clipped_loss", lambda *a: loss(*a) * (value if at[-1] == 4 else 1))
+        patch.setattr("prerl.engines.update.loss_of", lambda *a: loss(*a) * (value if at[-1] == 4 else 1))
         with pytest.raises(UserError, match=r"grpo seed 0, update 4: the loss is (nan|-?inf); the run stops here"):
             run(scale, methods, trained, tmp_path / "run")
     again = run(scale, methods, trained, tmp_path / "run")
