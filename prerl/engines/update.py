@@ -138,10 +138,12 @@ class Learner:
     def update(
         self, learnt: Lesson, phase: Phase, own: Callable[[dict[str, Any]], Tensor] | None, tally: Tally
     ) -> None:
+        """One update on a lesson, skipped if no response there has a gradient; `own` is the phase's own loss, if it has
+        one."""
         useful = learnt.useful.nonzero()[:, 0]
         if len(useful) == 0:
             return
-        joint = Joint()
+        joint, critic = Joint(), self.critic if phase.advantage == "critic" else None
         self.optimizer.zero_grad()
         lean = LeanModel(self.model, joint)
         for rows, prompts in micro_batches(lean, learnt.batch, useful, self.rl.micro_batch):
@@ -150,10 +152,9 @@ class Learner:
             logp = response_logp(lean, part.batch, hidden, self.rl.temperature)
             entropy = response_entropy(lean, hidden, self.rl.temperature) if phase.entropy_coefficient else None
             loss = mean_over(loss_of(part, phase, logp, entropy, own), part.weights)
-            if phase.advantage == "critic":
-                assert self.critic is not None  # by critic_for
+            if critic is not None:
                 # The return is the reward: it comes at the end, and there is no discount.
-                error = (self.critic(hidden)[..., 0] - part.batch.rewards[:, None]) ** 2
+                error = (critic(hidden)[..., 0] - part.batch.rewards[:, None]) ** 2
                 loss = loss + CRITIC_COEFFICIENT * (error * part.mask).sum() / part.mask.sum()
             check_finite("loss", loss.item())
             (loss * part.weights.sum() / learnt.denominator * phase.loss_coefficient).backward()
