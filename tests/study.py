@@ -115,7 +115,7 @@ def write_study(
                 "peak_memory_bytes": 20,
             }
             (path / "run.json").write_text(json.dumps(record | about))
-            log = pd.DataFrame({"step": range(1, record["updates"] + 1)})
+            log = pd.DataFrame({"step": range(1, record["updates"] + 1), "tokens": 10})
             log.assign(reward=rng.random(len(log)), grad_norm=rng.random(len(log))).to_parquet(path / "log.parquet")
     summarize(scale, {name: methods[name] for name in curve}, load_lexicon(LEXICON), results, results / "summary")
     unread = {"unreadable": 1, "unreadable_problems": "a-3"}

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from prerl.analysis.counts import AllRuns, Counts, Runs, grid
 from prerl.analysis.scores import BASE, Estimator
@@ -68,6 +69,37 @@ def changes(dev: AllRuns, steps: list[int], estimate: Estimator) -> Iterator[dic
                 yield where | {"reference": BASE} | own.compare(mine, of_method[..., 0])
                 if "grpo" in values and method != "grpo":
                     yield where | {"reference": "grpo"} | own.compare(mine, values["grpo"][..., columns].mean(-1))
+
+
+def at_equal_tokens(
+    dev: AllRuns, spent: dict[str, dict[int, Array]], steps: list[int], estimate: Estimator
+) -> Iterator[dict[str, Any]]:
+    """Dev accuracy less GRPO's when both have sampled the same number of tokens in training: as many as the one of the
+    two that took fewer, in the mean of its runs; linear between evaluations. Yields nothing without GRPO.
+
+    `spent`: each run's tokens before the dev evaluation at each of the steps. A run that took fewer than all of them
+    counts with its last evaluation.
+    """
+    if SPEED_REFERENCE not in dev:
+        return
+    reference = cube(dev[SPEED_REFERENCE], steps, "correct")
+    for method, runs in dev.items():
+        if method == SPEED_REFERENCE:
+            continue
+        budget = min(float(np.mean([run[-1] for run in spent[name].values()])) for name in (method, SPEED_REFERENCE))
+        shares = []
+        for name, curve in ((method, cube(runs, steps, "correct")), (SPEED_REFERENCE, reference)):
+            # of each evaluation in the value at the budget, which is linear in them: (seeds, steps)
+            parts = [[np.interp(budget, run, one) for one in np.eye(len(steps))] for run in spent[name].values()]
+            shares.append(np.einsum("spt,st->sp", curve, np.array(parts)))
+        own = estimate.of(method, "accuracy", "equal tokens")
+        where = {"method": method, "quantity": "accuracy", "window": "equal tokens", "tokens": budget}
+        yield where | {"reference": SPEED_REFERENCE} | own.compare(*shares)
+
+
+def tokens_spent(log: pd.DataFrame, steps: list[int]) -> Array:
+    """Tokens that a run had sampled in training before each of the steps, by its log."""
+    return np.array([float(log["tokens"][log["step"] <= step].sum()) for step in steps])
 
 
 def speeds(dev: AllRuns, steps: list[int], estimate: Estimator) -> Iterator[dict[str, Any]]:

@@ -10,7 +10,7 @@ import pandas as pd
 from prerl.analysis.alignment import alignments, noises, positions, read_alignment
 from prerl.analysis.behaviour import Lexicon
 from prerl.analysis.counts import AllRuns, read_counts
-from prerl.analysis.curves import at_start, changes, curves, speeds
+from prerl.analysis.curves import at_equal_tokens, at_start, changes, curves, speeds, tokens_spent
 from prerl.analysis.provenance import provenance, warn
 from prerl.analysis.rates import behaviours
 from prerl.analysis.scores import BASE, Estimator, check_alike, comparisons, scores, spreads, warm_ups
@@ -35,7 +35,7 @@ def summarize(scale: Scale, methods: dict[str, Method], lexicon: Lexicon, result
                        ratio to the base with its interval, `few` if the base has too few occurrences for one
     curves.parquet     method, step, quantity, estimate, low, high, ...: dev evaluations along training
     seeds.parquet      method, step, quantity, seed, estimate: those curves of single seeds, without interval
-    changes.parquet    method, quantity, window (early, end), reference: paired differences on dev
+    changes.parquet    method, quantity, window (early, end, equal tokens), reference: paired differences on dev
     speeds.parquet     method, updates to half of GRPO's gain on dev, and how many times sooner than GRPO
     warm_ups.parquet   benchmark, length of DSRL's warm-up, avg@n; and the contrast of 10 to 25 updates to others
     runs.parquet       a row a run: selected step, dev accuracies, collapse and why it stopped early, cost
@@ -80,7 +80,12 @@ def summarize(scale: Scale, methods: dict[str, Method], lexicon: Lexicon, result
     if scale.problems.world == "public":
         tables["overlap"] = pd.DataFrame(overlaps(results / "problems", ["dev", *scale.problems.benchmarks]))
     steps = list(range(0, scale.rl.steps + 1, scale.rl.checkpoint_every))
-    tables["changes"] = pd.DataFrame(changes(dev, steps, estimate.of("changes")))
+    spent = {
+        method: {seed: tokens_spent(read_table(results / method / f"seed{seed}/log.parquet"), steps) for seed in runs}
+        for method, runs in dev.items()
+    }
+    equal = at_equal_tokens(dev, spent, steps, estimate.of("changes"))
+    tables["changes"] = pd.DataFrame([*changes(dev, steps, estimate.of("changes")), *equal])
     tables["speeds"] = pd.DataFrame(speeds(dev, steps, estimate.of("speeds")))
     rows = list(curves(dev, steps, lexicon.names, estimate.of("curves")))
     tables["curves"] = pd.DataFrame([row for row in rows if "low" in row])

@@ -9,13 +9,14 @@ import pandas as pd
 
 from prerl.analysis.behaviour import Lexicon
 from prerl.analysis.counts import AllRuns, read_counts
-from prerl.analysis.curves import at_start, curves, speeds
+from prerl.analysis.curves import at_equal_tokens, at_start, changes, curves, speeds, tokens_spent
 from prerl.analysis.provenance import provenance, warn
 from prerl.analysis.rates import behaviours
 from prerl.analysis.scores import ALL, BASE, Estimator, averaged, by_benchmark, check_alike, pass_at, scores
 from prerl.compare.baselines import Baselines, cost
 from prerl.errors import UserError
 from prerl.files.atomic import read_json, write_json, write_table
+from prerl.files.checksums import read_table
 from prerl.metrics import difference_interval
 from prerl.seeds import seed_of
 from prerl.settings.methods import Method
@@ -36,7 +37,8 @@ def compare(
     versus.parquet     baseline, benchmark, metric (avg or pass), k, n: the new method minus the baseline on the same
                        problems and seeds, with 95 % interval and the probability of improvement; for avg over all
                        benchmarks also the simultaneous interval (sure_low, sure_high) and the verdict by it
-    curves.parquet, seeds.parquet, speeds.parquet, behaviour.parquet   those of `analysis.summary`, of all methods
+    curves.parquet, seeds.parquet, speeds.parquet, changes.parquet, behaviour.parquet   those of `analysis.summary`, of
+                       all methods
     costs.parquet      a row a run: selected step, updates, tokens, seconds
     methods.json       all methods as a file of methods; scale.json, provenance.json
     conclusion.json    the conclusion in words, and warnings
@@ -67,12 +69,20 @@ def compare(
     benchmarks = list(scale.evaluation.benchmarks)
     steps = list(range(0, scale.rl.steps + 1, scale.rl.checkpoint_every))
     rows = list(curves(dev, steps, lexicon.names, estimate.of("curves")))
+    logs = {method: {seed: baselines.updates(method, seed) for seed in baselines.seeds} for method in methods}
+    logs[name] = {seed: read_table(run / "log.parquet") for seed, run in runs.items()}
+    spent = {
+        method: {seed: tokens_spent(log, steps) for seed, log in of_method.items()}
+        for method, of_method in logs.items()
+    }
+    equal = at_equal_tokens(dev, spent, steps, estimate.of("changes"))
     tables = {
         "scores": pd.DataFrame(scores(tests, estimate.of("scores"), benchmarks, ALL)),
         "versus": pd.DataFrame(versus(tests, name, list(methods), benchmarks, estimate.of("versus"))),
         "curves": pd.DataFrame([row for row in rows if "low" in row]),
         "seeds": pd.DataFrame([row for row in rows if "low" not in row]),
         "speeds": pd.DataFrame(speeds(dev, steps, estimate.of("speeds"))),
+        "changes": pd.DataFrame([*changes(dev, steps, estimate.of("changes")), *equal]),
         "behaviour": pd.DataFrame(behaviours(tests, lexicon, estimate.of("behaviour"))),
         "costs": pd.DataFrame([*baselines.record["runs"], *(cost(name, seed, run) for seed, run in runs.items())]),
     }

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 from scipy import special
 
-from prerl.analysis.curves import crossing, curve_interval, gain, halfway, speeds
+from prerl.analysis.curves import at_equal_tokens, crossing, curve_interval, gain, halfway, speeds, tokens_spent
 from prerl.analysis.scores import Estimator
 from prerl.report.figures.write import draw_figures
 from prerl.report.tables.write import write_tables
@@ -109,6 +109,26 @@ def test_a_sure_gain_of_grpo_has_a_half():
     assert found.estimate.round(6).to_dict() == {"grpo": 10, "dsrl": 5, "nsr-prerl": np.inf}
     assert found.threshold.tolist() == pytest.approx([0.3] * 3) and found.speedup_estimate["nsr-prerl"] == 0
     assert found.notna().all(axis=None) and (found.low > 0).all()
+
+
+def test_at_equal_tokens_the_dearer_method_is_met_on_its_way():
+    """DAPO takes 3 times the tokens here, in its second half; GRPO ends at 200, where DAPO is a quarter of that half on
+    its way from 0.5 to 0.9."""
+    runs = dev({"grpo": (0.1, 0.3, 0.5), "dapo": (0.1, 0.5, 0.9)})
+    spent = {"grpo": np.array([0.0, 100.0, 200.0]), "dapo": np.array([0.0, 100.0, 500.0])}
+    spent = {name: {seed: values for seed in (0, 1)} for name, values in spent.items()}
+    [row] = at_equal_tokens(runs, spent, [0, 10, 20], Estimator(200, np.random.default_rng(0)))
+    assert (row["method"], row["reference"], row["tokens"]) == ("dapo", "grpo", 200)
+    assert row["estimate"] == pytest.approx(0.6 - 0.5) and row["low"] < row["estimate"] < row["high"]
+    cheap = spent | {"dapo": {seed: np.array([0.0, 30.0, 50.0]) for seed in (0, 1)}}
+    [row] = at_equal_tokens(runs, cheap, [0, 10, 20], Estimator(200, np.random.default_rng(0)))
+    assert row["tokens"] == 50 and row["estimate"] == pytest.approx(0.9 - 0.2)
+    assert not [*at_equal_tokens({"dapo": runs["dapo"]}, spent, [0, 10, 20], Estimator(40, np.random.default_rng(0)))]
+
+
+def test_tokens_of_a_run_that_stopped_stay():
+    log = pd.DataFrame({"step": [1, 2, 3], "tokens": [10, 20, 30]})
+    assert tokens_spent(log, [0, 2, 4]).tolist() == [0, 30, 60]
 
 
 def test_what_rounding_makes_of_a_level_curve_is_no_gain():

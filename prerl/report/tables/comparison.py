@@ -8,7 +8,7 @@ from prerl.analysis.behaviour import EXECUTION
 from prerl.analysis.scores import ALL
 from prerl.analysis.study import Study
 from prerl.report.rows import Row, each
-from prerl.report.tables.typeset import interval, table
+from prerl.report.tables.typeset import AGAINST_GRPO, against_grpo, interval, table
 
 MARK = " ◀"  # behind the new method's name
 
@@ -60,7 +60,7 @@ def versus(study: Study) -> tuple[pd.DataFrame, pd.DataFrame]:
 @table
 def effort(study: Study) -> tuple[pd.DataFrame, pd.DataFrame]:
     costs, speeds, behaviour = study.read("costs"), study.read("speeds"), study.read("behaviour")
-    benchmark = behaviour.benchmark.iloc[0]
+    benchmark, ends = behaviour.benchmark.iloc[0], against_grpo(study)
     counted = behaviour[(behaviour.benchmark == benchmark) & (behaviour.per == "response")]
     printed = []
     for method, runs in costs.groupby("method", sort=False):
@@ -68,6 +68,7 @@ def effort(study: Study) -> tuple[pd.DataFrame, pd.DataFrame]:
         for row in each(speeds[speeds.method == method]) if len(speeds) else ():  # none without GRPO
             low, high = (_step(value) for value in (row.low, row.high))
             line["Updates to half of GRPO's gain"] = f"{_step(row.estimate)} [{low}, {high}]"
+        line |= {title: ends.get((str(method), window), "–") for window, title in AGAINST_GRPO.items()}
         line |= {
             "Selected updates": ", ".join(map(str, runs.selected_step)),
             "Skipped updates": ", ".join(map(str, runs.skipped_updates)),

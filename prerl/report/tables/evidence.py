@@ -9,7 +9,7 @@ from prerl.analysis.scores import BASE
 from prerl.analysis.study import Study
 from prerl.analysis.verdicts import amount
 from prerl.report.rows import Row, each
-from prerl.report.tables.typeset import interval, table
+from prerl.report.tables.typeset import AGAINST_GRPO, against_grpo, interval, table
 
 
 @table
@@ -147,7 +147,7 @@ def alignment_training(study: Study) -> tuple[pd.DataFrame, pd.DataFrame]:
 
 @table
 def speed(study: Study) -> tuple[pd.DataFrame, pd.DataFrame]:
-    rows = study.read("speeds")
+    rows, ends = study.read("speeds"), against_grpo(study)
 
     def cell(estimate: float, low: float, high: float, never: float, form: str) -> str:
         values = ["never" if value == never else format(value, form) for value in (estimate, low, high)]
@@ -162,10 +162,12 @@ def speed(study: Study) -> tuple[pd.DataFrame, pd.DataFrame]:
             "Times sooner than GRPO": "–"
             if row.method == row.reference
             else cell(row.speedup_estimate, row.speedup_low, row.speedup_high, 0.0, ".2f"),
+            **{title: ends.get((row.method, window), "–") for window, title in AGAINST_GRPO.items()},
         }
         for row in each(rows)
     ]
-    return rows, pd.DataFrame(printed, columns=["Method", "Seeds", "Problems", "Updates", "Times sooner than GRPO"])
+    columns = ["Method", "Seeds", "Problems", "Updates", "Times sooner than GRPO", *AGAINST_GRPO.values()]
+    return rows, pd.DataFrame(printed, columns=columns)
 
 
 @table

@@ -39,3 +39,13 @@ def pivot(study: Study, rows: pd.DataFrame, index: list[str], columns: str, digi
 def interval(row: Row, digits: int, signed: bool = False) -> str:
     form = f"{'+' if signed else ''}.{digits}f"
     return f"{row.estimate:{form}} [{row.low:{form}}, {row.high:{form}}]"
+
+
+AGAINST_GRPO = {"end": "Dev accuracy less GRPO's, at the end", "equal tokens": "The same, at equal tokens"}
+
+
+def against_grpo(study: Study) -> dict[tuple[str, str], str]:
+    """Cells of a table by method and window, as AGAINST_GRPO titles them."""
+    rows = study.read("changes")
+    rows = rows[(rows.quantity == "accuracy") & (rows.reference == "grpo") & rows.window.isin(AGAINST_GRPO)]
+    return {(row.method, row.window): interval(row, 3, signed=True) for row in each(rows)}
