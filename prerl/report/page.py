@@ -13,6 +13,7 @@ from prerl.analysis.behaviour import Lexicon
 from prerl.analysis.study import Study
 from prerl.errors import UserError
 from prerl.files.atomic import read_json, write_text
+from prerl.report.methods import cards
 from prerl.report.samples import pack, sample_data
 from prerl.settings.methods import Method
 
@@ -71,6 +72,7 @@ def render(study: Study, template: Path, out: Path, **content: Any) -> None:
             made=read_json(study.summary / "provenance.json"),
             figures=[(name, text, drawing(directory / f"figures/{name}.svg", name)) for name, text in figures.items()],
             tables=[(name, read_json(directory / f"tables/{name}.json")) for name in tables],
+            methods=cards(study),
             title=title,
             machine=machine,
             **content,

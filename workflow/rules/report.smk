@@ -1,5 +1,5 @@
 SUMMARY = f"{RESULTS}/{{study}}summary"
-PAGE = expand("workflow/page/{name}", name=["layout.html", "index.html", "style.css", "page.js"])
+PAGE = expand("workflow/page/{name}", name=["layout.html", "index.html", "methods.html", "style.css", "page.js"])
 MAIN_TABLES = [
     "methods",
     "accuracy",
