@@ -9,6 +9,7 @@ from rich.table import Table
 from prerl.errors import UserError
 from prerl.problems.public import PublicSet
 from prerl.settings.engine import TrlEngine, Vllm, VllmSampler
+from prerl.settings.methods import Method, check_methods
 from prerl.settings.model import HubModel
 from prerl.settings.reading import check
 from prerl.settings.scale import Plan, Scale, load_scale
@@ -39,11 +40,13 @@ class Stage:
         return self.jobs * self.gpus * self.hours
 
 
-def show_plan(path: Path, changes: list[str], sets: dict[str, PublicSet]) -> None:
-    """Prints the plan of a scale. Raises UserError if the scale states no assumptions, or cannot fit."""
+def show_plan(path: Path, changes: list[str], sets: dict[str, PublicSet], methods: dict[str, Method]) -> None:
+    """Prints the plan of a scale. Raises UserError if the scale states no assumptions, cannot fit, or has a method that
+    it cannot train."""
     scale = load_scale(path)
+    check_methods(str(path), scale, methods)
     plan = assumptions(path, scale, changes)
-    stages = [train_stage(scale, plan), evaluate_stage(scale, plan, sets), align_stage(scale, plan)]
+    stages = [train_stage(scale, plan, methods), evaluate_stage(scale, plan, sets), align_stage(scale, plan)]
     console = Console(width=110, highlight=False)
     table = Table(title=f"{path.stem}: {scale.description}", title_justify="left", box=None, pad_edge=False)
     for column in ("stage", "jobs", "GPUs a job", "hours a job", "GPU-hours", "tokens sampled", "peak GPU", "memory"):
@@ -90,12 +93,20 @@ def _on_gpus(scale: Scale) -> tuple[HubModel, TrlEngine, Vllm, VllmSampler]:
     return scale.model, engine, engine.vllm, sampler
 
 
-def train_stage(scale: Scale, plan: Plan) -> Stage:
+def passes(method: Method) -> float:
+    """How often a method goes over what it sampled, forth and back; a pass forth alone is a third of one."""
+    phase = max(method.phases, key=lambda phase: phase.passes)
+    return phase.passes + (phase.updates > 1) / 3 + bool(phase.kl_coefficient) / 3
+
+
+def train_stage(scale: Scale, plan: Plan, methods: dict[str, Method]) -> Stage:
     rl, (model, engine, vllm, _) = scale.rl, _on_gpus(scale)
     rollouts, sequence = rl.prompts_per_step * rl.group_size, plan.prompt_tokens + plan.response_tokens
     dev = scale.problems.dev * rl.dev_samples * (rl.steps // rl.checkpoint_every + 1)
     tokens = (rl.steps * rollouts + dev) * plan.response_tokens
-    seconds = tokens / plan.generate_tokens_per_second + rl.steps * rollouts * sequence / plan.update_tokens_per_second
+    chosen = [methods[name] for name in scale.methods]
+    learnt = rl.steps * rollouts * sequence * sum(map(passes, chosen)) / len(chosen)
+    seconds = tokens / plan.generate_tokens_per_second + learnt / plan.update_tokens_per_second
     longest = plan.prompt_tokens + rl.max_new_tokens
     kept = CHECKPOINT if engine.gradient_checkpointing else LAYER
     working = rl.micro_batch * longest * model.hidden_size * (kept * model.layers + LAYER)
@@ -104,6 +115,8 @@ def train_stage(scale: Scale, plan: Plan) -> Stage:
         "two gathered layers in bfloat16": 4 * model.parameters / model.layers,
         "reserve": RESERVE,
     }
+    if any(phase.kl_coefficient for method in chosen for phase in method.phases):
+        memory["reference in float32, shared"] = 4 * model.parameters / engine.processes
     # vLLM sleeps while the model learns: what counts is the larger of the two.
     share = vllm.memory * plan.gpu_memory_gb * GB
     memory |= {"activations": working} if working > share else {"vLLM": share}

@@ -7,16 +7,18 @@ import pytest
 from prerl.errors import UserError
 from prerl.plan import GB, align_stage, assumptions, disk, evaluate_stage, show_plan, train_stage
 from prerl.problems.public import load_catalog
+from prerl.settings.methods import load_methods
 from prerl.settings.scale import load_scale
-from tests.helpers import ROOT, changed
+from tests.helpers import METHODS_FILE, ROOT, changed
 
 SCALES = ROOT / "workflow/scales"
+METHODS = load_methods(METHODS_FILE)
 SETS = load_catalog(ROOT / "workflow/problems.yaml")
 
 
 @pytest.mark.parametrize("name", ["qwen3-4b", "qwen3-8b"])
 def test_the_papers_scales_fit_and_say_what_they_cost(name, capsys):
-    show_plan(SCALES / f"{name}.yaml", [], SETS)
+    show_plan(SCALES / f"{name}.yaml", [], SETS, METHODS)
     shown = capsys.readouterr().out
     assert "It fits" in shown and "assumed, not measured" in shown
     hours = float(re.search(r"GPU-hours ([\d,]+);", shown)[1].replace(",", ""))
@@ -27,7 +29,7 @@ def test_the_papers_scales_fit_and_say_what_they_cost(name, capsys):
 def test_a_training_run_by_hand():
     scale = load_scale(SCALES / "qwen3-4b.yaml")
     plan = scale.plan
-    stage = train_stage(scale, plan)
+    stage = train_stage(scale, plan, METHODS)
     assert (stage.jobs, stage.gpus) == (10, 8)
     sampled = 348 * 1024 * 1500 + 30 * 60 * 4 * 1500  # training, and dev at 0, 12, ... 348
     assert stage.tokens == sampled
@@ -35,8 +37,23 @@ def test_a_training_run_by_hand():
     assert stage.hours == pytest.approx(1.2 * seconds / 8 / 3600)
     assert stage.gpu_memory["weights, gradients and Adam in float32, shared"] == 2 * 4022468096
     assert stage.gpu_memory["vLLM"] == 48 * GB and "activations" not in stage.gpu_memory
-    wide = train_stage(changed(scale, rl=changed(scale.rl, micro_batch=32)), plan)
+    wide = train_stage(changed(scale, rl=changed(scale.rl, micro_batch=32)), plan, METHODS)
     assert wide.gpu_memory["activations"] == 32 * (150 + 8192) * 2560 * (2 * 36 + 34)
+
+
+def test_more_passes_and_a_reference_cost_more():
+    scale = load_scale(SCALES / "qwen3-4b.yaml")
+    plain = train_stage(changed(scale, methods=["grpo"], analysis=not_aligned(scale)), scale.plan, METHODS)
+    grpo = METHODS["grpo"]
+    dear = changed(grpo, phases=[changed(grpo.phases[0], passes=2, kl_coefficient=0.1)])
+    found = train_stage(changed(scale, methods=["grpo"], analysis=not_aligned(scale)), scale.plan, {"grpo": dear})
+    seconds = 348 * 1024 * 1650 / 5000
+    assert found.hours - plain.hours == pytest.approx(1.2 * seconds * (1 + 2 / 3) / 8 / 3600)
+    assert found.gpu_memory["reference in float32, shared"] == 4022468096 / 2
+
+
+def not_aligned(scale):
+    return changed(scale.analysis, alignment_methods=[], alignment_steps=[])
 
 
 def test_evaluation_alignment_and_disk_by_hand():
@@ -61,7 +78,7 @@ def test_evaluation_alignment_and_disk_by_hand():
 )
 def test_a_plan_that_cannot_fit_or_be_read_is_refused(changes, message):
     with pytest.raises(UserError, match=message):
-        show_plan(SCALES / "qwen3-8b.yaml", changes, SETS)
+        show_plan(SCALES / "qwen3-8b.yaml", changes, SETS, METHODS)
 
 
 def test_a_task_of_unknown_size_has_no_price(tmp_path):
@@ -69,7 +86,7 @@ def test_a_task_of_unknown_size_has_no_price(tmp_path):
     text = (SCALES / "qwen3-4b.yaml").read_text().replace("    mmlu_pro: exact", "    mmlu_redux: exact")
     path.write_text(text)
     with pytest.raises(UserError, match=r"x\.yaml: evaluation\.lm_eval: 'mmlu_redux' costs what nobody knows"):
-        show_plan(path, [], SETS)
+        show_plan(path, [], SETS, METHODS)
 
 
 def test_a_scale_without_vllm_has_no_plan(tmp_path):
@@ -77,7 +94,7 @@ def test_a_scale_without_vllm_has_no_plan(tmp_path):
     text = (SCALES / "qwen3-4b.yaml").read_text().replace("launch: ../accelerate/fsdp.yaml", "launch: null")
     path.write_text(re.sub(r"vllm: \{.*\}", "vllm: null", text))
     with pytest.raises(UserError, match=r"x\.yaml: plan: this scale states no assumptions; it runs on the CPU"):
-        show_plan(path, [], SETS)
+        show_plan(path, [], SETS, METHODS)
 
 
 def test_a_scale_of_one_machine_has_no_plan():

@@ -19,7 +19,7 @@ from prerl.commands import (
     app,
 )
 from prerl.errors import UserError, known
-from prerl.settings.methods import check_methods, find_method
+from prerl.settings.methods import check_methods, find_method, load_methods
 from prerl.settings.scale import Architecture, load_scale
 
 if TYPE_CHECKING:
@@ -88,11 +88,12 @@ def plan(
         list[str] | None, typer.Option(help="Another assumption, KEY=VALUE, e.g. gpu_hour_price=1.9; may be repeated.")
     ] = None,
     catalog: CatalogFile = CATALOG,
+    methods: MethodsFile = METHODS,
 ) -> None:
     """Reckon jobs, GPU-hours, memory, disk, tokens and cost of a scale; refuse what cannot fit. Starts nothing."""
     from prerl.plan import show_plan
 
-    show_plan(scale, assume or [], public_sets(scale, catalog))
+    show_plan(scale, assume or [], public_sets(scale, catalog), load_methods(methods))
 
 
 @app.command()
