@@ -31,7 +31,7 @@ class Batch:
     response_mask: Tensor  # (B, T) 1 on response tokens, the end token included
     rewards: Tensor  # (B,)
     group: Tensor  # (B,) index of the prompt that each response belongs to
-    old_logp: Tensor | None  # (B, T) log-probabilities when sampled, given the prompt
+    sampler_logp: Tensor | None  # (B, T) log-probabilities when sampled, given the prompt
     header: Tensor | None = None  # (B,) tokens with which a response restates its problem; the rest is its body
 
     def rows(self, index: Tensor) -> "Batch":
@@ -42,7 +42,7 @@ class Batch:
     def trimmed(self) -> "Batch":
         """The batch without the columns that hold only padding after the responses."""
         length = int(self.response_mask.sum(1).max())
-        columns = {name: getattr(self, name) for name in ("response_ids", "response_mask", "old_logp")}
+        columns = {name: getattr(self, name) for name in ("response_ids", "response_mask", "sampler_logp")}
         return replace(self, **{name: value[:, :length] for name, value in columns.items() if value is not None})
 
 
@@ -57,10 +57,10 @@ def keep(response_mask: Tensor, advantages: Tensor, samples: str = "all") -> Ten
 
 def forget_prompt(batch: Batch, start_token_id: int) -> Batch:
     """The batch in the pre-train space: every prompt becomes the one start token, so that the model is asked for
-    log P(y). `old_logp` was conditional on the prompt and is dropped."""
+    log P(y). `sampler_logp` was conditional on the prompt and is dropped."""
     prompt_ids = torch.full_like(batch.prompt_ids[:, :1], start_token_id)
     prompt_mask = torch.ones_like(batch.prompt_mask[:, :1])
-    return replace(batch, prompt_ids=prompt_ids, prompt_mask=prompt_mask, old_logp=None)
+    return replace(batch, prompt_ids=prompt_ids, prompt_mask=prompt_mask, sampler_logp=None)
 
 
 def overlong(lengths: Tensor, limit: int, buffer: float) -> Tensor:

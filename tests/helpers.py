@@ -62,7 +62,7 @@ def random_batch(generator: torch.Generator, vocabulary: int = 126, sizes=((3, 4
         response_mask=response_mask,
         rewards=(torch.arange(rows) % 2).float(),
         group=torch.arange(rows) // 2,
-        old_logp=-torch.rand(rows, length, generator=generator),
+        sampler_logp=-torch.rand(rows, length, generator=generator),
     )
 
 

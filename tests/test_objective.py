@@ -88,7 +88,7 @@ def test_an_empty_mask_gives_zero_loss_and_gradient():
 def test_forget_prompt_is_a_forward_of_start_and_response(model):
     batch = random_batch(torch.Generator().manual_seed(0))
     forgotten = forget_prompt(batch, start_token_id=1)
-    assert forgotten.old_logp is None
+    assert forgotten.sampler_logp is None
     logp = response_logp(LeanModel(model), forgotten)
     for row in range(len(batch.rewards)):
         length = int(batch.response_mask[row].sum())

@@ -51,7 +51,7 @@ def custom_batch(reference: str, batch: Batch, **given: Any) -> Batch:
     """The batch as the function that `reference` names changes it. Raises UserError if it changes the responses, their
     number or their groups, or returns what is malformed.
 
-    New prompts drop `old_logp`, which was conditional on the old ones.
+    New prompts drop `sampler_logp`, which was conditional on the old ones.
     """
     own = {name: value.clone() for name, value in vars(batch).items() if value is not None}  # it may change them
     found = _call(reference, {"batch": replace(batch, **own), **given})
@@ -72,7 +72,7 @@ def custom_batch(reference: str, batch: Batch, **given: Any) -> Batch:
     if not (found.prompt_mask.sum(1) > 0).all() or (found.prompt_mask.diff(dim=1) < 0).any():
         raise UserError(f"{reference}: prompt_mask must be 1 on at least one token, with padding on the left alone")
     same = torch.equal(found.prompt_ids, batch.prompt_ids) and torch.equal(found.prompt_mask, batch.prompt_mask)
-    return replace(found, old_logp=batch.old_logp if same else None)
+    return replace(found, sampler_logp=batch.sampler_logp if same else None)
 
 
 def _call(reference: str, given: dict[str, Any]) -> Any:

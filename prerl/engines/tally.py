@@ -22,8 +22,8 @@ class Tally:
         """Counts a micro-batch, by the policy's log-probabilities (B, T) before its update."""
         mask = learnt.mask * learnt.useful[:, None]
         old = logp if learnt.old_logp is None else learnt.old_logp
-        if learnt.batch.old_logp is not None:
-            self.gaps.append(float(((old - learnt.batch.old_logp) * mask).nan_to_num().abs().max()))
+        if learnt.batch.sampler_logp is not None:
+            self.gaps.append(float(((old - learnt.batch.sampler_logp) * mask).nan_to_num().abs().max()))
         self.counts[0] += float(mask.sum())
         if learnt.old_logp is not None:
             self.counts[1] += float((outside(learnt, phase, logp) * mask).sum())

@@ -115,7 +115,7 @@ class RolloutTrainer(GRPOTrainer):
             response_mask=output["completion_mask"].to(torch.get_default_dtype()),
             rewards=rewards,
             group=torch.arange(first, first + len(rewards), device=rewards.device) // self.scale.rl.group_size,
-            old_logp=output.get("sampling_per_token_logps"),
+            sampler_logp=output.get("sampling_per_token_logps"),
             header=None if header is None else header.to(rewards.device),
         )
 

@@ -49,8 +49,8 @@ def measures(batch: Batch, responses: list[Response], ends: list[int]) -> Tensor
     finished = torch.isin(last, torch.tensor(ends, device=device))
     if responses:
         entropy = lengths * torch.tensor([response.entropy for response in responses], device=device)
-    elif batch.old_logp is not None:
-        entropy = -(batch.old_logp * batch.response_mask).sum(1)
+    elif batch.sampler_logp is not None:
+        entropy = -(batch.sampler_logp * batch.response_mask).sum(1)
     else:
         entropy = torch.full_like(lengths, torch.nan)
     return torch.stack([batch.rewards, lengths, finished.float(), entropy], 1)

@@ -47,7 +47,7 @@ def make_batch(
         response_mask=right([[1.0] * len(response.ids) for response in responses], 0.0),
         rewards=torch.tensor(rewards),
         group=torch.arange(len(prompts)).repeat_interleave(group_size),
-        old_logp=right([response.logp for response in responses], 0.0),
+        sampler_logp=right([response.logp for response in responses], 0.0),
     )
 
 

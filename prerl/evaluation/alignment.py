@@ -180,7 +180,7 @@ class Comparison:
                     response_mask=torch.ones(1, len(ids)),
                     rewards=torch.zeros(1),
                     group=torch.zeros(1, dtype=torch.long),
-                    old_logp=None,
+                    sampler_logp=None,
                 )
                 (text,) = self.tokens.texts([ids])
                 right = self.world.score(text, problem) == 1

@@ -153,7 +153,7 @@ def test_a_transform_changes_rewards_and_drops_tokens(model, methods, scale, wri
         prompt_mask=torch.cat([flipped.prompt_mask, torch.ones(4, 1, dtype=torch.long)], 1),
         response_ids=flipped.response_ids[:, 1:],
         response_mask=flipped.response_mask[:, 1:],
-        old_logp=flipped.old_logp[:, 1:],
+        sampler_logp=flipped.sampler_logp[:, 1:],
     )
     expected, _ = moved(model, methods, scale, shifted)
     torch.testing.assert_close(its, expected, atol=1e-6, rtol=1e-4)

@@ -61,7 +61,9 @@ def lesson(trained, double):
     model = load_pretrained(trained / "model").double()
     generator = torch.Generator().manual_seed(3)
     batch = random_batch(generator, sizes=((3, 4), (5, 7), (4, 6), (5, 5), (4, 3), (3, 7)))
-    batch = replace(batch, response_mask=batch.response_mask.double(), rewards=batch.rewards.double(), old_logp=None)
+    batch = replace(
+        batch, response_mask=batch.response_mask.double(), rewards=batch.rewards.double(), sampler_logp=None
+    )
     logp = learner(model).logp(model, batch, torch.arange(6))
     moved = torch.randn(logp.shape, generator=generator) + torch.linspace(-0.5, 0.5, 6)[:, None]
     advantages = torch.tensor([1.2, -0.7, 0.4, -1.5, 2.0, -0.3])

@@ -150,7 +150,7 @@ def test_make_batch_pads_prompts_left_and_responses_right():
     assert batch.prompt_mask.tolist() == [[0, 1, 1], [1, 1, 1]]
     assert batch.response_ids.tolist() == [[5, 2, 0], [6, 7, 8]]
     assert batch.response_mask.tolist() == [[1, 1, 0], [1, 1, 1]]
-    assert batch.old_logp.tolist() == [[-1, -2, 0], [-1, -1, -1]]
+    assert batch.sampler_logp.tolist() == [[-1, -2, 0], [-1, -1, -1]]
     assert batch.group.tolist() == [0, 1]
 
 

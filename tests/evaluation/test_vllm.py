@@ -97,14 +97,14 @@ def test_log_probs_are_the_models_own_not_the_bases(vllm, run, trained, prompts,
     batch = make_batch(prompts, responses, [0.0] * len(responses), 8, 0)
     with torch.inference_mode():
         own, bases = (response_logp(LeanModel(weights), batch) for weights in (model, base))
-    difference = (batch.old_logp - own)[batch.response_mask > 0].abs()
+    difference = (batch.sampler_logp - own)[batch.response_mask > 0].abs()
     with capsys.disabled():
         print(
             f"\nvLLM's log-probabilities of {len(difference):,} sampled tokens differ from this package's by "
             f"{difference.mean():.1e} nats on average and {difference.max():.1e} at most"
         )
     assert difference.max() < 1e-3
-    assert (batch.old_logp - bases)[batch.response_mask > 0].abs().max() > 1e-2
+    assert (batch.sampler_logp - bases)[batch.response_mask > 0].abs().max() > 1e-2
     for response in responses:
         assert response.entropy == pytest.approx(-np.mean(response.logp))
         assert response.finished == (response.ids[-1] == vllm.eot_token_id)
