@@ -78,7 +78,9 @@ def batches(scale: Scale, encode: PreTrainedTokenizerFast, first_step: int) -> I
     size = settings.documents_per_step
     for block in range(first_step // BATCHES_A_BLOCK, math.ceil(settings.steps / BATCHES_A_BLOCK)):
         rng = random.Random(seed_of(settings.seed, "corpus", block))
-        texts = [document(rng, problems.largest_number, habits) for _ in range(size * BATCHES_A_BLOCK)]
+        texts = [
+            document(rng, problems.largest_number, habits, problems.restates) for _ in range(size * BATCHES_A_BLOCK)
+        ]
         documents = sorted(encode(texts)["input_ids"], key=len)
         order = rng.sample(range(BATCHES_A_BLOCK), BATCHES_A_BLOCK)
         for position, index in enumerate(order):

@@ -155,10 +155,11 @@ def check_methods(path: str, scale: Scale, methods: dict[str, Method]) -> None:
         for index, phase in enumerate(methods[name].phases):
             if wrong := _unfit(phase, methods[name], scale):
                 raise UserError(f"{path}: methods: {name!r}: phases.{index}: {wrong}")
-        if scale.problems.world == "public" and any(phase.tokens == "body" for phase in methods[name].phases):
+        restated = scale.problems.world == "countdown" and scale.problems.restates != "nothing"
+        if not restated and any(phase.tokens == "body" for phase in methods[name].phases):
             raise UserError(
                 f"{path}: methods: {name!r} has a phase with `tokens: body`, without what restates the problem: "
-                "responses to public problems restate nothing; take `tokens: all`"
+                "responses here restate nothing; take `tokens: all`"
             )
 
 

@@ -83,6 +83,7 @@ class CountdownProblems(Strict):
 
     world: Literal["countdown"]
     largest_number: Annotated[Integer, Field(ge=4, le=99)]
+    restates: Literal["all", "target", "nothing"] = "all"  # what a response tells of its problem at its start
     dev: Positive  # distinct problems on which every choice is made
     benchmarks: dict[Literal["countdown", "countdown-hard", "countdown-ood"], Positive]  # distinct problems of each
 

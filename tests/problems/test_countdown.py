@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from prerl.problems.corpus import VOCABULARY, Habits, document, worked_solution
+from prerl.problems.corpus import VOCABULARY, Habits, document, header, worked_solution
 from prerl.problems.countdown import (
     SPLITS,
     Problem,
@@ -142,12 +142,16 @@ def test_all_problems_of_two_equal_numbers_can_be_asked_for():
     assert {problem.id for problem in found} == _doubled_ids(4)
 
 
-def test_corpus_stays_in_train_and_in_the_vocabulary():
+@pytest.mark.parametrize("restates", ["all", "target", "nothing"])
+def test_corpus_stays_in_train_and_in_the_vocabulary(restates):
     rng, habits = random.Random(0), Habits()
-    documents = [document(rng, 12, habits) for _ in range(2000)]
+    documents = [document(rng, 12, habits, restates) for _ in range(2000)]
     for text in documents:
         assert set(text.split()) <= set(VOCABULARY) and text.endswith("<eos>")
-        target, numbers = re.search(r"get (\d+) with ([\d ]+) [A:]", text).groups()
+        if not (asked := re.search(r"get (\d+) with ([\d ]+) [A:]", text)):
+            assert restates != "all" and not text.startswith("Q")
+            continue
+        target, numbers = asked.groups()
         problem = Problem(tuple(map(int, numbers.split())), int(target))
         assert problem.split == "train" and len(set(problem.numbers)) == len(problem.numbers)
     share = sum(not text.startswith("Q") for text in documents) / len(documents)
@@ -159,7 +163,7 @@ def test_a_perfect_writer_is_always_right():
     rng, habits = random.Random(0), Habits(right_way=1.0)
     for _ in range(200):
         problem = draw(rng, rng.choice([3, 4]), 12, "train")
-        assert is_correct(worked_solution(rng, problem, habits), problem)
+        assert is_correct(worked_solution(rng, problem, habits, "nothing"), problem)
 
 
 @pytest.mark.parametrize("name", ["tiny", "smoke"])
@@ -199,3 +203,17 @@ def test_responses_with_the_same_answer_have_the_same_score(seed):
     scores = {}
     for text in texts:
         assert scores.setdefault(answer(text), is_correct(text, problem)) == is_correct(text, problem)
+
+
+def test_what_a_response_tells_of_its_problem_is_a_dial():
+    problem, habits = Problem((7, 4, 3), 14), Habits(right_way=1.0, patient=0.0, check_hit=1.0)
+    told = {dial: worked_solution(random.Random(0), problem, habits, dial) for dial in ("all", "target", "nothing")}
+    body = told["nothing"]
+    assert body[0].isdigit() and told == {
+        "all": f"get 14 with 7 4 3 : {body}",
+        "target": f"14 : {body}",
+        "nothing": body,
+    }
+    ids = {word: number for number, word in enumerate(VOCABULARY)}
+    counts = {dial: header([ids[word] for word in text.split()], ids[":"], ids["="]) for dial, text in told.items()}
+    assert ":" in body and counts == {"all": 7, "target": 2, "nothing": 0}  # a check has a colon of its own
