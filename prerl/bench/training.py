@@ -114,7 +114,7 @@ def growth(architecture: dict[str, Any], batch: int, length: int, threads: int, 
         start = time.monotonic()
         with torch.inference_mode():
             lean = LeanModel(model)
-            found = sample(lean, prompts, 8, Sampling(length), {-1}, 0, torch.Generator().manual_seed(number))
+            found = sample(lean, prompts, 8, Sampling(length), set(), 0, torch.Generator().manual_seed(number))
         middle = time.monotonic()
         rewards = [float(index % 2) for index in range(batch)]
         learner.learn(make_batch(prompts, found, rewards, 8, 0), phase, 1)
