@@ -56,7 +56,10 @@ def trl_step(**work: Any) -> dict[str, Any]:
     engine = TrlEngine(
         name="trl", processes=1, launch=None, precision="float32", gradient_checkpointing=False, vllm=None
     )
-    scale = here.scale.model_copy(update={"engine": engine})
+    rollouts = here.rl.prompts_per_step * here.rl.group_size
+    even = max(size for size in range(1, here.rl.micro_batch + 1) if rollouts % size == 0)  # TRL wants them alike
+    rl = here.rl.model_copy(update={"micro_batch": even})
+    scale = here.scale.model_copy(update={"engine": engine, "rl": rl})
     source = world(scale.problems, here.problems)
     drawn = [problem for problems in here.drawn() for problem in problems]
     judge = with_signal(source.score)
@@ -111,7 +114,7 @@ def growth(architecture: dict[str, Any], batch: int, length: int, threads: int, 
         start = time.monotonic()
         with torch.inference_mode():
             lean = LeanModel(model)
-            found = sample(lean, prompts, 8, Sampling(length), {-1}, 0, torch.Generator().manual_seed(number))
+            found = sample(lean, prompts, 8, Sampling(length), set(), 0, torch.Generator().manual_seed(number))
         middle = time.monotonic()
         rewards = [float(index % 2) for index in range(batch)]
         learner.learn(make_batch(prompts, found, rewards, 8, 0), phase, 1)

@@ -43,8 +43,11 @@ def sample(
 ) -> list[Response]:
     """Samples `repeats` responses to each prompt, prompt-major: len(prompts) * repeats responses.
 
-    Prompts may differ in length (they are padded on the left); each is read once, whatever `repeats` is.
+    Prompts may differ in length (they are padded on the left); each is read once, whatever `repeats` is. Without end
+    tokens all responses go to the limit. Raises ValueError for one that is in no vocabulary.
     """
+    if min(end_token_ids, default=0) < 0:
+        raise ValueError(f"end token {min(end_token_ids)}")
     width = max(map(len, prompts))
     pad = torch.tensor([width - len(prompt) for prompt in prompts])
     ids = torch.tensor([[pad_token_id] * (width - len(prompt)) + prompt for prompt in prompts])
@@ -56,7 +59,8 @@ def sample(
     kind = SharedCache if width > sampling.max_new_tokens else RowCache
     cache = kind(read, pad, each, sampling.max_new_tokens, model.heads // model.kv_heads)
     decoder = Decoder(model, cache)
-    return _decode(decoder, model.logits(hidden)[each], sampling, torch.tensor(sorted(end_token_ids)), generator)
+    end = torch.tensor(sorted(end_token_ids), dtype=torch.long)
+    return _decode(decoder, model.logits(hidden)[each], sampling, end, generator)
 
 
 def _decode(

@@ -18,7 +18,7 @@ from prerl.errors import UserError
 from prerl.files.atomic import write_json
 from prerl.files.checksums import checksums
 from prerl.model.plain import load_pretrained
-from tests.helpers import ROOT, SMOKE_FILE, changed
+from tests.helpers import ROOT, SMOKE_FILE, broken, changed
 
 SIZES = {"prompts": 2, "group": 2, "length": 12}
 
@@ -39,6 +39,13 @@ def work(results):
         "model": str(results / "base/model"),
         "problems": str(results / "problems"),
     } | SIZES
+
+
+def test_trls_batches_are_even_where_ours_need_not_be(work, tmp_path, monkeypatch):
+    pytest.importorskip("trl")
+    path = broken(tmp_path, lambda data: data["rl"].update(micro_batch=3) or data)
+    monkeypatch.setattr("prerl.bench.work.REPEATS", 1)
+    assert len(measure.MEASURES["trl_step"](**work | {"scale": str(path)})["tokens_per_second"]) == 1
 
 
 @pytest.mark.parametrize("name", ["local_step", "local_sampling", "transformers_sampling", "trl_step"])

@@ -49,6 +49,14 @@ def test_responses_end_at_the_end_token_or_the_limit(lean):
     assert len({len(response.ids) for response in responses}) > 3  # so rows did leave the batch at different times
 
 
+def test_without_end_tokens_all_go_to_the_limit(lean):
+    """And all that is returned was sampled: with a probability, none twice as padding."""
+    found = sample(lean, [[1, 5]], 20, Sampling(30), set(), 0, torch.Generator().manual_seed(0))
+    assert all(len(one.ids) == len(one.logp) == 30 and all(value < 0 for value in one.logp) for one in found)
+    with pytest.raises(ValueError, match="end token -1"):
+        sample(lean, [[1, 5]], 2, Sampling(3), {-1}, 0, torch.Generator())
+
+
 def test_the_same_seed_repeats_and_another_does_not(lean):
     first, again, other = (draw(lean, Sampling(10), seed=seed) for seed in (0, 0, 1))
     assert [r.ids for r in first] == [r.ids for r in again] != [r.ids for r in other]

@@ -145,7 +145,7 @@ def test_trl_reads_prompts_and_ends_responses_likewise(name, base, methods, tmp_
     assert (tokens.ends, tokens.pad) == (other_tokens.ends, other_tokens.pad)
 
 
-def test_vllm_stops_at_the_same_tokens(base, monkeypatch):
+def test_vllm_stops_at_the_same_tokens(base, monkeypatch, methods):
     """In an evaluation, and beside TRL's trainer. vLLM itself would know the tokenizer's alone."""
     from prerl.evaluation.lm_vllm import VllmLM
 
@@ -158,7 +158,7 @@ def test_vllm_stops_at_the_same_tokens(base, monkeypatch):
     assert asked[0]["ignore_eos"] and asked[0]["stop_token_ids"] == lm.tokens.ends
     vllm = Vllm(tensor_parallel=1, memory=0.5, max_length=100)
     scale = public_scale("qwen").model_copy(update={"engine": ENGINE.model_copy(update={"vllm": vllm})})
-    made = trl_settings.settings(scale, 0, 1, base, lm.tokens.ends)
+    made = trl_settings.settings(scale, methods["grpo"], 0, 1, base, lm.tokens.ends)
     assert made.generation_kwargs == {"ignore_eos": True, "stop_token_ids": lm.tokens.ends}
 
 

@@ -74,7 +74,10 @@ def test_ids_are_unique_and_every_drawing_has_a_caption(page, printed):
     assert len(ids) == len(set(ids))
     assert {name.removeprefix("#") for name in re.findall(r'href="(#[^"]+)"', text)} <= set(ids)
     captions = json.loads((printed / "figures/captions.json").read_text())
-    assert text.count("<svg ") == text.count("<figcaption ") == len(captions)
+    assert text.count(' aria-labelledby="caption-') == text.count("<figcaption ") == len(captions)
+    curves = re.findall(r'<svg class="curve"[^>]*aria-label="([^"]+)"', text)
+    assert text.count("<svg ") == len(captions) + len(curves) and len(curves) == text.count('<article id="method-')
+    assert all(label.startswith("Dev accuracy along training, from ") for label in curves) and curves
 
 
 def test_claims_and_tables_say_what_the_files_say(opened, printed):

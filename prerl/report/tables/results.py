@@ -5,6 +5,7 @@ import pandas as pd
 from prerl.analysis.study import Study
 from prerl.report.rows import Row, each
 from prerl.report.tables.typeset import interval, pivot, table
+from prerl.settings.methods import Phase
 
 SOURCES = ("seed", "problem", "interaction", "sample")  # of variance
 
@@ -18,12 +19,26 @@ def methods(study: Study) -> tuple[pd.DataFrame, pd.DataFrame]:
             "Space": phase.space,
             "Samples": phase.samples,
             "Advantage": phase.advantage,
-            "Updates": str(phase.steps) if phase.steps else "to the end",
+            "Loss": phase.loss,
+            "Divided by": phase.denominator,
+            "And": ", ".join(further(phase)) or "–",
+            "Batches": str(phase.steps) if phase.steps else "to the end",
+            "Updates a batch": str(phase.updates),
         }
         for name in study.scale["methods"]
         for number, phase in enumerate(study.methods[name].phases, start=1)
     ]
     return pd.DataFrame(rows), pd.DataFrame(rows)
+
+
+def further(phase: Phase) -> list[str]:
+    """What else a phase does, in short."""
+    added = {"KL": phase.kl_coefficient, "entropy": phase.entropy_coefficient}
+    some = [f"{name} {value:g}" for name, value in added.items() if value]
+    some += [f"coefficient {phase.loss_coefficient:g}"] if phase.loss_coefficient != 1 else []
+    some += [f"rate x {phase.learning_rate_factor:g}"] if phase.learning_rate_factor != 1 else []
+    some += [f"up to {phase.redraw} redraws"] if phase.redraw else []
+    return some + (["length punished"] if phase.overlong_buffer else [])
 
 
 @table
