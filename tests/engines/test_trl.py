@@ -148,12 +148,15 @@ def test_in_single_precision_the_first_gradients_differ_by_rounding(
 
 
 @pytest.mark.slow
-def test_resume_continues_in_the_phase_it_was_in(scale, methods, trained, tmp_path, monkeypatch, mixed_rewards):
+@pytest.mark.parametrize("name", ["dsrl", "many"])  # a change of phase; several updates a batch, and a reference
+def test_resume_gives_what_an_uninterrupted_run_gives(
+    scale, methods, trained, tmp_path, monkeypatch, mixed_rewards, name
+):
     scale = changed(scale, engine=ENGINE)
-    method = methods["dsrl"]
-    methods = {"dsrl": changed(method, phases=[changed(method.phases[0], steps=4), method.phases[1]])}
-    whole = run(trl, scale, methods, trained, tmp_path / "whole", "dsrl")
-    assert whole[0].phase.tolist() == [0, 0, 0, 0, 1, 1]
+    first, *rest = methods[name].phases
+    methods = {name: changed(methods[name], phases=[changed(first, steps=4 if rest else None), *rest])}
+    whole = run(trl, scale, methods, trained, tmp_path / "whole", name)
+    assert whole[0].phase.tolist() == [0, 0, 0, 0, *([1, 1] if rest else [0, 0])]
     add = Session.add
 
     def killed(self, step, row, shown=True):
@@ -164,8 +167,8 @@ def test_resume_continues_in_the_phase_it_was_in(scale, methods, trained, tmp_pa
     with monkeypatch.context() as patch:
         patch.setattr(Session, "add", killed)
         with pytest.raises(KeyboardInterrupt):
-            run(trl, scale, methods, trained, tmp_path / "killed", "dsrl")
-    resumed = run(trl, scale, methods, trained, tmp_path / "killed", "dsrl")
+            run(trl, scale, methods, trained, tmp_path / "killed", name)
+    resumed = run(trl, scale, methods, trained, tmp_path / "killed", name)
     pd.testing.assert_frame_equal(resumed[0], whole[0])
     assert all(torch.equal(value, resumed[1][name]) for name, value in whole[1].items())
 
