@@ -1,4 +1,4 @@
-"""One measurement a process: `python -m prerl.bench.measure NAME JSON` prints its result as JSON, on the last line."""
+"""One measurement a process: `python -m prerl.bench.measure NAME JSON` prints its result as JSON, behind MARK."""
 
 import json
 import resource
@@ -26,6 +26,9 @@ def peak(threads: int) -> dict[str, Any]:
     return {"flops": timed(run)["tokens_per_second"]}
 
 
+MARK = "measured: "  # in front of what is found, on stdout
+
+
 MEASURES: dict[str, Callable[..., dict[str, Any]]] = {
     function.__name__: function
     for function in (
@@ -46,7 +49,7 @@ def main() -> None:
     found = MEASURES[name](**json.loads(settings))
     unit = 1 if sys.platform == "darwin" else 1024
     found["peak_memory_bytes"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
-    print(json.dumps(found))
+    print(MARK + json.dumps(found), flush=True)  # vLLM's processes write behind it
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from typing import Any
 
 import pandas as pd
 
+from prerl.bench.measure import MARK
 from prerl.errors import UserError
 from prerl.files.atomic import write_text
 from prerl.files.record import RunRecord
@@ -74,9 +75,10 @@ def measured(name: str, **settings: Any) -> dict[str, Any]:
     print(f"bench: {name} {' '.join(str(v) for v in settings.values())}", file=sys.stderr, flush=True)
     command = [sys.executable, "-m", "prerl.bench.measure", name, json.dumps(settings)]
     done = subprocess.run(command, capture_output=True, text=True)
-    if done.returncode:
+    found = [line.removeprefix(MARK) for line in done.stdout.splitlines() if line.startswith(MARK)]
+    if done.returncode or not found:
         raise UserError(f"bench: {name} failed: {(done.stderr.strip() or 'killed').splitlines()[-1]}")
-    return json.loads(done.stdout.strip().splitlines()[-1])
+    return json.loads(found[-1])
 
 
 def printed(found: dict[str, Any], threads: int, sizes: dict[str, int]) -> str:
@@ -87,7 +89,8 @@ def printed(found: dict[str, Any], threads: int, sizes: dict[str, int]) -> str:
             "Measured": NAMES[name],
             "Tokens/s, median of 5": f"{statistics.median(values):,.0f}",
             "Range": f"{min(values):,.0f} to {max(values):,.0f}",
-            "Peak memory (MB)": f"{found[name]['peak_memory_bytes'] / 1e6:,.0f}",
+            # vLLM's model is in a process of its own
+            "Peak memory (MB)": "–" if name == "vllm_sampling" else f"{found[name]['peak_memory_bytes'] / 1e6:,.0f}",
         }
         for name, values in pace.items()
     ]

@@ -14,9 +14,8 @@ class Tally:
     def __init__(self) -> None:
         self.norms: list[float] = []
         self.gaps: list[float] = []
-        self.counts = torch.zeros(
-            3, dtype=torch.float64
-        )  # tokens learnt from; of these outside the clip range; their KL
+        # Tokens learnt from; those of them outside the clip range; the sum of their KL.
+        self.counts = torch.zeros(3, dtype=torch.float64)
 
     def add(self, learnt: Lesson, phase: Phase, logp: Tensor) -> None:
         """Counts a micro-batch, by the policy's log-probabilities (B, T) before its update."""

@@ -94,7 +94,8 @@ class PhaseTrainer(RolloutTrainer):
         step.row = {"phase": step.index, **self._row(batch)}
         transform = own_transform(phase, **self.now())
         start_token_id = policy.start_token_id(phase)
-        learnt = self._compared(lesson(batch, phase, transform, self._advantage, start_token_id, rl.max_new_tokens))
+        learnt = lesson(batch, phase, transform, self._advantage, start_token_id, rl.max_new_tokens)
+        learnt = self._compared(learnt, output)
         parts = learnt.mini_batches(phase.mini_batches)
         for part in parts:
             step.denominators.append(self._gather(part.denominator).sum())
@@ -106,14 +107,16 @@ class PhaseTrainer(RolloutTrainer):
         step.row |= {"used_samples": used, "skipped": used == 0, "generate_seconds": step.generated - step.start}
         return output
 
-    def _compared(self, learnt: Lesson) -> Lesson:
+    def _compared(self, learnt: Lesson, output: dict[str, Any]) -> Lesson:
         """With the log-probabilities that the policy's will be compared with: its own before the first of several
-        updates, and the reference's."""
-        phase = self.step.phase
+        updates, and the reference's. TRL has them already, of the prompts that were sampled from."""
+        phase, known = self.step.phase, output if learnt.batch.prompt_ids is output["prompt_ids"] else {}
         if phase.updates > 1:
-            learnt = replace(learnt, old_logp=self._logp(self.model, learnt.batch))
+            old = known.get("old_per_token_logps")
+            learnt = replace(learnt, old_logp=self._logp(self.model, learnt.batch) if old is None else old)
         if phase.kl_coefficient:
-            learnt = replace(learnt, ref_logp=self._logp(self.ref_model, learnt.batch))
+            ref = known.get("ref_per_token_logps")
+            learnt = replace(learnt, ref_logp=self._logp(self.ref_model, learnt.batch) if ref is None else ref)
         return learnt
 
     @torch.no_grad()

@@ -88,7 +88,8 @@ class Attention(Function):
         own_values = values = v.transpose(1, 2).contiguous()
         if past_keys is not None and past_values is not None:
             keys, values = torch.cat([past_keys, own_keys], 2), torch.cat([past_values, own_values], 2)
-        keys, values = keys.flatten(0, 1), values.flatten(0, 1)
+        # Detached: a view holds its base, an output, and that this node, so a graph that is kept would never die.
+        keys, values = keys.detach().flatten(0, 1), values.detach().flatten(0, 1)
         weights = torch.bmm(q, keys.transpose(1, 2))
         if mask is not None:
             weights.view(rows, kv_heads, -1, count, weights.shape[-1]).add_(mask)

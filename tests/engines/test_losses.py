@@ -141,5 +141,5 @@ def test_the_gradient_is_that_of_trls_own_loss(lesson, methods, tmp_path, name):
     found = ours(model, learnt, phase)
     largest = float((found - expected).abs().max())
     print(f"{name}: largest difference {largest:.1e}, largest number {float(expected.abs().max()):.1e}")
-    torch.testing.assert_close(found, expected, atol=1e-6, rtol=1e-6)
+    torch.testing.assert_close(found, expected, atol=1e-12, rtol=1e-12)
     assert float(expected.abs().max()) > 1e-3

@@ -128,9 +128,12 @@ def test_a_penalty_moves_the_policy_without_a_signal(scale, trained, methods):
 def test_length_is_punished_before_advantages_are_made(scale, trained, methods):
     """Twenty tokens are the limit here; of a group whose answers are all wrong, the longer ones are worse."""
     _, batch = rollouts(scale, trained)
-    batch = replace(batch, rewards=torch.zeros(16))
+    made = torch.arange(16) + 5  # tokens: from none of the punishment to all of it
+    ids, mask = torch.zeros(16, 20, dtype=torch.long), (torch.arange(20) < made[:, None]).float()
+    batch = replace(batch, rewards=torch.zeros(16), response_ids=ids, response_mask=mask, sampler_logp=None)
     chosen = changed(methods["grpo"].phases[0], overlong_buffer=0.5, advantage="mean")
     learnt = lesson(batch, chosen, own_transform(chosen), partial(_advantages, chosen), 1, 20)
     lengths = batch.response_mask.sum(1)
     expected = -0.5 * ((lengths - 10) / 10).clamp(0, 1)
+    assert expected[0] == 0 and expected[15] == -0.5
     torch.testing.assert_close(learnt.advantages, expected - expected.view(4, 4).mean(1).repeat_interleave(4))

@@ -123,6 +123,13 @@ def test_the_paper_compiles_from_what_the_stages_wrote_to_the_same_bytes(desk, t
     assert len(captions) >= 14 and all(captions)
 
 
+def test_results_elsewhere_are_one_line(desk, tmp_path, monkeypatch):
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    with pytest.raises(UserError, match=r"made-up: not below .*elsewhere; run the command in"):
+        compile_paper(Path("main.typ"), desk, BASELINES, tmp_path / "a.pdf")
+
+
 def test_the_paper_shows_the_alignment_of_other_scales_beside_its_own(desk, tmp_path):
     compile_paper(PAPER, desk, BASELINES, tmp_path / "alone.pdf")
     for scale in ("made-up", "other"):  # its own reference is not another scale's
