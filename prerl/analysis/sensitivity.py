@@ -6,6 +6,7 @@ evaluation alone would have more noise. Of equal ones, the nearest to 1, the met
 scale. A run that stopped for want of a signal keeps its last values. Every candidate has the same seeds.
 """
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ import yaml
 from prerl.analysis.counts import read_counts
 from prerl.analysis.curves import at_step
 from prerl.errors import UserError
-from prerl.files.atomic import write_json, write_table, write_text
+from prerl.files.atomic import write, write_json, write_table, write_text
 from prerl.settings.methods import Method
 from prerl.settings.scale import Scale
 from prerl.settings.tuning import Tuned, Tuning
@@ -40,6 +41,18 @@ def summarize_tuning(scale: Scale, tuning: Tuning, methods: dict[str, Method], r
     write_text(out / "choices.yaml", yaml.safe_dump({"tuned": chosen}, sort_keys=False))
     content = {"name": results.parent.name, "description": scale.description, "methods": [*methods]}
     write_json(out / "scale.json", content | {"seeds": tuning.seeds, "steps": scale.rl.steps})
+
+
+def keep_tuning(made: Path, kept: Path) -> None:
+    """Writes to a directory what is committed of a tuning: its curves, its choices, and table and figure to be read."""
+    files = ("summary/sensitivity.parquet", "summary/choices.yaml", "tables/sensitivity.md", "figures/sensitivity.png")
+
+    def produce(path: Path) -> None:
+        path.mkdir()
+        for file in files:
+            shutil.copy(made / file, path)
+
+    write(kept, produce)
 
 
 def read_tuning(scale: Scale, tuning: Tuning, methods: dict[str, Method], results: Path) -> pd.DataFrame:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field, model_validator
 
+from prerl.errors import UserError
 from prerl.settings.reading import check, read_yaml
 from prerl.settings.values import Name, Rate, Seed, Strict, repeated
 
@@ -25,7 +26,7 @@ class Tuned(Strict):
 
     @property
     def name(self) -> str:
-        """Names the directory of the runs that try these values: `3`, or `0.333-w2` with warm-ups of twice the length."""
+        """Names the directory of the runs that try these values: `3`, or `3-w2` with warm-ups of twice the length."""
         length = "" if self.warm_ups == 1 else f"-w{self.warm_ups:.12g}"
         return f"{self.learning_rate_factor:.12g}{length}"
 
@@ -68,6 +69,10 @@ class Tuning(Strict):
         return [Tuned(learning_rate_factor=rate, warm_ups=length) for rate, length in product(factors, lengths)]
 
 
-def read_tuned(path: Path) -> dict[str, Tuned]:
-    """What a file of choices gives each method, as `prerl sensitivity` wrote it. Raises UserError if it is malformed."""
-    return check(Choices, read_yaml(path), str(path)).tuned
+def chosen(path: Path, method: str) -> Tuned:
+    """What `prerl sensitivity` chose for a method, by the file that it wrote. Raises UserError if that is malformed,
+    or says nothing of the method."""
+    found = check(Choices, read_yaml(path), str(path)).tuned
+    if method not in found:
+        raise UserError(f"{path}: tuned: nothing of {method!r}; there are {', '.join(found)}")
+    return found[method]

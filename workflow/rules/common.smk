@@ -9,7 +9,7 @@ from prerl.base.committed import committed_bases
 from prerl.commands.run import public_sets
 from prerl.settings.scale import load_scale
 from prerl.settings.options import load_options
-from prerl.settings.methods import check_methods, fit_methods, load_methods, new_method
+from prerl.settings.methods import check_methods, check_tuned, fit_methods, load_methods, new_method
 from prerl.errors import UserError
 from prerl.files.checksums import checksums
 from prerl.files.fingerprint import fingerprint
@@ -42,7 +42,9 @@ NEW = None  # its name
 
 try:
     SCALE = load_scale(Path(SCALE_FILE))
-    METHODS = fit_methods(SCALE, load_methods(Path(METHODS_FILE)))
+    NAMED = load_methods(Path(METHODS_FILE))  # as their file has them; METHODS as they are trained at the scale
+    check_tuned(SCALE_FILE, SCALE, NAMED)
+    METHODS = fit_methods(SCALE, NAMED)
     check_methods(SCALE_FILE, SCALE, METHODS)
     public_sets(Path(SCALE_FILE), Path("workflow/problems.yaml"))
     # The base models that are taken from there, by seed; others are made. A comparison starts from the baselines' own.
@@ -52,6 +54,7 @@ try:
         from prerl.compare.baselines import Baselines  # and pandas and scipy with it, for which no other study waits
 
         NEW, METHODS[NEW] = new_method(Path(NEW_FILE), SCALE, METHODS)
+        NAMED |= load_methods(Path(NEW_FILE))
         FIXED = Baselines(Path(BASELINES))
         FIXED.check_fit(SCALE)
 except UserError as error:
@@ -67,6 +70,12 @@ STUDIES = {
     ],
     "base-study/": [],
 }
+
+
+# The outcome of tuning: of all methods, which is committed and shown with the main study, or of a new one that asks.
+KEPT_TUNING = f"{BASELINES}/sensitivity"
+SENSITIVITY = f"{RESULTS}/{NEW}/sensitivity" if NEW else f"{RESULTS}/sensitivity"
+SHOWN_TUNING = checksums([Path(f"{KEPT_TUNING}/sensitivity.parquet")], Path(KEPT_TUNING))
 
 
 def runs(study):
