@@ -91,10 +91,8 @@ def ends(curves: pd.DataFrame) -> pd.DataFrame:
 def choose(curves: pd.DataFrame) -> dict[str, Tuned]:
     """What the rule chooses for each method, in the order of the curves."""
     found = ends(curves)
-    return {
-        str(row.method): Tuned(learning_rate_factor=float(row.learning_rate_factor), warm_ups=float(row.warm_ups))
-        for row in found[found["chosen"]].itertuples()
-    }
+    chosen = found.loc[found["chosen"], CANDIDATE].set_index("method").to_dict("index")
+    return {str(method): Tuned.model_validate(values) for method, values in chosen.items()}
 
 
 def given(tuned: Tuned, candidates: list[Tuned]) -> dict[str, float]:
