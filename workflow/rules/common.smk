@@ -52,11 +52,14 @@ try:
     COMMITTED = committed_bases(SCALE, Path(BASES)) if TAKEN else {}
     if NEW_FILE:
         from prerl.compare.baselines import Baselines  # and pandas and scipy with it, for which no other study waits
+        from prerl.compare.tuned import check_tuning
 
         NEW, METHODS[NEW] = new_method(Path(NEW_FILE), SCALE, METHODS)
         NAMED |= load_methods(Path(NEW_FILE))
         FIXED = Baselines(Path(BASELINES))
         FIXED.check_fit(SCALE)
+        if NAMED[NEW].tune:
+            check_tuning(FIXED, SCALE)
 except UserError as error:
     sys.exit(f"prerl: {error}")
 
@@ -84,6 +87,7 @@ def runs(study):
 
 # Of the main study; and of all that is committed.
 KEPT_BASES = sorted({SCALE.base_of(seed) for seed in [*SCALE.seeds, *SCALE.more_seeds]})
+TUNING_BASES = [SCALE.base_of(SCALE.tuning.base_seed)] if SCALE.tuning else []
 BASE_RUNS = expand("base/seed{seed}", seed=SCALE.base_seeds)
 
 

@@ -33,7 +33,7 @@ if SCALE.tuning:
     rule tune:
         """One candidate of a method from one seed of the tuning."""
         input:
-            model=f"{RESULTS}/base/seed{SCALE.base_of(SCALE.tuning.base_seed)}/model/model.safetensors",
+            model=f"{RESULTS}/base/seed{TUNING_BASES[0]}/model/model.safetensors",
             dev=rules.train.input.dev,
             train=rules.train.input.train,
         output:
