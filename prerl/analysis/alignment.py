@@ -22,8 +22,8 @@ def read_bases(bases: dict[int, Path], name: str) -> pd.DataFrame:
 
 
 def read_alignment(results: Path, bases: dict[int, Path], methods: list[str], seeds: list[int]) -> pd.DataFrame:
-    """All comparisons, a row a rollout, part and parameter group: those of the bases (step 0) and, where they were made,
-    those along training."""
+    """All comparisons, a row a rollout, part and parameter group: those of the bases (step 0) and, where they were
+    made, those along training."""
     tables = [read_bases(bases, "alignment").assign(method=BASE, step=0)]
     for method in methods:
         for seed in seeds:
