@@ -64,7 +64,11 @@ else:
     rule baselines:
         """The fixed baselines anew."""
         input:
-            expand(f"{RESULTS}/{{run}}/{{file}}", run=[*BASELINE_BASES, *BASELINE_RUNS], file=["samples.parquet", "run.json"]),
+            expand(
+                f"{RESULTS}/{{run}}/{{file}}",
+                run=[*BASELINE_BASES, *BASELINE_RUNS],
+                file=["samples.parquet", "run.json"],
+            ),
             expand(
                 f"{RESULTS}/{{run}}/{{file}}", run=BASELINE_RUNS, file=["dev.parquet", "log.parquet", "evaluate.json"]
             ),
