@@ -8,11 +8,13 @@ import pandas as pd
 
 from prerl.analysis.behaviour import load_lexicon
 from prerl.analysis.claims import write_claims
+from prerl.analysis.sensitivity import read_tuning
 from prerl.analysis.study import Study
 from prerl.analysis.summary import summarize
 from prerl.settings.methods import Method
-from prerl.settings.scale import load_scale
+from prerl.settings.scale import Tuned, load_scale
 from tests.helpers import ROOT, SMOKE_FILE, changed
+from tests.tuning import write_tuning
 
 LEXICON = ROOT / "workflow/lexicons/countdown.yaml"
 TEXTS = [
@@ -66,6 +68,11 @@ def write_alignment(rng, path, **columns):
 
 
 ACCURACIES = {"grpo": [0.3, 0.4, 0.5, 0.6, 0.7], "nsr-prerl": [0.3, 0.35, 0.0], "dsrl": [0.3, 0.3, 0.4, 0.5, 0.6]}
+
+
+def tried(name: str, tuned: Tuned, seed: int) -> list[float]:
+    """Dev accuracies of a run of the tuning: the method's own learning rate is the best."""
+    return [0.3, 0.3, 0.3, 0.3, 0.5 if tuned.learning_rate_factor == 1 else 0.4]
 
 
 def write_study(
@@ -126,6 +133,9 @@ def write_study(
         {"set": "dev", "training": 90, "problems": 20, "same": 1, "half": 3, "shared": 2, **unread},
     ]
     pd.DataFrame(overlap).to_parquet(results / "summary/overlap.parquet")
+    few = {name: methods[name] for name in curve}
+    write_tuning(results / "sensitivity", scale.tuning, few, tried)
+    read_tuning(scale, scale.tuning, few, results / "sensitivity").to_parquet(results / "summary/sensitivity.parquet")
     write_claims(Study(results / "summary", methods), ROOT / "paper/reported.yaml", results / "claims.csv")
 
 
