@@ -11,9 +11,9 @@ from prerl.analysis.claims import write_claims
 from prerl.analysis.sensitivity import read_tuning
 from prerl.analysis.study import Study
 from prerl.analysis.summary import summarize
-from prerl.settings.methods import Method
+from prerl.settings.methods import Method, load_methods
 from prerl.settings.scale import Tuned, load_scale
-from tests.helpers import ROOT, SMOKE_FILE, changed
+from tests.helpers import METHODS_FILE, ROOT, SMOKE_FILE, changed
 from tests.tuning import write_tuning
 
 LEXICON = ROOT / "workflow/lexicons/countdown.yaml"
@@ -133,7 +133,8 @@ def write_study(
         {"set": "dev", "training": 90, "problems": 20, "same": 1, "half": 3, "shared": 2, **unread},
     ]
     pd.DataFrame(overlap).to_parquet(results / "summary/overlap.parquet")
-    few = {name: methods[name] for name in curve}
+    named = load_methods(METHODS_FILE)
+    few = {name: named[name] for name in curve}
     write_tuning(results / "sensitivity", scale.tuning, few, tried)
     read_tuning(scale, scale.tuning, few, results / "sensitivity").to_parquet(results / "summary/sensitivity.parquet")
     write_claims(Study(results / "summary", methods), ROOT / "paper/reported.yaml", results / "claims.csv")

@@ -8,15 +8,17 @@ import matplotlib.pyplot as plt
 import pandas as pd
 import pytest
 from matplotlib.figure import Figure
+from typer.testing import CliRunner
 
 from prerl.analysis.study import Study
+from prerl.cli import app
 from prerl.errors import UserError
 from prerl.report.figures.style import STYLE, Figures
 from prerl.report.figures.write import FIGURES, draw_figures, save
 from prerl.report.paper import compile_paper
 from prerl.report.tables.typeset import interval, latex, pivot
 from prerl.report.tables.write import write_tables
-from tests.helpers import CAPTIONS, ROOT, STUDY_FIGURES, STUDY_TABLES, changed
+from tests.helpers import CAPTIONS, ROOT, SMOKE_FILE, STUDY_FIGURES, STUDY_TABLES, changed
 from tests.study import read, write_study
 
 ABLATIONS = {"warm_up", "ablations"}  # tables and figures of the other study alone
@@ -93,6 +95,17 @@ def test_an_unknown_table_or_figure_is_a_users_error(study, methods, tmp_path):
         write_tables(["nothing"], study / "summary", methods, CAPTIONS / "tables", tmp_path)
     with pytest.raises(UserError, match="no figure 'nothing'"):
         draw_figures(["nothing"], study / "summary", methods, CAPTIONS / "figures", tmp_path)
+
+
+def test_methods_are_printed_as_they_are_trained_at_the_scale(study, tmp_path):
+    """With the length of the scale's warm-up, and what was tuned there."""
+    scale = tmp_path / "scale.yaml"
+    scale.write_text(SMOKE_FILE.read_text() + "tuned: {dsrl: {learning_rate_factor: 3, warm_ups: 2}}\n")
+    places = ["--scale", scale, "--summary", study / "summary", "--out", tmp_path]
+    result = CliRunner().invoke(app, ["tables", "methods", *map(str, places)])
+    assert result.exit_code == 0, result.output
+    rows = pd.read_csv(tmp_path / "methods.csv").query("Method == 'DSRL'")
+    assert rows.Batches.tolist() == ["10", "to the end"] and rows.And.str.contains("rate x 3").all()
 
 
 def test_a_table_without_a_caption_is_a_users_error_before_anything_is_written(study, methods, tmp_path):

@@ -124,10 +124,11 @@ rule claims:
         mem_mb=memory(),
         runtime=minutes(60),
     params:
+        scale=SCALE_FILE,
         summary=subpath(input[0], parent=True),
         depends=dict(code=fingerprint("prerl.analysis.claims")),
     shell:
-        "prerl claims --summary {params.summary} --reported {input.reported} --out {output} 2> {log}"
+        "prerl claims --scale {params.scale} --summary {params.summary} --reported {input.reported} --out {output} 2> {log}"
 
 
 # Tables, figures and a page of each study: its rules' prefix, what it prints.
@@ -158,6 +159,7 @@ for study, (prefix, table_names, figure_names) in PRINTED.items():
             mem_mb=memory(),
             runtime=minutes(60),
         params:
+            scale=SCALE_FILE,
             names=table_names,
             summary=subpath(input[0], parent=True),
             out=subpath(output[0], parent=True),
@@ -166,7 +168,7 @@ for study, (prefix, table_names, figure_names) in PRINTED.items():
                 code=fingerprint("prerl.report.tables.write"),
             ),
         shell:
-            "prerl tables {params.names} --summary {params.summary} --out {params.out} 2> {log}"
+            "prerl tables {params.names} --scale {params.scale} --summary {params.summary} --out {params.out} 2> {log}"
 
     rule:
         """The figures of a study, as SVG, PDF and PNG."""
@@ -187,6 +189,7 @@ for study, (prefix, table_names, figure_names) in PRINTED.items():
             mem_mb=memory(),
             runtime=minutes(60),
         params:
+            scale=SCALE_FILE,
             names=figure_names,
             summary=subpath(input[0], parent=True),
             out=subpath(output[0], parent=True),
@@ -195,7 +198,7 @@ for study, (prefix, table_names, figure_names) in PRINTED.items():
                 code=fingerprint("prerl.report.figures.write"),
             ),
         shell:
-            "prerl figures {params.names} --summary {params.summary} --out {params.out} 2> {log}"
+            "prerl figures {params.names} --scale {params.scale} --summary {params.summary} --out {params.out} 2> {log}"
 
     rule:
         """A page of a study, to be read offline."""
@@ -222,13 +225,14 @@ for study, (prefix, table_names, figure_names) in PRINTED.items():
             mem_mb=memory(),
             runtime=minutes(60),
         params:
+            scale=SCALE_FILE,
             results=subpath(output[0], ancestor=2 if study else 1),
             summary=subpath(input[0], parent=True),
             depends=dict(
                 labels={name: METHODS[name].label for name in STUDIES[study]}, code=fingerprint("prerl.report.page")
             ),
         shell:
-            "prerl page --results {params.results} --summary {params.summary} --lexicon {input.lexicon} --out {output} 2> {log}"
+            "prerl page --scale {params.scale} --results {params.results} --summary {params.summary} --lexicon {input.lexicon} --out {output} 2> {log}"
 
 
 rule paper:
