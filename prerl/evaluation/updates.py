@@ -126,4 +126,4 @@ def header_part(learnt: Lesson) -> Lesson:
 
 
 def _cosine(a: Tensor, b: Tensor) -> float:
-    return float(cosine(a, b))
+    return float(cosine(a.double(), b.double()))  # in single precision that of a gradient with itself is not 1
