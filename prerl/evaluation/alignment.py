@@ -11,20 +11,18 @@ import pandas as pd
 from prerl.errors import UserError
 from prerl.evaluation.comparison import GROUP, Comparison
 from prerl.evaluation.partial import Partial, Rows
-from prerl.evaluation.updates import COLUMNS, METHODS, Updates
+from prerl.evaluation.updates import COLUMNS, Updates
 from prerl.files.atomic import write_table
 from prerl.files.checksums import broken, checksums, intact, sha256
 from prerl.files.fingerprint import fingerprint
 from prerl.files.record import RunRecord
 from prerl.model.checkpoint import DROPPED
 from prerl.model.processor import occupy
-from prerl.settings.methods import Method
+from prerl.settings.methods import UPDATE_METHODS, Method
 from prerl.settings.scale import Scale
 
 
-def align_base(
-    scale: Scale, methods: dict[str, Method], seed: int, model: Path, problems: Path, out: Path
-) -> None:
+def align_base(scale: Scale, methods: dict[str, Method], seed: int, model: Path, problems: Path, out: Path) -> None:
     """Compares the gradients on rollouts and training batches of a base model. Bases of several seeds share the scale's
     rollouts and batches, each with problems of its own. Writes
 
@@ -41,7 +39,7 @@ def align_base(
     bases = len(scale.base_seeds)
     count = -(-scale.analysis.alignment_rollouts // (GROUP * bases))
     batches = -(-scale.analysis.alignment_batches // bases)
-    updating = {name: methods[name] for name in METHODS if name in methods}
+    updating = {name: methods[name] for name in UPDATE_METHODS if name in methods}
     sizes = {"seed": seed, "problems": count, "batches": batches}
     phases = {name: method.model_dump(include={"phases"}) | method.sources() for name, method in updating.items()}
     record = RunRecord("align", _config(scale, {**sizes, "methods": phases}))

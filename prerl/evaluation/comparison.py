@@ -134,7 +134,7 @@ class Comparison:
             total[block] += torch.stack([self.sketch(pair[space]) for space in SPACES])
 
     def last_gradients(self, rollouts: list[Rollout]) -> dict[str, Tensor]:
-        """The post-train gradients, by part, of a problem's last rollout, which the next problem's are compared with."""
+        """By part the post-train gradient of a problem's last rollout, which the next problem's are compared with."""
         batch, header, _right = rollouts[-1]
         return self.gradients(batch, header)[1]
 

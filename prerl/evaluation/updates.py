@@ -25,7 +25,6 @@ from prerl.seeds import seed_of
 from prerl.settings.methods import Method, Phase
 
 REFERENCE = "grpo"
-METHODS = (REFERENCE, "psr-rl", "nsr-rl", "prerl", "psr-prerl", "nsr-prerl")  # whose updates are compared
 OTHER_PROMPTS = "grpo, other prompts"
 COLUMNS = ["batch", "method", "used", "norm", "cosine", "header_share"]
 

@@ -105,8 +105,8 @@ class Roles(Strict):
 
 class Analysis(Strict):
     claims_on: Roles
-    # Of the base, shared by the bases of several seeds, and at each step of each method below, shared by its seeds. Four
-    # to a problem; the halves of the problems that are compared are made of up to eight parts.
+    # Of the base, shared by the bases of several seeds, and at each step of each method below, shared by its seeds.
+    # Four to a problem; the halves of the problems that are compared are made of up to eight parts.
     alignment_rollouts: Annotated[Integer, Field(ge=32, le=10**9)]
     # Training batches of the base, shared likewise, on which whole updates are compared. A batch costs about seven
     # updates, on the CPU; 0: none.
