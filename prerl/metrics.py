@@ -100,8 +100,9 @@ def relative_interval(
 ) -> tuple[float, float]:
     """Interval of `ratio(numerator, denominator) / ratio(base_numerator, base_denominator)`, e.g. of rates of words.
 
-    (seeds, problems) each, the base's as many or (1, problems); paired by seed and problem. Worked out on the logarithm, where rare
-    occurrences skew less. With too few for that in some resample, the bare percentiles; NaN where the base has none.
+    (seeds, problems) each, the base's as many or (1, problems); paired by seed and problem. Worked out on the
+    logarithm, where rare occurrences skew less. With too few for that in some resample, the bare percentiles; NaN where
+    the base has none.
     """
     seeds, problems = resample_weights(numerator.shape[0], numerator.shape[1], resamples, generator)
     rates = [(seeds * (problems @ cells.T)).sum(1) for cells in (numerator, denominator)]

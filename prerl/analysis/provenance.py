@@ -26,7 +26,8 @@ NAMED = ("processor", "kernel", "threads", "engine")
 
 
 def provenance(bases: list[Path], runs: list[Path]) -> dict[str, Any]:
-    """Where the base models and training runs in these directories come from, by the records that their stages left: version, parameters, and
+    """Where the base models and training runs in these directories come from, by the records that their stages left:
+    version, parameters, and
 
     commits, versions, hardware: each that is distinct among the records, with the number of jobs that it made
     commit: the code's, or None where it is unknown or jobs differ
