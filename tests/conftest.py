@@ -73,7 +73,7 @@ def trained(scale, tmp_path_factory):
     shutil.copytree(MODEL, root / "model")
     parameters = sum(weight.numel() for weight in load_file(root / "model/model.safetensors").values())
     made = {"commit": None, "versions": {}, "hardware": {}}
-    record = {"config": pretraining(scale), "parameters": parameters} | made
+    record = {"config": pretraining(scale, 0), "parameters": parameters} | made
     write_json(root / "run.json", record | {"outputs": checksums([root / "model"], root)})
     write_problem_sets(scale.problems, root / "problems")
     return root

@@ -85,8 +85,9 @@ class Comparison:
         if "responses" not in tables:
             tables["responses"] = self.sample()
             partial.save(0, tables, blocks)
-        problems = islice(self.rollouts(tables["responses"]), max(done - 1, 0), None)
-        before = self.last_gradients(next(problems)[1]) if noise and done else {}  # of the problem before
+        first = done - 1 if noise and done else done  # the problem before is compared with
+        problems = islice(self.rollouts(tables["responses"]), first, None)
+        before = self.last_gradients(next(problems)[1]) if first < done else {}
         for place, (problem, rollouts) in enumerate(problems, start=done):
             last: dict[str, Tensor] = {}
             for number, rollout in enumerate(rollouts):
