@@ -149,9 +149,10 @@ def noises(
 
 
 def updates(batches: pd.DataFrame, estimate: Estimator) -> Iterator[dict[str, Any]]:
-    """Of the update that each method would make, means over the bases' training batches with intervals over seeds and
-    batches: its cosine with GRPO's on the same batch, its gradient's norm, and where responses restate their problem
-    the share of its squared norm in the tokens that do. Batches without a signal have none: `skipped` counts them."""
+    """Means over the bases' training batches, with intervals over seeds and batches, of what the update is like that a
+    method would make: its cosine with GRPO's on the same batch, its gradient's norm, and where responses restate their
+    problem the share of its squared norm in the tokens that do. Batches without a signal have none: `skipped` counts
+    them."""
     for method, rows in batches.groupby("method", sort=False):
         own, learnt = estimate.of(str(method)), rows[rows.used > 0]
         for quantity in ("cosine", "norm", "header_share"):

@@ -62,7 +62,7 @@ class Comparison:
     def __init__(
         self, scale: Scale, path: Path, problems: Path, count: int, name: str, seed: int | None = None
     ) -> None:
-        """Of `count` problems: those that belong to a base model's seed, or without one those that all runs meet."""
+        """Draws `count` problems: those that belong to a base model's seed, or without one those that all runs meet."""
         self.scale, self.path, self.name = scale, path, name
         self.model = load(path)
         self.tokens = Tokens(path)

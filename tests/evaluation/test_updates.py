@@ -1,4 +1,4 @@
-"""Whole updates, compared on the same batch: what training hands to the optimiser, and GRPO's own behind other prompts."""
+"""Whole updates on the same batch: what training hands to the optimiser, and GRPO's behind other prompts."""
 
 from copy import deepcopy
 from dataclasses import replace
