@@ -24,13 +24,13 @@ def alignment(data: Figures) -> Figure:
         for label, values, (color, dashes) in (
             ("correct", chosen[chosen.correct].cosine, RIGHT),
             ("incorrect", chosen[~chosen.correct].cosine, WRONG),
-            ("same response, another prompt", chosen.other_prompt, OTHER),
+            ("another prompt", chosen.other_prompt, OTHER),
             ("unrelated rollouts", pairs[pairs.part == part].across, UNRELATED),
         ):
             if len(values):
                 panel.hist(values, bins, density=True, histtype="stepfilled", color=color, alpha=0.2)
                 panel.hist(values, bins, density=True, histtype="step", color=color, linestyle=dashes)
-                panel.axvline(values.mean(), color=color, linestyle=dashes, linewidth=1, label=f"{label}, mean")
+                panel.axvline(values.mean(), color=color, linestyle=dashes, linewidth=1, label=label)
         panel.set(title=PARTS[part], xlabel="cosine")
     axes[0, 0].set_ylabel("density of rollouts")
     legend_below(drawn, list(axes[0]))
@@ -82,7 +82,7 @@ def alignment_training(data: Figures) -> Figure:
         for panel, part in zip(line, parts, strict=True):
             along(data, panel, chosen[chosen.part == part])
             panel.set(ylim=(min(0, *chosen.low), 1 if quantity == "cosine" else None))
-        line[0].set_ylabel("cosine" if quantity == "cosine" else "excess over another prompt's")
+        line[0].set_ylabel(quantity)
     for panel, last, part in zip(*axes, parts, strict=True):
         panel.set_title(PARTS[part])
         last.set_xlabel("update")
