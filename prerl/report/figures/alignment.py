@@ -52,7 +52,7 @@ def alignment_updates(data: Figures) -> Figure:
     panel.set_yticks(range(len(rows)), [updater(data, name) for name in rows.method])
     panel.invert_yaxis()
     panel.grid(False)
-    panel.set(xlabel="cosine with GRPO's update on the same batch", xlim=(min(0, *rows.low), 1))
+    panel.set(xlabel="cosine with GRPO's update on the same batch", xlim=(min([0, *rows.low]), 1))
     return drawn
 
 

@@ -105,8 +105,7 @@ def alignment_noise(study: Study) -> tuple[pd.DataFrame, pd.DataFrame]:
 
 @table
 def alignment_updates(study: Study) -> tuple[pd.DataFrame, pd.DataFrame]:
-    rows = study.read("updates")
-    printed = []
+    rows, printed = study.read("updates"), []  # none if no batch had a signal
     for method, group in rows.groupby("method", sort=False):
         line = {"Update": updater(study, str(method)), "Seeds": str(group.seeds.iloc[0])}
         line |= {"Batches": str(group.batches.iloc[0]), "Without signal": str(group.skipped.iloc[0])}
@@ -115,7 +114,9 @@ def alignment_updates(study: Study) -> tuple[pd.DataFrame, pd.DataFrame]:
             cell = digits if row.quantity == "norm" else interval(row, 3)
             line[UPDATES[row.quantity]] = cell
         printed.append(line)
-    return rows, pd.DataFrame(printed)
+    columns = ["Update", "Seeds", "Batches", "Without signal", *UPDATES.values()]
+    there = [name for name in columns if not printed or any(name in line for line in printed)]
+    return rows, pd.DataFrame(printed, columns=there).fillna("–")
 
 
 UPDATES = {
