@@ -44,6 +44,11 @@ def responses(rng, accuracy, names, repeats, **columns):
     )
 
 
+# Of methods' updates with GRPO's.
+COSINES = {"grpo": 2.0, "psr-rl": 0.5, "nsr-rl": 0.8, "prerl": 0.6, "psr-prerl": 0.2, "nsr-prerl": 0.4}
+COSINES["grpo, other prompts"] = 0.3
+
+
 def write_alignment(rng, path, **columns):
     """Comparisons of gradients as the stages write them."""
     keys = pd.MultiIndex.from_product(
@@ -51,6 +56,7 @@ def write_alignment(rng, path, **columns):
     ).to_frame(index=False)
     size = len(keys)
     numbers = {"inner_product": rng.normal(1, 1, size), "cosine": rng.uniform(-0.2, 1, size), "tokens": 30}
+    numbers["other_prompt"] = rng.uniform(-0.2, 0.6, size)
     keys = keys.assign(problem=(keys.rollout // 8).astype(str), correct=keys.rollout % 3 == 0, **numbers, **columns)
     keys.assign(norm_post_train=1.0, norm_pre_train=2.0).to_parquet(path / "alignment.parquet")
     if columns:
@@ -65,6 +71,10 @@ def write_alignment(rng, path, **columns):
     tokens = tokens.assign(problem=(tokens.rollout // 8).astype(str), body=tokens.position > 4)
     tokens = tokens.assign(logp_post_train=-rng.random(480), logp_pre_train=-rng.random(480))
     tokens.to_parquet(path / "positions.parquet")
+    names = pd.MultiIndex.from_product([range(3), [*COSINES]], names=["batch", "method"]).to_frame(index=False)
+    close = names.method.map(COSINES) + rng.uniform(-0.1, 0.1, len(names))
+    batches = names.assign(used=8, norm=rng.uniform(1, 2, len(names)), cosine=close.clip(upper=1), header_share=0.5)
+    batches.to_parquet(path / "updates.parquet")
 
 
 ACCURACIES = {"grpo": [0.3, 0.4, 0.5, 0.6, 0.7], "nsr-prerl": [0.3, 0.35, 0.0], "dsrl": [0.3, 0.3, 0.4, 0.5, 0.6]}

@@ -177,7 +177,7 @@ def test_every_claim_has_a_verdict_or_says_what_is_missing(study):
 def test_alignment_of_the_base_and_along_training(study):
     rollouts, rows = read(study, "rollouts"), read(study, "alignment")
     assert set(zip(rows.method, rows.step, strict=True)) == {("base", 0), ("grpo", 20), ("dsrl", 20)}
-    assert len(rollouts) == 80
+    assert len(rollouts) == 2 * 80
     chosen = rollouts[(rollouts.part == "body") & ~rollouts.correct]
     of_base = "method == 'base' and group == 'whole' and part == 'body' and correct == 'wrong'"
     row = rows.query(f"{of_base} and quantity == 'negative'").iloc[0]

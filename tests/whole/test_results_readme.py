@@ -149,7 +149,7 @@ def real(scale, trained, methods, tmp_path_factory):
     train(small, "grpo", methods["grpo"], 0, base / "model", problems, run)
     for path in (base, run):
         evaluate(small, path / "model", problems, ROOT / "workflow/tasks", path)
-    align_base(small, base / "model", problems, base)
+    align_base(small, methods, 0, base / "model", problems, base)
     align_run(small, run, problems, run)
     summarize(small, {"grpo": methods["grpo"]}, load_lexicon(LEXICON), root, root / "summary")
     return below(root, ".")

@@ -12,6 +12,7 @@ MAIN_TABLES = [
     "alignment",
     "alignment_groups",
     "alignment_noise",
+    "alignment_updates",
     "alignment_tokens",
     "alignment_training",
     "runs",
@@ -23,6 +24,7 @@ MAIN_FIGURES = [
     "dynamics",
     "behaviours",
     "alignment",
+    "alignment_updates",
     "alignment_positions",
     "alignment_training",
     "sample_efficiency",
@@ -43,11 +45,15 @@ BASE_TABLES = [
     "alignment",
     "alignment_groups",
     "alignment_noise",
+    "alignment_updates",
     "alignment_tokens",
     *(["overlap"] if PUBLIC else []),
     "claims",
 ]
-BASE_FIGURES = ["pass_at_k", "alignment", "alignment_positions", "claims"]
+BASE_FIGURES = ["pass_at_k", "alignment", "alignment_updates", "alignment_positions", "claims"]
+if not SCALE.analysis.alignment_batches:
+    for names in (MAIN_TABLES, MAIN_FIGURES, BASE_TABLES, BASE_FIGURES):
+        names.remove("alignment_updates")
 ABLATION_TABLES = ["methods", "warm_up", "accuracy", "comparison", "speed", "runs", "claims"]
 ABLATION_FIGURES = ["warm_up", "ablations"]
 
@@ -82,6 +88,7 @@ rule summary:
                 "positions.parquet",
                 "noise.parquet",
                 "pairs.parquet",
+                "updates.parquet",
                 *(["overlap.parquet"] if PUBLIC else []),
                 *(["sensitivity.parquet"] if SHOWN_TUNING else []),
                 "scale.json",
