@@ -100,13 +100,13 @@ def relative_interval(
 ) -> tuple[float, float]:
     """Interval of `ratio(numerator, denominator) / ratio(base_numerator, base_denominator)`, e.g. of rates of words.
 
-    (seeds, problems) each, the base's (1, problems); paired by problem. Worked out on the logarithm, where rare
-    occurrences skew less. With too few for that in some resample, the bare percentiles; NaN where the base has none.
+    (seeds, problems) each, the base's (1, problems) or, paired by seed too, (seeds, problems); paired by problem.
+    Worked out on the logarithm, where rare occurrences skew less. With too few for that in some resample, the bare
+    percentiles; NaN where the base has none.
     """
     seeds, problems = resample_weights(numerator.shape[0], numerator.shape[1], resamples, generator)
-    rates = [(seeds * (problems @ cells.T)).sum(1) for cells in (numerator, denominator)]
-    rates += [(problems @ cells.T)[:, 0] for cells in (base_numerator, base_denominator)]
-    above, below, base_above, base_below = rates
+    parts = (numerator, denominator, base_numerator, base_denominator)
+    above, below, base_above, base_below = ((seeds * (problems @ cells.T)).sum(1) for cells in parts)
     if base_numerator.sum() == 0 or not (below > 0).all() or not (base_below > 0).all():
         return math.nan, math.nan
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -115,11 +115,16 @@ def relative_interval(
     if not np.isfinite(resampled).all():
         low, high = np.quantile(np.nan_to_num(resampled, nan=0.0), [1 - tail, tail], method="inverted_cdf")
         return math.exp(low), math.exp(min(high, 700.0))
-    parts = [cells / cells.mean() for cells in (numerator, denominator, base_numerator, base_denominator)]
-    influence = parts[0] - parts[1] - (parts[2] - parts[3])
+    influence = relative_influence(*parts)
     estimate = math.log(ratio(numerator, denominator) / ratio(base_numerator, base_denominator))
     low, high = stretched_interval(estimate, resampled, influence, level)
     return math.exp(low), math.exp(high)
+
+
+def relative_influence(numerator: Array, denominator: Array, base_numerator: Array, base_denominator: Array) -> Array:
+    """What each seed and problem adds to the logarithm of the ratio in `relative_interval`, (seeds, problems)."""
+    parts = [cells / cells.mean() for cells in (numerator, denominator, base_numerator, base_denominator)]
+    return parts[0] - parts[1] - (parts[2] - parts[3])
 
 
 def improvement(first: Array, second: Array) -> float:

@@ -22,6 +22,16 @@ class Study:
         """The table of claims, which lies beside the summaries' directory."""
         return pd.read_csv(self.summary.parent / "claims.csv", keep_default_na=True)
 
+    @property
+    def parts(self) -> pd.DataFrame:
+        """The table of the claims' parts, beside it; texts of what is not there are empty."""
+        table = pd.read_csv(self.summary.parent / "claim_parts.csv")
+        return table.fillna({"rule": "", "size": "", "sizes": ""})
+
+    def has(self, name: str) -> bool:
+        """Whether there is such a table; some are only made where there is something to sum up."""
+        return (self.summary / f"{name}.parquet").is_file()
+
     def read(self, name: str) -> pd.DataFrame:
         return pd.read_parquet(self.summary / f"{name}.parquet")
 

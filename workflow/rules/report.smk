@@ -16,6 +16,7 @@ MAIN_TABLES = [
     "alignment_training",
     "runs",
     "claims",
+    "claim_parts",
 ]
 MAIN_FIGURES = [
     "learning_curves",
@@ -43,9 +44,10 @@ BASE_TABLES = [
     "alignment_tokens",
     *(["overlap"] if PUBLIC else []),
     "claims",
+    "claim_parts",
 ]
 BASE_FIGURES = ["pass_at_k", "alignment", "alignment_positions", "claims"]
-ABLATION_TABLES = ["methods", "warm_up", "accuracy", "comparison", "speed", "runs", "claims"]
+ABLATION_TABLES = ["methods", "warm_up", "accuracy", "comparison", "speed", "runs", "claims", "claim_parts"]
 ABLATION_FIGURES = ["warm_up", "ablations"]
 
 SUMMED_BY = dict(
@@ -69,6 +71,7 @@ rule summary:
                 "spread.parquet",
                 "changes.parquet",
                 "speeds.parquet",
+                "ratios.parquet",
                 "warm_ups.parquet",
                 "behaviour.parquet",
                 "curves.parquet",
@@ -108,7 +111,8 @@ rule claims:
         rules.summary.output,
         reported="paper/reported.yaml",
     output:
-        f"{RESULTS}/{{study}}claims.csv",
+        claims=f"{RESULTS}/{{study}}claims.csv",
+        parts=f"{RESULTS}/{{study}}claim_parts.csv",
     log:
         f"{LOGS}/{{study}}claims.log",
     conda:
@@ -120,7 +124,8 @@ rule claims:
         summary=subpath(input[0], parent=True),
         depends=dict(code=fingerprint("prerl.analysis.claims")),
     shell:
-        "prerl claims --summary {params.summary} --reported {input.reported} --out {output} 2> {log}"
+        "prerl claims --summary {params.summary} --reported {input.reported} --out {output.claims}"
+        " 2> {log}"
 
 
 # Tables, figures and a page of each study: its rules' prefix, what it prints.
