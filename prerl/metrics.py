@@ -100,13 +100,15 @@ def relative_interval(
 ) -> tuple[float, float]:
     """Interval of `ratio(numerator, denominator) / ratio(base_numerator, base_denominator)`, e.g. of rates of words.
 
-    (seeds, problems) each, the base's (1, problems) or, paired by seed too, (seeds, problems); paired by problem.
-    Worked out on the logarithm, where rare occurrences skew less. With too few for that in some resample, the bare
-    percentiles; NaN where the base has none.
+    (seeds, problems) each, the base's as many or (1, problems); paired by seed and problem. Worked out on the
+    logarithm, where rare occurrences skew less. With too few for that in some resample, the bare percentiles; NaN where
+    the base has none.
     """
     seeds, problems = resample_weights(numerator.shape[0], numerator.shape[1], resamples, generator)
-    parts = (numerator, denominator, base_numerator, base_denominator)
-    above, below, base_above, base_below = ((seeds * (problems @ cells.T)).sum(1) for cells in parts)
+    rates = [(seeds * (problems @ cells.T)).sum(1) for cells in (numerator, denominator)]
+    own = seeds if len(base_numerator) > 1 else np.ones((resamples, 1))  # a base a seed, or one for all
+    rates += [(own * (problems @ cells.T)).sum(1) for cells in (base_numerator, base_denominator)]
+    above, below, base_above, base_below = rates
     if base_numerator.sum() == 0 or not (below > 0).all() or not (base_below > 0).all():
         return math.nan, math.nan
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -115,7 +117,7 @@ def relative_interval(
     if not np.isfinite(resampled).all():
         low, high = np.quantile(np.nan_to_num(resampled, nan=0.0), [1 - tail, tail], method="inverted_cdf")
         return math.exp(low), math.exp(min(high, 700.0))
-    influence = relative_influence(*parts)
+    influence = relative_influence(numerator, denominator, base_numerator, base_denominator)
     estimate = math.log(ratio(numerator, denominator) / ratio(base_numerator, base_denominator))
     low, high = stretched_interval(estimate, resampled, influence, level)
     return math.exp(low), math.exp(high)

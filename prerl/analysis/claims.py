@@ -42,9 +42,10 @@ def claim(id: str, subject: str) -> Callable[[Measure], Measure]:
     return register
 
 
-def write_claims(study: Study, reported: Path, out: Path, parts_out: Path) -> None:
-    """Writes two CSVs: a row a claim of the reported file (id, text, source and setting as reported; subject, verdict,
-    size, level, holm, sentence), and a row a part of each claim that was tested (see `verdicts.row`)."""
+def write_claims(study: Study, reported: Path, out: Path) -> None:
+    """Writes two CSVs: `out`, a row a claim of the reported file (id, text, source and setting as reported; subject,
+    verdict, size, level, holm, sentence), and claim_parts.csv beside it, a row a part of each claim that was tested
+    (its id, and see `verdicts.row`)."""
     entries = read_yaml(reported).get("claims")
     if not isinstance(entries, list):
         raise UserError(f"{reported}: claims: expected a list of claims")

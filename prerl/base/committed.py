@@ -55,9 +55,9 @@ def committed_bases(scale: Scale, bases: Path) -> dict[int, dict[str, str]]:
 
 
 def take_base(scale: Scale, bases: Path, seed: int, out: Path) -> None:
-    """Writes the committed base of a seed to a directory: model/, log.parquet, and run.json, the record of this copy, which says
-    in `made_by` what the base was pretrained with. Raises UserError if it is damaged, or was pretrained by other
-    settings than the scale's."""
+    """Writes the committed base of a seed to a directory: model/, log.parquet, and run.json, the record of this copy,
+    which says in `made_by` what the base was pretrained with. Raises UserError if it is damaged, or was pretrained by
+    other settings than the scale's."""
     record = RunRecord("base", pretraining(scale, seed))
     check_base(scale, bases, seed)
     source = bases / f"seed{seed}"

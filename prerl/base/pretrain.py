@@ -73,7 +73,7 @@ def fresh_model(architecture: Architecture, seed: int, longest: int) -> PreTrain
 
 
 def batches(scale: Scale, seed: int, encode: PreTrainedTokenizerFast, first_step: int) -> Iterator[Tensor]:
-    """Token batches (B, T), right-padded, of the seed's documents at steps `first_step`, first_step + 1, ... (from 0)."""
+    """Token batches (B, T), right-padded, of the seed's documents of steps `first_step`, ... (from 0)."""
     _, settings, problems = _made_here(scale)
     habits = Habits()
     size = settings.documents_per_step
@@ -105,7 +105,8 @@ def learning_rate(settings: Pretrain, step: int) -> float:
 
 
 def pretrain(scale: Scale, seed: int, out: Path) -> None:
-    """Trains the base model of a seed, which draws its weights and documents, for a fixed number of steps; writes out/model, out/log.parquet and out/run.json.
+    """Trains the base model of a seed, which draws its weights and documents, for a fixed number of steps; writes
+    out/model, out/log.parquet and out/run.json.
 
     Can be killed at any time: it goes on from the last checkpoint in out/checkpoints.
     """
@@ -141,8 +142,8 @@ def pretrain(scale: Scale, seed: int, out: Path) -> None:
             left = elapsed / (step + 1 - done) * (settings.steps - step - 1)
             mean = sum(row["loss"] for row in log[-100:]) / len(log[-100:])
             print(
-                f"base seed {seed}  step {step + 1}/{settings.steps}  loss {mean:.3f}  {tokens / elapsed:,.0f} tokens/s  "
-                f"{left:.0f} s left",
+                f"base seed {seed}  step {step + 1}/{settings.steps}  loss {mean:.3f}  "
+                f"{tokens / elapsed:,.0f} tokens/s  {left:.0f} s left",
                 file=sys.stderr,
                 flush=True,
             )

@@ -168,12 +168,13 @@ def align_base(
     out: Out,
     problems: ProblemSets,
     model: Annotated[Path, typer.Option(help="Directory of the model.")],
+    seed: Annotated[int, typer.Option(min=0, help="Of the base; each has rollouts of its own.")] = 0,
 ) -> None:
     """Compare the gradients of log P(y) and log P(y|x) on the base's rollouts, one by one, and with unrelated ones."""
     settings = load_scale(scale)
     from prerl.evaluation.alignment import align_base as run
 
-    run(settings, model, problems, out)
+    run(settings, seed, model, problems, out)
 
 
 @app.command()

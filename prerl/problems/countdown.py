@@ -151,8 +151,8 @@ def _answer(response: str) -> ast.expr | None:
 
 
 def _canonical(node: ast.expr) -> str:
-    if isinstance(node, ast.Constant):
-        return str(node.value)
+    if not isinstance(node, ast.BinOp):
+        return ast.unparse(node)  # an integer
     left, right, operator = _canonical(node.left), _canonical(node.right), OPERATORS[type(node.op)]
     if operator != "-":
         left, right = sorted((left, right))

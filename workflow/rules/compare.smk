@@ -10,7 +10,7 @@ if NEW:
         default_target: True
         input:
             expand(f"{RESULTS}/{NEW}/seed{{seed}}/{{file}}", seed=SEEDS, file=FILES),
-            expand(rules.base.output.record, seed=SEEDS),
+            expand(rules.base.output.record, seed=sorted({SCALE.base_of(seed) for seed in SEEDS})),
             rules.problems.output,
             PAGE,
             "workflow/page/compare.html",
