@@ -10,7 +10,7 @@ from prerl.analysis.behaviour import load_lexicon
 from prerl.analysis.claims import write_claims
 from prerl.analysis.study import Study
 from prerl.analysis.summary import summarize
-from prerl.settings.methods import Method
+from prerl.settings.methods import Method, fit_methods
 from prerl.settings.scale import load_scale
 from tests.helpers import ROOT, SMOKE_FILE, changed
 
@@ -67,6 +67,8 @@ def write_alignment(rng, path, **columns):
 
 ACCURACIES = {"grpo": [0.3, 0.4, 0.5, 0.6, 0.7], "nsr-prerl": [0.3, 0.35, 0.0], "dsrl": [0.3, 0.3, 0.4, 0.5, 0.6]}
 
+COSINES = {"nsr-prerl": 0.5, "grpo, other prompts": 0.2}  # of whole updates with GRPO's
+
 
 def write_study(
     results: Path, methods: dict[str, Method], curve: dict[str, list[float]] = ACCURACIES, seeds: int = 2
@@ -90,12 +92,14 @@ def write_study(
     for name in ("dev", *benchmarks):
         rows = [json.dumps({"id": problem, "prompt": f"Q {problem} of {name} A"}) + "\n" for problem in names]
         (results / f"problems/{name}.jsonl").write_text("".join(rows))
-    write_run(results / "base", 0.3)
     cost = {"wall_seconds": 2.0, "peak_memory_bytes": 30, "tokens": 50}
-    (results / "base/run.json").write_text(json.dumps({"parameters": 1000, **about, **cost}))
-    write_alignment(rng, results / "base")
-    (results / "base/model").mkdir()
-    (results / "base/model/model.safetensors").write_text("weights")
+    for seed in scale.base_seeds:
+        base = results / f"base/seed{seed}"
+        write_run(base, 0.3)
+        (base / "run.json").write_text(json.dumps({"parameters": 1000, **about, **cost}))
+        write_alignment(rng, base)
+        (base / "model").mkdir()
+        (base / "model/model.safetensors").write_text("weights")
     for method, accuracies in curve.items():
         for seed in scale.seeds:
             path = results / method / f"seed{seed}"
@@ -117,14 +121,26 @@ def write_study(
             (path / "run.json").write_text(json.dumps(record | about))
             log = pd.DataFrame({"step": range(1, record["updates"] + 1), "tokens": 10})
             log.assign(reward=rng.random(len(log)), grad_norm=rng.random(len(log))).to_parquet(path / "log.parquet")
-    summarize(scale, {name: methods[name] for name in curve}, load_lexicon(LEXICON), results, results / "summary")
+    fitted = fit_methods(scale, {name: methods[name] for name in curve})
+    summarize(scale, fitted, load_lexicon(LEXICON), results, results / "summary")
     unread = {"unreadable": 1, "unreadable_problems": "a-3"}
     overlap = [  # as of public sets
         {"set": "train", "training": 90, "problems": 90, **unread},
         {"set": "dev", "training": 90, "problems": 20, "same": 1, "half": 3, "shared": 2, **unread},
     ]
     pd.DataFrame(overlap).to_parquet(results / "summary/overlap.parquet")
+    write_gradients(results / "summary")
     write_claims(Study(results / "summary", methods), ROOT / "paper/reported.yaml", results / "claims.csv")
+
+
+def write_gradients(summary: Path) -> None:
+    """Summaries of whole updates, and of rollouts less the same responses behind another prompt."""
+    of = {"reference": "grpo", "quantity": "cosine", "batches": 12, "seeds": 2}
+    rows = [of | {"method": name, "estimate": c, "low": c - 0.1, "high": c + 0.1} for name, c in COSINES.items()]
+    pd.DataFrame(rows).to_parquet(summary / "updates.parquet")
+    noise = pd.read_parquet(summary / "noise.parquet")
+    excess = noise[(noise.of == "rollouts") & (noise.pair == "within")].assign(pair="excess")
+    pd.concat([noise, excess]).to_parquet(summary / "noise.parquet")
 
 
 def few_resamples():

@@ -8,6 +8,7 @@ quarter at least, "multiplies" while accuracy holds.
 
 import math
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ import pandas as pd
 
 from prerl.analysis.courses import FINISHED, OWN_BEST
 from prerl.analysis.curves import TARGETS, ending
-from prerl.analysis.measured import Missing, changed, compared, multiplied, on, optional, pick, sooner
+from prerl.analysis.measured import Missing, changed, compared, multiplied, on, optional, pick, saturated, sooner
 from prerl.analysis.rates import FEW
 from prerl.analysis.scores import BASE
 from prerl.analysis.study import Study
@@ -102,9 +103,9 @@ def alignment_positive(study: Study, reported: dict[str, Any]) -> Iterable[Part]
     table = table[table.method != BASE].sort_values("estimate", ascending=False, kind="stable")
     if len(table):
         worst, count = table.iloc[0], int(table.rollouts.sum())
-        name = f"trained, at the worst of {len(table)} checkpoints ({study.labels[worst.method]}, update {worst.step})"
+        words = f"{study.labels[worst.method]}, update {worst.step}; {count} rollouts along training"
         estimate, low, high = (float(worst[end]) for end in ("estimate", "low", "high"))
-        yield Part(name, "share", estimate, low, high, f"{count} rollouts along training", side="never", count=count)
+        yield Part(f"the worst of {len(table)} trained", "share", estimate, low, high, words, side="never", count=count)
 
 
 @claim("alignment-cosine", "Cosine of the gradients of log P(y) and log P(y|x)")
@@ -112,14 +113,14 @@ def alignment_cosine(study: Study, reported: dict[str, Any]) -> Iterable[Part]:
     """Any two texts of one kind pull somewhat the same way, and one response behind two prompts even more: that alone
     is no alignment with what RL does."""
     excess = {"part": "all", "of": "rollouts", "pair": "excess"}
-    name = "of a rollout, less that of the same response behind another prompt"
+    name = "a rollout, less the same response behind another prompt"
     yield pick(study.read("noise"), name, "cosine", excess, side="above", margin=0.0)
     updates, cosine = study.read("updates"), {"reference": "grpo", "quantity": "cosine"}
     null = pick(updates, "", "cosine", {"method": "grpo, other prompts", **cosine})
-    name = f"of a whole update, NSR-PreRL's with GRPO's (behind other prompts {null.estimate:.3g})"
-    yield pick(updates, name, "cosine", {"method": "nsr-prerl", **cosine}, side="above", margin=null.high)
+    own = pick(updates, "a whole update of NSR-PreRL, with GRPO's", "cosine", {"method": "nsr-prerl", **cosine})
+    yield replace(own, side="above", margin=null.high, sizes=f"{own.sizes}, margin: GRPO's behind other prompts")
     where = {"method": BASE, "step": 0, "part": "all", "group": "whole", "correct": "any", "quantity": "cosine"}
-    yield pick(study.read("alignment"), "of a rollout", "cosine", where, reported=reported["cosine_mean"])
+    yield pick(study.read("alignment"), "a rollout", "cosine", where, reported=reported["cosine_mean"])
 
 
 @claim("psr-prerl-degrades", "Dev accuracy at the end")
@@ -155,15 +156,16 @@ def at_rates(study: Study, method: str) -> Iterable[str]:
     )
 
 
-@claim("nsr-prerl-fast", "GRPO's updates to the best dev accuracy of NSR-PreRL")
+@claim("nsr-prerl-fast", "Dev accuracy")
 def nsr_prerl_fast(study: Study, reported: dict[str, Any]) -> Iterable[Part]:
     """Who never gains is not faster; how fast, can only be said of a sure gain."""
     if "grpo" not in study.scale["methods"]:
         raise Missing("no runs with method grpo")
-    name = "dev accuracy of NSR-PreRL at its peak less the base's"
-    yield changed(study, "nsr-prerl", "peak", BASE, name, side="above", margin=0.0)
+    yield changed(study, "nsr-prerl", "peak", BASE, "NSR-PreRL's peak less the base", side="above", margin=0.0)
     times = {"side": "above", "margin": 1.0, "reported": reported["steps_rl"] / reported["steps_nsr_prerl"]}
-    yield from optional(lambda: sooner(study, "nsr-prerl", OWN_BEST, "over NSR-PreRL's", **times))
+    yield from optional(
+        lambda: sooner(study, "nsr-prerl", OWN_BEST, "GRPO's updates to that peak over NSR-PreRL's", **times)
+    )
 
 
 def thoughts(study: Study, kind: str, reported: float) -> Iterable[Part]:
@@ -206,13 +208,19 @@ def warmup_space_matters(study: Study, reported: dict[str, Any]) -> Iterable[Par
 
 @claim("dsrl-pass-at-k", "pass@k at the largest k")
 def dsrl_pass_at_k(study: Study, reported: dict[str, Any]) -> Iterable[Part]:
-    for benchmark in dict.fromkeys([on(study, "hard"), on(study, "in_domain")]):
+    """On a benchmark that both methods solve nearly always, or never, they are alike whatever they are: it is left
+    out."""
+    benchmarks = dict.fromkeys([on(study, "hard"), on(study, "in_domain")])
+    telling = [one for one in benchmarks if not saturated(study, ("dsrl", "grpo"), one, "pass")]
+    if not telling:
+        raise Missing(f"at its largest k pass@k is near 0 or 1 on {' and '.join(benchmarks)}")
+    for benchmark in telling:
         for reference, judged in (("grpo", {"side": "above", "margin": 0.0}), (BASE, {})):
             part = compared(study, "dsrl", reference, benchmark, "pass", **judged)
-            yield _named(part, f"{part.name} on {benchmark}")
+            yield replace(part, name=f"{part.name}, {benchmark}")
 
 
-@claim("dsrl-sample-efficiency", "GRPO's updates to a part of its gain on dev, over DSRL's")
+@claim("dsrl-sample-efficiency", "GRPO's updates over DSRL's, 0 for never")
 def dsrl_sample_efficiency(study: Study, reported: dict[str, Any]) -> Iterable[Part]:
     """Half and three quarters decide: a quarter is reached within the warm-up or just after it, when DSRL has not yet
     begun to learn as GRPO does, and nine tenths lie where curves are flat. The paper's two numbers belong to a lower
@@ -222,7 +230,7 @@ def dsrl_sample_efficiency(study: Study, reported: dict[str, Any]) -> Iterable[P
         raise Missing("no runs with method grpo")
     for target in TARGETS:
         judged = {"side": "above", "margin": 1.0, "reported": deciding[target]} if target in deciding else {}
-        yield sooner(study, "dsrl", target, f"to {target}", **judged)
+        yield sooner(study, "dsrl", target, f"to {target} of GRPO's gain on dev", **judged)
 
 
 @claim("dsrl-ood", "Accuracy out of domain")
@@ -246,12 +254,9 @@ def warmup_length(study: Study, reported: dict[str, Any]) -> Iterable[Part]:
     for method, length in lengths.length.sort_values().items():
         if method == "dsrl":
             continue
-        name = f"warm-up of {own.length} updates ({own.share:.0%} of training) less one of {length}"
+        other = f"one of {length} ({length / own.length * own.share:.0%})" if length else "none"
+        name = f"warm-up of {own.length} updates ({own.share:.0%}) less {other}"
         end = length in (0, lengths.length.max())
         judged = {"side": "above", "margin": 0.0} if end else {}
         where = {"benchmark": benchmark, "contrast": True, "method": method}
         yield pick(table, name, "points", where, **judged)
-
-
-def _named(part: Part, name: str) -> Part:
-    return Part(**{**vars(part), "name": name})

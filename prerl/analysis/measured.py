@@ -11,6 +11,8 @@ from prerl.analysis.study import Study
 from prerl.analysis.verdicts import Part
 from prerl.errors import UserError
 
+FLOOR = 0.02  # a share of responses, or of problems, that is nearly none
+
 
 class Missing(Exception):
     """The study lacks the runs that a claim needs."""
@@ -80,6 +82,14 @@ def compared(study: Study, method: str, reference: str, benchmark: str, metric: 
     """A paired difference on a test benchmark in percentage points."""
     where = {"method": method, "reference": reference, "benchmark": benchmark, "metric": metric}
     return pick(study.read("comparisons"), _less(study, method, reference), "points", where, **judged)
+
+
+def saturated(study: Study, methods: tuple[str, ...], benchmark: str, metric: str) -> bool:
+    """Whether all of these methods are right nearly always, or nearly never, at the largest k."""
+    table = study.read("scores")
+    table = table[(table.benchmark == benchmark) & (table.metric == metric) & (table.k == table.n)]
+    found = table[table.method.isin(methods)].estimate
+    return len(found) > 0 and bool((found < FLOOR).all() or (found > 1 - FLOOR).all())
 
 
 def changed(study: Study, method: str, window: str, reference: str, name: str = "", **judged: Any) -> Part:

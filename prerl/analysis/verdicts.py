@@ -209,6 +209,8 @@ def sentence(subject: str, parts: Sequence[Part]) -> str:
         if size(part):
             said.append(f"reported {amount(part.unit, part.reported)}: {size(part)}")
         beside = f" ({'; '.join(said)})" if said else ""
-        words.append(f"{part.name}, {amount(part.unit, part.estimate, part.low, part.high)}{beside}")
+        words.append(
+            f"{part.name[0].upper()}{part.name[1:]}: {amount(part.unit, part.estimate, part.low, part.high)}{beside}"
+        )
     sizes = list(dict.fromkeys(part.sizes for part in parts))
-    return f"{verdict(parts).capitalize()}. {subject}: {'; '.join(words)}. From {'; '.join(sizes)}."
+    return f"{verdict(parts).capitalize()}. {subject}. {'; '.join(words)}. From {'; '.join(sizes)}."
