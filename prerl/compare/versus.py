@@ -14,6 +14,7 @@ from prerl.analysis.provenance import provenance, warn
 from prerl.analysis.rates import behaviours
 from prerl.analysis.scores import ALL, BASE, Estimator, averaged, by_benchmark, check_alike, pass_at, scores
 from prerl.compare.baselines import Baselines, cost
+from prerl.compare.tuned import tuned_alike, tuned_values
 from prerl.errors import UserError
 from prerl.files.atomic import read_json, write_json, write_table
 from prerl.files.checksums import read_table
@@ -51,6 +52,7 @@ def compare(
     methods = baselines.methods()
     if name in methods:
         raise UserError(f"{name}: a baseline has that name; give the method's file another one")
+    tuned = tuned_values(baselines, name, method, results / name)
     estimate = Estimator(scale.analysis.bootstrap, np.random.default_rng(seed_of("bootstrap")))
     runs = {seed: results / name / f"seed{seed}" for seed in baselines.seeds}
     tests, dev = (
@@ -101,6 +103,7 @@ def compare(
     write_json(out / "methods.json", {"methods": everything})
     write_json(out / "provenance.json", made)
     text = conclude(tables["versus"], tables["scores"], name, benchmarks, labels)
+    text += " " + tuned_alike(name, tuned, labels)
     write_json(out / "conclusion.json", {"text": text, "warnings": warnings})
     write_json(
         out / "scale.json",
@@ -108,6 +111,7 @@ def compare(
             "name": baselines.record["scale"],
             "description": scale.description,
             "new": name,
+            "tuned": {key: values.model_dump() for key, values in tuned.items()},
             "seeds": baselines.seeds,
             "methods": list(everything),
             "parameters": baselines.record["base"]["parameters"],

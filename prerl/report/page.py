@@ -10,6 +10,7 @@ from markupsafe import Markup
 
 from prerl.analysis.behaviour import Lexicon
 from prerl.analysis.study import Study
+from prerl.analysis.verdicts import amount
 from prerl.errors import UserError
 from prerl.files.atomic import read_json, write_text
 from prerl.report.methods import cards
@@ -30,14 +31,14 @@ def write_page(
         [{str(name): value for name, value in row.items()} for row in table.to_dict("records")]
         for table in (study.claims, study.parts)
     )
+    for part in parts:
+        part |= {"bar": bar(part), "found": amount(part["unit"], part["estimate"], part["low"], part["high"])}
     render(
         study,
         template,
         out,
         verdicts={name: sum(row["verdict"] == name for row in claims) for name in VERDICTS},
-        claims=[
-            row | {"parts": [one | {"bar": bar(one)} for one in parts if one["id"] == row["id"]]} for row in claims
-        ],
+        claims=[row | {"parts": [part for part in parts if part["id"] == row["id"]]} for row in claims],
         samples=pack(sample_data(results, study, lexicon)),
     )
 

@@ -69,6 +69,8 @@ def forest(panel: Axes, rows: pd.DataFrame, unit: str, verdicts: pd.Series) -> N
         panel.xaxis.set_major_formatter(ScalarFormatter())
     limits = panel.get_xlim()
     for place, row in places.items():
+        if unit == "ratio" and row.estimate <= 0:  # never, which has no place on the axis
+            panel.plot(limits[0], place, color=FINDINGS[row.finding][0], marker="<", clip_on=False)
         side = {"above": (row.margin, limits[1]), "below": (limits[0], row.margin), "within": bounds(row)}.get(row.side)
         if side:
             panel.fill_betweenx([place - 0.42, place + 0.42], *side, color="#e8e8e8", linewidth=0, zorder=0)
