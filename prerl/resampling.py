@@ -38,6 +38,19 @@ def stretched_interval(estimate: float, resampled: Array, influence: Array, leve
     deviation = float(resampled.std())
     if deviation == 0:
         return estimate, estimate
+    variance, freedom = variance_of_mean(influence)
+    tail = (1 + level) / 2
+    low, high = np.quantile(resampled, [1 - tail, tail])
+    if math.sqrt(variance) < 1e-9 * deviation:
+        # Seeds and problems differ only together, as in [[0, 1], [1, 0]]: nothing says how far to stretch.
+        return float(low), float(high)
+    stretch = float(special.stdtrit(freedom, tail) / special.ndtri(tail)) * math.sqrt(variance) / deviation
+    return estimate + (float(low) - estimate) * stretch, estimate + (float(high) - estimate) * stretch
+
+
+def variance_of_mean(influence: Array) -> tuple[float, float]:
+    """The unbiased variance of the mean of influence (seeds, problems) over both, and its degrees of freedom by
+    Satterthwaite; infinitely many where there is no variance."""
     means = [influence.mean(axis) for axis in (0, 1) if influence.shape[1 - axis] > 1]  # a single seed has no spread
     parts = [(float(mean.var(ddof=1)) / mean.size, mean.size - 1) for mean in means]
     if len(parts) == 2:
@@ -45,11 +58,5 @@ def stretched_interval(estimate: float, resampled: Array, influence: Array, leve
         freedom = (influence.shape[0] - 1) * (influence.shape[1] - 1)
         parts.append((-float((rest**2).sum()) / freedom / influence.size, freedom))
     variance = max(sum(part for part, _ in parts), *(abs(part) for part, _ in parts[2:]), 0.0)
-    tail = (1 + level) / 2
-    low, high = np.quantile(resampled, [1 - tail, tail])
-    if math.sqrt(variance) < 1e-9 * deviation:
-        # Seeds and problems differ only together, as in [[0, 1], [1, 0]]: nothing says how far to stretch.
-        return float(low), float(high)
-    freedom = variance**2 / sum(part**2 / df for part, df in parts)
-    stretch = float(special.stdtrit(freedom, tail) / special.ndtri(tail)) * math.sqrt(variance) / deviation
-    return estimate + (float(low) - estimate) * stretch, estimate + (float(high) - estimate) * stretch
+    below = sum(part**2 / df for part, df in parts)
+    return variance, variance**2 / below if below > 0 else math.inf

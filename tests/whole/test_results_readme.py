@@ -213,7 +213,7 @@ def written(real, public, compared, tuned, taken, printed):
     committed = below(ROOT / "results", "baselines/tiny")
     bench = below(ROOT / "results/baselines", "bench")
     bench = {f"bench/{file.name}": file for file in bench.values()}
-    made_up = below(printed, "summary", "tables", "claims.csv")
+    made_up = below(printed, "summary", "tables", "claims.csv", "claim_parts.csv")
     return [
         item for files in (real, public, compared, tuned, taken, made_up, committed, bench) for item in files.items()
     ]

@@ -5,9 +5,10 @@ import math
 import pandas as pd
 
 from prerl.analysis.behaviour import EXECUTION
+from prerl.analysis.courses import OWN_BEST
+from prerl.analysis.curves import HALF, TARGETS
 from prerl.analysis.scores import BASE
 from prerl.analysis.study import Study
-from prerl.analysis.verdicts import amount
 from prerl.report.rows import Row, each, updater
 from prerl.report.tables.typeset import AGAINST_GRPO, against_grpo, interval, table
 
@@ -176,57 +177,41 @@ def alignment_training(study: Study) -> tuple[pd.DataFrame, pd.DataFrame]:
 @table
 def speed(study: Study) -> tuple[pd.DataFrame, pd.DataFrame]:
     rows, ends = study.read("speeds"), against_grpo(study)
+    others = {target: f"To {target}" for target in TARGETS if target != HALF} | {OWN_BEST: "To its own best"}
 
     def cell(estimate: float, low: float, high: float, never: float, form: str) -> str:
         values = ["never" if value == never else format(value, form) for value in (estimate, low, high)]
         return values[0] if len(set(values)) == 1 else f"{values[0]} [{values[1]}, {values[2]}]"
 
-    printed = [
-        {
-            "Method": study.labels[row.method],
-            "Seeds": str(row.seeds),
-            "Problems": str(row.problems),
-            "Updates": cell(row.estimate, row.low, row.high, math.inf, ".0f"),
-            "Times sooner than GRPO": "–"
-            if row.method == row.reference
-            else cell(row.speedup_estimate, row.speedup_low, row.speedup_high, 0.0, ".2f"),
-            **{title: ends.get((row.method, window), "–") for window, title in AGAINST_GRPO.items()},
-        }
-        for row in each(rows)
-    ]
-    columns = ["Method", "Seeds", "Problems", "Updates", "Times sooner than GRPO", *AGAINST_GRPO.values()]
-    return rows, pd.DataFrame(printed, columns=columns)
+    def times(row: Row) -> str:
+        return cell(row.speedup_estimate, row.speedup_low, row.speedup_high, 0.0, ".2f")
+
+    printed = []
+    for method, group in rows.groupby("method", sort=False) if len(rows) else ():
+        found = {row.target: row for row in each(group)}
+        first, half = next(iter(found.values())), found.get(HALF)
+        own = {target: title for target, title in others.items() if method != first.reference and target in found}
+        line = {"Method": study.labels[method], "Seeds": str(first.seeds), "Problems": str(first.problems)}
+        if half:
+            line["Updates"] = cell(half.estimate, half.low, half.high, math.inf, ".0f")
+            line["Times sooner than GRPO"] = times(half) if method != first.reference else "–"
+        line |= {title: times(found[target]) for target, title in own.items()}
+        line |= {title: ends.get((str(method), window), "–") for window, title in AGAINST_GRPO.items()}
+        printed.append(line)
+    heads = ["Method", "Seeds", "Problems", "Updates", "Times sooner than GRPO"]
+    return rows, pd.DataFrame(printed, columns=[*heads, *others.values(), *AGAINST_GRPO.values()]).fillna("–")
 
 
 @table
 def warm_up(study: Study) -> tuple[pd.DataFrame, pd.DataFrame]:
     rows = study.read("warm_ups")
+    lengths = [f"{row.length} ({row.share:.0%})" for row in each(rows)]
     cells = rows.assign(
         text=[interval(row, 3, signed=row.contrast) for row in each(rows)],
-        length=["10 to 25 less others" if row.contrast else str(row.length) for row in each(rows)],
-    )
+        length=[f"DSRL less {one}" if row.contrast else one for one, row in zip(lengths, each(rows), strict=True)],
+    ).sort_values("contrast", kind="stable")
     order = list(dict.fromkeys(cells.length))
     heads = list(dict.fromkeys(cells.benchmark))
     wide = cells.pivot(index=["length", "seeds"], columns="benchmark", values="text")[heads].reset_index()
     wide = wide.sort_values("length", key=lambda column: column.map(order.index))
     return rows, wide.rename(columns={"length": "Warm-up", "seeds": "Seeds"}).astype(str)
-
-
-@table
-def claims(study: Study) -> tuple[pd.DataFrame, pd.DataFrame]:
-    rows = study.claims
-    printed = []
-    for row in each(rows):
-        tested = pd.notna(row.estimate)
-        printed.append(
-            {
-                "Claim": row.text,
-                "Source": row.source,
-                "Reported": amount(row.unit, row.reported) if pd.notna(row.reported) else "–",
-                "Found": amount(row.unit, row.estimate, row.low, row.high) if tested else "–",
-                "From": row.sizes if tested else "–",
-                "Needs": row.rule,
-                "Verdict": row.verdict,
-            }
-        )
-    return rows, pd.DataFrame(printed)
