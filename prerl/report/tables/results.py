@@ -82,8 +82,6 @@ def comparison(study: Study) -> tuple[pd.DataFrame, pd.DataFrame]:
         for row in each(group.sort_values(["metric", "reference"])):
             reference = study.labels[row.reference]
             line[f"{row.metric}@n against {reference}"] = interval(row, 3, signed=True)
-            if row.metric == "avg":
-                line[f"P(better than {reference})"] = f"{row.better:.2f} [{row.better_low:.2f}, {row.better_high:.2f}]"
         printed.append(line)
     return rows, pd.DataFrame(printed).fillna("–").sort_values("Benchmark", kind="stable")
 
