@@ -15,10 +15,16 @@ REACHED = 30  # rollouts that must reach a position for its numbers to be kept
 QUANTITIES = ("cosine", "inner_product", "negative", "norm_post_train", "norm_pre_train")
 
 
-def read_alignment(results: Path, methods: list[str], seeds: list[int]) -> pd.DataFrame:
-    """All comparisons, a row a rollout, part and parameter group: those of the base (step 0, seed 0) and, where they
-    were made, those along training."""
-    tables = [read_table(results / BASE / "alignment.parquet").assign(method=BASE, seed=0, step=0)]
+def read_bases(bases: dict[int, Path], name: str) -> pd.DataFrame:
+    """A table of all bases, by their seeds, with a column seed."""
+    tables = [read_table(base / f"{name}.parquet").assign(seed=seed) for seed, base in bases.items()]
+    return pd.concat(tables, ignore_index=True)
+
+
+def read_alignment(results: Path, bases: dict[int, Path], methods: list[str], seeds: list[int]) -> pd.DataFrame:
+    """All comparisons, a row a rollout, part and parameter group: those of the bases (step 0) and, where they were
+    made, those along training."""
+    tables = [read_bases(bases, "alignment").assign(method=BASE, step=0)]
     for method in methods:
         for seed in seeds:
             path = results / method / f"seed{seed}/alignment.parquet"

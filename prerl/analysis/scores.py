@@ -81,7 +81,7 @@ def check_alike(measured: AllRuns) -> None:
     by = by_column(next(run for runs in measured.values() for run in runs.values()))
     file = "samples.parquet" if by == "benchmark" else "dev.parquet"
     sizes = {
-        f"{method}/{f'seed{seed}/' if method != BASE else ''}{file}": run.set_index([by, "problem"])["n"].sort_index()
+        f"{method}/seed{seed}/{file}": run.set_index([by, "problem"])["n"].sort_index()
         for method, runs in measured.items()
         for seed, run in runs.items()
     }

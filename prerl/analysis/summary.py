@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from prerl.analysis.alignment import alignments, noises, positions, read_alignment
+from prerl.analysis.alignment import alignments, noises, positions, read_alignment, read_bases
 from prerl.analysis.behaviour import Lexicon
 from prerl.analysis.counts import AllRuns, read_counts
 from prerl.analysis.curves import at_equal_tokens, at_start, changes, curves, speeds, tokens_spent
@@ -53,7 +53,8 @@ def summarize(scale: Scale, methods: dict[str, Method], lexicon: Lexicon, result
     signal keeps its last values, since its policy can no longer move.
     """
     estimate = Estimator(scale.analysis.bootstrap, np.random.default_rng(seed_of("bootstrap")))
-    tests: AllRuns = {BASE: {0: read_counts(results / BASE / "samples.parquet", lexicon)}}
+    bases = {seed: results / BASE / f"seed{seed}" for seed in scale.base_seeds}
+    tests: AllRuns = {BASE: {seed: read_counts(base / "samples.parquet", lexicon) for seed, base in bases.items()}}
     dev: AllRuns = {}
     for method in methods:
         runs = {seed: results / method / f"seed{seed}" for seed in scale.seeds}
@@ -61,8 +62,8 @@ def summarize(scale: Scale, methods: dict[str, Method], lexicon: Lexicon, result
         dev[method] = {seed: read_counts(run / "dev.parquet", lexicon) for seed, run in runs.items()}
     check_alike(tests)
     check_alike(at_start(dev))
-    rollouts = read_alignment(results, list(methods), scale.seeds)
-    tokens, noise, halves = (read_table(results / BASE / f"{n}.parquet") for n in ("positions", "noise", "halves"))
+    rollouts = read_alignment(results, bases, list(methods), scale.seeds)
+    tokens, noise, halves = (read_bases(bases, name) for name in ("positions", "noise", "halves"))
     in_domain = scale.analysis.claims_on.in_domain
     tables = {
         "scores": pd.DataFrame(scores(tests, estimate.of("scores"), in_domain)),
@@ -93,13 +94,13 @@ def summarize(scale: Scale, methods: dict[str, Method], lexicon: Lexicon, result
     for name, table in tables.items():
         write_table(out / f"{name}.parquet", table)
     sizes = {
-        "parameters": read_json(results / BASE / "run.json")["parameters"],
+        "parameters": read_json(bases[scale.base_seeds[0]] / "run.json")["parameters"],
         "prompts_per_step": scale.rl.prompts_per_step,
         "group_size": scale.rl.group_size,
         "steps": scale.rl.steps,
     }
     runs = [results / method / f"seed{seed}" for method in methods for seed in scale.seeds]
-    made = provenance(results, runs)
+    made = provenance(list(bases.values()), runs)
     warn(results, made["mixed"])
     write_json(out / "provenance.json", made)
     write_json(
@@ -109,6 +110,7 @@ def summarize(scale: Scale, methods: dict[str, Method], lexicon: Lexicon, result
             "description": scale.description,
             "world": scale.problems.world,
             "seeds": scale.seeds,
+            "base_seeds": scale.base_seeds,
             "methods": [*methods],
             "claims_on": scale.analysis.claims_on.model_dump(),
             **sizes,

@@ -52,7 +52,7 @@ def quick(scale: Scale, bases: Path) -> str:
 def measure(scale: Scale, bases: Path, work: Path) -> Pace:
     """The pace of each kind of work; needs no results."""
     occupy(scale.threads)
-    take_base(scale, bases, work / "base")
+    take_base(scale, bases, 0, work / "base")
     assert isinstance(scale.problems, CountdownProblems)  # as in every scale that has a committed base
     write_problem_sets(scale.problems, work / "problems")
     begun = time.monotonic()

@@ -36,7 +36,7 @@ def baselines(
     from prerl.compare.baselines import write_baselines
 
     settings = load_scale(scale)
-    chosen = {name: find_method(methods, name) for name in settings.methods}
+    chosen = {name: find_method(methods, name, settings) for name in (*settings.methods, *settings.further)}
     write_baselines(settings, chosen, load_lexicon(lexicon), results, out)
 
 

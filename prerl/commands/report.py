@@ -25,8 +25,9 @@ def summarize(
     from prerl.analysis.behaviour import load_lexicon
     from prerl.analysis.summary import summarize as run
 
-    chosen = {name: find_method(methods, name) for name in names or []}
-    run(load_scale(scale), chosen, load_lexicon(lexicon), results, out)
+    settings = load_scale(scale)
+    chosen = {name: find_method(methods, name, settings) for name in names or []}
+    run(settings, chosen, load_lexicon(lexicon), results, out)
 
 
 @app.command()

@@ -19,7 +19,7 @@ from prerl.commands import (
     app,
 )
 from prerl.errors import UserError, known
-from prerl.settings.methods import check_methods, find_method, load_methods
+from prerl.settings.methods import check_methods, find_method, fit_methods, load_methods
 from prerl.settings.scale import Architecture, load_scale
 
 if TYPE_CHECKING:
@@ -93,26 +93,29 @@ def plan(
     """Reckon jobs, GPU-hours, memory, disk, tokens and cost of a scale; refuse what cannot fit. Starts nothing."""
     from prerl.plan import show_plan
 
-    show_plan(scale, assume or [], public_sets(scale, catalog), load_methods(methods))
+    show_plan(scale, assume or [], public_sets(scale, catalog), fit_methods(load_scale(scale), load_methods(methods)))
 
 
 @app.command()
 def base(
     scale: ScaleFile,
     out: Out,
+    seed: Annotated[
+        int, typer.Option(min=0, help="Draws the weights and the documents; no part of a published one.")
+    ] = 0,
     data_dir: DataDir = DATA_DIR,
     bases: Annotated[Path | None, typer.Option(help="A directory of committed base models, to take it from.")] = None,
 ) -> None:
-    """Pretrain the base model (resumes after a kill), or take a committed or a published one."""
+    """Pretrain the base model of a seed (resumes after a kill), or take a committed or a published one."""
     settings = load_scale(scale)
     if bases:
         from prerl.base.committed import take_base
 
-        take_base(settings, bases, out)
+        take_base(settings, bases, seed, out)
     elif isinstance(settings.model, Architecture):
         from prerl.base.pretrain import pretrain
 
-        pretrain(settings, out)
+        pretrain(settings, seed, out)
     else:
         from prerl.base.published import import_model
 
@@ -130,8 +133,10 @@ def train(
     methods: MethodsFile = METHODS,
 ) -> None:
     """Train one method from one seed. Resumes after a kill."""
-    found, settings = find_method(methods, method), load_scale(scale)
-    check_methods(str(scale), settings.model_copy(update={"methods": [], "ablations": [method]}), {method: found})
+    settings = load_scale(scale)
+    found = find_method(methods, method, settings)
+    only = {"methods": [method], "further": [], "ablations": []}
+    check_methods(str(scale), settings.model_copy(update=only), {method: found})
     if settings.engine.name == "local":
         from prerl.engines.local import train as run
     else:
@@ -163,12 +168,13 @@ def align_base(
     out: Out,
     problems: ProblemSets,
     model: Annotated[Path, typer.Option(help="Directory of the model.")],
+    seed: Annotated[int, typer.Option(min=0, help="Of the base; each has rollouts of its own.")] = 0,
 ) -> None:
     """Compare the gradients of log P(y) and log P(y|x) on the base's rollouts, one by one, and with unrelated ones."""
     settings = load_scale(scale)
     from prerl.evaluation.alignment import align_base as run
 
-    run(settings, model, problems, out)
+    run(settings, seed, model, problems, out)
 
 
 @app.command()

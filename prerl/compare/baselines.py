@@ -1,6 +1,6 @@
 """Fixed baselines: what a new method is compared with, small enough to be committed and shared.
 
-They hold the base model itself, since another processor would pretrain another one; counts instead of responses; and
+They hold the base models themselves, since another processor would pretrain others; counts instead of responses; and
 what they were made with, so that nothing is compared that was not measured alike.
 """
 
@@ -33,7 +33,7 @@ JUDGES = {"countdown": "prerl.problems.countdown", "public": "prerl.verify"}
 def write_baselines(scale: Scale, methods: dict[str, Method], lexicon: Lexicon, results: Path, out: Path) -> None:
     """Reduces the base's and all methods' runs under `results` (from the seeds of the baselines) to
 
-    out/bases/           the base model with its record, unless it is a published one, which is the same everywhere
+    out/bases/           the base models with their records, unless there is a published one, the same everywhere
     out/tests.parquet    method, seed, benchmark, problem: n responses, how many were correct and finished, their
                          tokens and the occurrences of each behaviour, summed
     out/dev.parquet      method, seed, step, problem: those numbers of the dev responses; entropy in nats a token
@@ -43,9 +43,11 @@ def write_baselines(scale: Scale, methods: dict[str, Method], lexicon: Lexicon, 
                          cost and selected step of every run; threads, engine, and every set of versions and hardware
                          that the runs were made with; commit; checksums of the other files
     """
-    seeds = scale.baseline_seeds or scale.seeds
-    runs = {(name, seed): results / name / f"seed{seed}" for name in methods for seed in seeds}
-    tests = {(BASE, 0): results / BASE, **runs}
+    seeds = {name: [*scale.seeds, *(scale.more_seeds if name == "grpo" else [])] for name in methods}
+    runs = {(name, seed): results / name / f"seed{seed}" for name in methods for seed in seeds[name]}
+    base_seeds = sorted({scale.base_of(seed) for _, seed in runs})
+    bases = {seed: results / BASE / f"seed{seed}" for seed in base_seeds}
+    tests = {**{(BASE, seed): base for seed, base in bases.items()}, **runs}
     tables = {
         "tests": {key: _kept(read_counts(run / "samples.parquet", lexicon)) for key, run in tests.items()},
         "dev": {key: _with_entropy(read_counts(run / "dev.parquet", lexicon)) for key, run in runs.items()},
@@ -58,13 +60,17 @@ def write_baselines(scale: Scale, methods: dict[str, Method], lexicon: Lexicon, 
         "scale": results.name,
         "identity": identity(scale),
         "base": {
-            "parameters": read_json(results / BASE / "run.json")["parameters"],
-            "sha256": sha256(intact(results / BASE / "model/model.safetensors", results / BASE / "run.json")),
+            "parameters": read_json(bases[base_seeds[0]] / "run.json")["parameters"],
+            "sha256": {
+                str(seed): sha256(intact(base / "model/model.safetensors", base / "run.json"))
+                for seed, base in bases.items()
+            },
         },
         "problems": {
             name: sha256(results / "problems" / f"{name}.jsonl") for name in ["dev", *scale.problems.benchmarks]
         },
-        "seeds": seeds,
+        "seeds": scale.seeds,
+        "more_seeds": scale.more_seeds,
         "methods": {name: method.model_dump() for name, method in methods.items()},
         "runs": [cost(name, seed, run) for (name, seed), run in runs.items()],
         "made_with": {
@@ -80,7 +86,8 @@ def write_baselines(scale: Scale, methods: dict[str, Method], lexicon: Lexicon, 
     def produce(path: Path) -> None:
         path.mkdir()
         if scale.pretrain:
-            keep_base(results / BASE, out / "bases/seed0", path / "bases/seed0")
+            for seed, base in bases.items():
+                keep_base(base, out / f"bases/seed{seed}", path / f"bases/seed{seed}")
         (path / "tables").mkdir()
         for table in sorted((results / "tables").glob("*.md")):
             shutil.copy(table, path / "tables")
@@ -151,10 +158,13 @@ class Baselines:
                     "the baselines anew with `snakemake --cores all baselines`"
                 )
 
-    def check_inputs(self, results: Path) -> None:
-        """Raises UserError if the base model or the problem sets under `results` are not those of the baselines."""
+    def check_inputs(self, results: Path, bases: list[int]) -> None:
+        """Raises UserError if the base models of these seeds or the problem sets under `results` are not those of the
+        baselines."""
         wanted = {f"problems/{name}.jsonl": checksum for name, checksum in self.record["problems"].items()}
-        for name, checksum in (wanted | {f"{BASE}/model/model.safetensors": self.record["base"]["sha256"]}).items():
+        made = self.record["base"]["sha256"]
+        wanted |= {f"{BASE}/seed{seed}/model/model.safetensors": made.get(str(seed)) for seed in bases}
+        for name, checksum in wanted.items():
             if sha256(results / name) != checksum:
                 raise UserError(f"{results / name}: not what {self.path} was made from: not comparable")
 

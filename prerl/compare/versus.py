@@ -46,7 +46,8 @@ def compare(
     Returns the conclusion. Raises UserError if the baselines were not measured alike.
     """
     baselines.check_fit(scale)
-    baselines.check_inputs(results)
+    bases = sorted({scale.base_of(seed) for seed in baselines.seeds})
+    baselines.check_inputs(results, bases)
     methods = baselines.methods()
     if name in methods:
         raise UserError(f"{name}: a baseline has that name; give the method's file another one")
@@ -92,7 +93,9 @@ def compare(
     records = [read_json(run / name) for run in runs.values() for name in ("run.json", "evaluate.json")]
     warnings = baselines.warnings(scale, lexicon, records)
     warn(baselines.path, warnings)
-    made: dict[str, Any] = provenance(results, list(runs.values())) | {"baselines": baselines.made_with()}
+    made: dict[str, Any] = provenance([results / BASE / f"seed{seed}" for seed in bases], list(runs.values())) | {
+        "baselines": baselines.made_with()
+    }
     warn(results, made["mixed"])
     everything = {key: one.model_dump() for key, one in (methods | {name: method}).items()}
     write_json(out / "methods.json", {"methods": everything})

@@ -44,8 +44,8 @@ SAVE_EVERY = 10  # problems; a killed job goes on from there
 Rollout = tuple[Batch, int | None, bool]
 
 
-def align_base(scale: Scale, model: Path, problems: Path, out: Path) -> None:
-    """Compares the gradients on rollouts of one model. Writes
+def align_base(scale: Scale, seed: int, model: Path, problems: Path, out: Path) -> None:
+    """Compares the gradients on rollouts of the base of a seed; the scale's rollouts are shared by its bases. Writes
 
     out/alignment.parquet  a row a rollout, part and parameter group, see `compare`
     out/positions.parquet  a row a token: rollout, problem, position, body, logp_post_train, logp_pre_train (nats)
@@ -56,11 +56,11 @@ def align_base(scale: Scale, model: Path, problems: Path, out: Path) -> None:
     out/alignment.json     the record
     """
     occupy(scale.threads)
-    count = -(-scale.analysis.alignment_rollouts // GROUP)
-    record = RunRecord("align", _config(scale, {"problems": count}))
+    count = -(-scale.analysis.alignment_rollouts // (GROUP * len(scale.base_seeds)))
+    record = RunRecord("align", _config(scale, {"problems": count, "seed": seed}))
     inputs = {"model": sha256(intact(model / "model.safetensors", model.parent / "run.json"))}
     partial = Partial(out / "alignment-partial", record.data["config"] | inputs | {"code": fingerprint(__name__)})
-    tables = Comparison(scale, model, problems, count, "alignment base").run(partial, noise=True)
+    tables = Comparison(scale, model, problems, count, f"alignment base seed {seed}").run(partial, noise=True)
     for name, rows in tables.items():
         write_table(out / f"{name}.parquet", pd.DataFrame(rows))
     outputs = checksums([out / f"{name}.parquet" for name in tables], out)

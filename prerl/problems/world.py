@@ -76,8 +76,8 @@ class CountdownWorld:
     def header(self, ids: list[int], tokenizer: "PreTrainedTokenizerBase") -> int | None:
         if self.restates == "nothing":
             return None
-        colon, equals = tokenizer.convert_tokens_to_ids([":", "="])
-        return header(ids, colon, equals)
+        colon, equals = (tokenizer.convert_tokens_to_ids(word) for word in ":=")
+        return header(ids, colon, equals)  # pyright: ignore[reportArgumentType]  (of one token there is one)
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from prerl.errors import UserError
 from prerl.files.checksums import sha256
 from prerl.settings.functions import load_function, source
 from prerl.settings.reading import check, read_yaml
-from prerl.settings.scale import Scale
+from prerl.settings.scale import Scale, Tuned
 from prerl.settings.values import NAME, Integer, NotNegative, Number, Positive, Rate, Strict
 
 # Directories beside those of methods.
@@ -32,7 +32,9 @@ class Phase(Strict):
     samples: Literal["all", "positive", "negative"]
     advantage: str  # one of KINDS, or a function's place
     transform: str | None = None  # a function's place: what it makes of the scored batch, see prerl.engines.custom
-    steps: Positive | None = None  # batches; None, in one phase: what the others leave of the run
+    # Batches: so many, or so many times the scale's warm-up; neither, in one phase: what the others leave of the run
+    steps: Positive | None = None
+    warm_ups: Rate | None = None
     tokens: Literal["all", "body"]  # body: without those that restate the problem
     # Of the loss: kept tokens; the tokens that the batch could have had; each kept response's own length
     denominator: Literal["tokens", "budget", "length"]
@@ -54,6 +56,7 @@ class Phase(Strict):
     redraw: Annotated[Integer, Field(ge=0, le=1000)] = 0  # at most so often, groups without signal are drawn anew
     overlong_buffer: Annotated[Number, Field(ge=0, le=1)] = 0.0  # share of the limit, its end, where length is punished
     overlong_penalty: Rate = 0.5  # of the reward, at the limit: half of the range of rewards, as in DAPO
+    fresh_optimizer: bool = False  # the moments of earlier phases are forgotten
 
     @property
     def updates(self) -> int:
@@ -81,6 +84,8 @@ class Phase(Strict):
 
     @model_validator(mode="after")
     def _consistent(self) -> "Phase":
+        if self.steps is not None and self.warm_ups is not None:
+            raise ValueError("steps and warm_ups both say how many batches: name one of them")
         if self.advantage == "critic" and (self.space, self.samples) != ("post-train", "all"):
             raise ValueError("a critic values tokens given the prompt: it needs space post-train and samples all")
         if self.start_token is not None and self.space != "pre-train":
@@ -107,8 +112,10 @@ class Method(Strict):
 
     @model_validator(mode="after")
     def _one_open(self) -> "Method":
-        if sum(phase.steps is None for phase in self.phases) != 1:
-            raise ValueError("exactly one phase must be without steps: it takes what the others leave of the run")
+        if sum(phase.steps is None and phase.warm_ups is None for phase in self.phases) != 1:
+            raise ValueError(
+                "exactly one phase must be without steps and warm_ups: it takes what the others leave of the run"
+            )
         return self
 
 
@@ -147,9 +154,26 @@ def _method(path: Path, key: str, entry: Any, defaults: dict[str, Any]) -> Metho
     return check(Method, entry, f"{path}: {key}" if key else str(path))
 
 
+def fit_methods(scale: Scale, methods: dict[str, Method]) -> dict[str, Method]:
+    """The methods as they are trained at a scale: every phase's batches in numbers, by the length of the scale's
+    warm-up, and what was tuned there put in."""
+    return {name: _fitted(scale, method, scale.tuned.get(name, Tuned())) for name, method in methods.items()}
+
+
+def _fitted(scale: Scale, method: Method, tuned: Tuned) -> Method:
+    phases = []
+    for phase in method.phases:
+        change: dict[str, Any] = {"learning_rate_factor": phase.learning_rate_factor * tuned.learning_rate_factor}
+        if phase.warm_ups is not None:
+            steps = max(1, round(phase.warm_ups * tuned.warm_ups * scale.rl.warm_up))
+            change |= {"steps": steps, "warm_ups": None}
+        phases.append(phase.model_copy(update=change))
+    return method.model_copy(update={"phases": phases})
+
+
 def check_methods(path: str, scale: Scale, methods: dict[str, Method]) -> None:
     """Raises UserError if a method of the scale does not exist, or cannot be trained there."""
-    for name in (*scale.methods, *scale.ablations):
+    for name in (*scale.methods, *scale.further, *scale.ablations):
         if name not in methods:
             raise UserError(f"{path}: methods: no method {name!r} in workflow/methods.yaml")
         for index, phase in enumerate(methods[name].phases):
@@ -174,6 +198,8 @@ def _unfit(phase: Phase, method: Method, scale: Scale) -> str | None:
         return None
     if phase.advantage == "critic":
         return "advantage: a critic is something that only the local engine can train"
+    if phase.fresh_optimizer:
+        return "fresh_optimizer: only the local engine forgets its optimiser's moments on the way"
     if phase.redraw:
         return "redraw: only the local engine draws groups anew; TRL samples once a batch"
     if (phase.passes, phase.mini_batches) != (method.phases[0].passes, method.phases[0].mini_batches):
@@ -181,11 +207,12 @@ def _unfit(phase: Phase, method: Method, scale: Scale) -> str | None:
     return None
 
 
-def find_method(path: Path, name: str) -> Method:
+def find_method(path: Path, name: str, scale: Scale) -> Method:
+    """A method of a file, as it is trained at the scale. Raises UserError if there is none of that name."""
     methods = load_methods(path)
     if name not in methods:
         raise UserError(f"{path}: no method {name!r}; there are {', '.join(methods)}")
-    return methods[name]
+    return fit_methods(scale, methods)[name]
 
 
 def new_method(path: Path, scale: Scale, methods: dict[str, Method]) -> tuple[str, Method]:
@@ -197,7 +224,7 @@ def new_method(path: Path, scale: Scale, methods: dict[str, Method]) -> tuple[st
     [(name, method)] = found.items()
     if name in methods or name in RESERVED:
         raise UserError(f"{path}: there is a method {name!r} already; give the file another name")
-    check_methods(str(path), scale.model_copy(update={"methods": [name], "ablations": []}), found)
+    check_methods(str(path), scale.model_copy(update={"methods": [name], "further": [], "ablations": []}), found)
     for place in method.sources():
         load_function(place)
-    return name, method
+    return name, fit_methods(scale, found)[name]

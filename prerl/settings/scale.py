@@ -38,7 +38,8 @@ from prerl.settings.values import (
 # The door to all settings: the modules behind it are parts of this one.
 __all__ = [
     "NAME", "Architecture", "CountdownProblems", "Evaluation", "HubModel", "LocalEngine", "Plan", "Positive",
-    "Pretrain", "PublicProblems", "PublishedModel", "Rate", "Reinforce", "Scale", "Strict", "TrlEngine", "load_scale",
+    "Pretrain", "PublicProblems", "PublishedModel", "Rate", "Reinforce", "Scale", "Strict", "TrlEngine", "Tuned",
+    "load_scale",
 ]  # fmt: skip
 
 
@@ -58,6 +59,7 @@ class Reinforce(Strict):
     sample_batch: Positive  # responses sampled at once; part of the result: the random stream runs along the batch
     checkpoint_every: Positive  # also the cadence of dev evaluations
     dev_samples: Positive  # responses a dev problem
+    warm_up: Positive  # updates, of the methods that begin with some
     stop_after_skipped: Positive  # updates without a signal in a row, after which the run has collapsed and ends
 
     @model_validator(mode="after")
@@ -117,6 +119,13 @@ class Analysis(Strict):
         return self
 
 
+class Tuned(Strict):
+    """What tuning chose for a method."""
+
+    learning_rate_factor: Rate = 1.0  # times those of all phases
+    warm_ups: Rate = 1.0  # times those of its phases that have some
+
+
 class Plan(Strict):
     """What the cost of a scale is reckoned with before anything is run: assumptions, not measurements."""
 
@@ -145,17 +154,27 @@ class Scale(Strict):
     evaluation: Evaluation
     analysis: Analysis
     methods: Annotated[list[Name], Field(min_length=1)]
+    further: list[Name] = Field(default_factory=list)  # methods that only the target `baselines` trains, beside those
     ablations: list[Name]  # methods that only the target `ablations` trains, beside the others
-    seeds: Annotated[list[Seed], Field(min_length=1)]
-    baseline_seeds: list[Seed] = Field(default_factory=list)  # of the target `baselines`; none: the same
+    seeds: Annotated[list[Seed], Field(min_length=1)]  # of replicates: where base models are made here, each its own
+    more_seeds: list[Seed] = Field(default_factory=list)  # of GRPO in the baselines, for comparisons that go on
+    tuned: dict[Name, Tuned] = Field(default_factory=dict)  # by method; another is trained as its file has it
     plan: Plan | None = None  # of a scale whose cost one wants to know beforehand
+
+    def base_of(self, seed: int) -> int:
+        """The seed of the base model that a run starts from; there is one published model for all."""
+        return seed if self.pretrain else 0
+
+    @property
+    def base_seeds(self) -> list[int]:
+        """Seeds of the base models of a study."""
+        return sorted({self.base_of(seed) for seed in self.seeds})
 
     @model_validator(mode="after")
     def _distinct(self) -> "Scale":
         for key, values in {
-            "methods": [*self.methods, *self.ablations],
-            "seeds": self.seeds,
-            "baseline_seeds": self.baseline_seeds,
+            "methods": [*self.methods, *self.further, *self.ablations],
+            "seeds": [*self.seeds, *self.more_seeds],
             "analysis.claims_on.in_domain": self.analysis.claims_on.in_domain,
             "analysis.alignment_methods": self.analysis.alignment_methods,
             "analysis.alignment_steps": self.analysis.alignment_steps,

@@ -5,11 +5,11 @@ from importlib.metadata import version
 from pathlib import Path
 from shlex import quote
 
-from prerl.base.committed import check_base
+from prerl.base.committed import committed_bases
 from prerl.commands.run import public_sets
 from prerl.settings.scale import load_scale
 from prerl.settings.options import load_options
-from prerl.settings.methods import check_methods, load_methods, new_method
+from prerl.settings.methods import check_methods, fit_methods, load_methods, new_method
 from prerl.errors import UserError
 from prerl.files.checksums import checksums
 from prerl.files.fingerprint import fingerprint
@@ -41,15 +41,13 @@ METHODS_FILE = "workflow/methods.yaml"
 NEW = None  # its name
 
 try:
-    SCALE, METHODS = load_scale(Path(SCALE_FILE)), load_methods(Path(METHODS_FILE))
+    SCALE = load_scale(Path(SCALE_FILE))
+    METHODS = fit_methods(SCALE, load_methods(Path(METHODS_FILE)))
     check_methods(SCALE_FILE, SCALE, METHODS)
     public_sets(Path(SCALE_FILE), Path("workflow/problems.yaml"))
-    # A comparison starts from the baselines' own.
-    COMMITTED = (NEW_FILE or (OPTIONS.bases or SCALE.bases) == "committed") and os.path.isfile(
-        f"{BASES}/seed0/run.json"
-    )
-    if COMMITTED:
-        check_base(SCALE, Path(BASES))
+    # The base models that are taken from there, by seed; others are made. A comparison starts from the baselines' own.
+    TAKEN = NEW_FILE or (OPTIONS.bases or SCALE.bases) == "committed"
+    COMMITTED = committed_bases(SCALE, Path(BASES)) if TAKEN else {}
     if NEW_FILE:
         from prerl.compare.baselines import Baselines  # and pandas and scipy with it, for which no other study waits
 
@@ -73,6 +71,16 @@ STUDIES = {
 
 def runs(study):
     return expand("{method}/seed{seed}", method=STUDIES[study], seed=SCALE.seeds)
+
+
+# Of the main study; and of all that is committed.
+KEPT_BASES = sorted({SCALE.base_of(seed) for seed in [*SCALE.seeds, *SCALE.more_seeds]})
+BASE_RUNS = expand("base/seed{seed}", seed=SCALE.base_seeds)
+
+
+def base_model(wildcards):
+    """The base model that a run starts from."""
+    return f"{RESULTS}/base/seed{SCALE.base_of(int(wildcards.seed))}/model/model.safetensors"
 
 
 def needs_method(wildcards):
@@ -133,11 +141,11 @@ def measured(study):
     return [
         *expand(
             f"{RESULTS}/{{run}}/{{file}}",
-            run=["base", *runs(study)],
+            run=[*BASE_RUNS, *runs(study)],
             file=["samples.parquet", "evaluate.json", "run.json"],
         ),
         *expand(f"{RESULTS}/{{run}}/dev.parquet", run=runs(study)),
-        *rules.align_base.output,
+        *expand(rules.align_base.output, seed=SCALE.base_seeds),
         *expand(rules.align_run.output.table, method=aligned, seed=SCALE.seeds),
     ]
 
@@ -159,7 +167,7 @@ wildcard_constraints:
     method="|".join(METHODS),
     seed=r"\d+",
     study="|ablations/|base-study/",
-    run=rf"base|({'|'.join(METHODS)})/seed\d+",
+    run=rf"(base|{'|'.join(METHODS)})/seed\d+",
 
 
 # The parameter `depends` gathers what no command names, but a change of which makes a result anew: code, sections of

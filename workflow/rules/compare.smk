@@ -10,7 +10,7 @@ if NEW:
         default_target: True
         input:
             expand(f"{RESULTS}/{NEW}/seed{{seed}}/{{file}}", seed=SEEDS, file=FILES),
-            rules.base.output.record,
+            expand(rules.base.output.record, seed=sorted({SCALE.base_of(seed) for seed in SEEDS})),
             rules.problems.output,
             PAGE,
             "workflow/page/compare.html",
@@ -49,8 +49,12 @@ if NEW:
             " --baselines {params.baselines} --lexicon {input.lexicon} --out {params.out} 2>&1 | tee {log}"
 
 else:
-    BASELINE_SEEDS = SCALE.baseline_seeds or SCALE.seeds
-    BASELINE_RUNS = expand("{method}/seed{seed}", method=SCALE.methods, seed=BASELINE_SEEDS)
+    BASELINE_METHODS = [*SCALE.methods, *SCALE.further]
+    BASELINE_RUNS = [
+        *expand("{method}/seed{seed}", method=BASELINE_METHODS, seed=SCALE.seeds),
+        *expand("grpo/seed{seed}", seed=SCALE.more_seeds),
+    ]
+    BASELINE_BASES = expand("base/seed{seed}", seed=KEPT_BASES)
 
     rule compare:
         """A new method against the baselines; wants --config method=FILE.yaml."""
@@ -58,9 +62,9 @@ else:
             needs_method,
 
     rule baselines:
-        """The fixed baselines anew, from their own seeds."""
+        """The fixed baselines anew."""
         input:
-            expand(f"{RESULTS}/{{run}}/{{file}}", run=["base", *BASELINE_RUNS], file=["samples.parquet", "run.json"]),
+            expand(f"{RESULTS}/{{run}}/{{file}}", run=[*BASELINE_BASES, *BASELINE_RUNS], file=["samples.parquet", "run.json"]),
             expand(
                 f"{RESULTS}/{{run}}/{{file}}", run=BASELINE_RUNS, file=["dev.parquet", "log.parquet", "evaluate.json"]
             ),
@@ -79,10 +83,10 @@ else:
             runtime=minutes(60),
         params:
             scale=SCALE_FILE,
-            results=subpath(input[0], ancestor=2),
+            results=subpath(input[0], ancestor=3),
             out=subpath(output[0], parent=True),
             depends=dict(
-                methods={name: METHODS[name].model_dump() for name in SCALE.methods},
+                methods={name: METHODS[name].model_dump() for name in BASELINE_METHODS},
                 code=fingerprint("prerl.compare.baselines"),
             ),
         shell:

@@ -93,7 +93,7 @@ rule summary:
         runtime=minutes(60),
     params:
         scale=SCALE_FILE,
-        results=lambda w, input: str(Path(input[0]).parents[1]),
+        results=lambda w, input: str(Path(input[0]).parents[2]),
         out=subpath(output[0], parent=True),
         names=lambda w: STUDIES[w.study],
         depends=lambda w: dict(SUMMED_BY, phases={name: METHODS[name].model_dump() for name in STUDIES[w.study]}),

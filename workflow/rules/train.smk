@@ -12,7 +12,7 @@ TRAINED_BY = dict(
 rule train:
     """One method from one seed: the model of the update that was best on dev, and what was logged on the way."""
     input:
-        model=rules.base.output.model,
+        model=base_model,
         dev=f"{RESULTS}/problems/dev.jsonl",
         train=f"{RESULTS}/problems/train.jsonl" if PUBLIC else [],
     output:
