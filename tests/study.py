@@ -90,12 +90,14 @@ def write_study(
     for name in ("dev", *benchmarks):
         rows = [json.dumps({"id": problem, "prompt": f"Q {problem} of {name} A"}) + "\n" for problem in names]
         (results / f"problems/{name}.jsonl").write_text("".join(rows))
-    write_run(results / "base", 0.3)
-    cost = {"wall_seconds": 2.0, "peak_memory_bytes": 30, "tokens": 50}
-    (results / "base/run.json").write_text(json.dumps({"parameters": 1000, **about, **cost}))
-    write_alignment(rng, results / "base")
-    (results / "base/model").mkdir()
-    (results / "base/model/model.safetensors").write_text("weights")
+    for seed in scale.base_seeds:
+        base = results / f"base/seed{seed}"
+        write_run(base, 0.3)
+        cost = {"wall_seconds": 2.0, "peak_memory_bytes": 30, "tokens": 50}
+        (base / "run.json").write_text(json.dumps({"parameters": 1000, **about, **cost}))
+        write_alignment(rng, base)
+        (base / "model").mkdir()
+        (base / "model/model.safetensors").write_text(f"weights {seed}")
     for method, accuracies in curve.items():
         for seed in scale.seeds:
             path = results / method / f"seed{seed}"

@@ -19,7 +19,7 @@ from prerl.commands import (
     app,
 )
 from prerl.errors import UserError
-from prerl.settings.methods import find_method, new_method
+from prerl.settings.methods import find_method, load_methods, new_method
 from prerl.settings.scale import load_scale
 
 
@@ -57,6 +57,7 @@ def compare(
     """Compare a new method's runs with the baselines: summaries, tables, figures, a page, and a conclusion."""
     from prerl.analysis.behaviour import load_lexicon
     from prerl.compare.baselines import Baselines
+    from prerl.compare.tuned import as_tuned, tuned_values
     from prerl.compare.versus import FIGURES, TABLES
     from prerl.compare.versus import compare as run
     from prerl.report.figures.write import draw_figures
@@ -65,6 +66,7 @@ def compare(
 
     settings, fixed, summary = load_scale(scale), Baselines(baselines), out / "summary"
     name, found = new_method(method, settings, fixed.methods())
+    found = as_tuned(settings, name, load_methods(method)[name], tuned_values(fixed, name, found, results / name))
     print(run(settings, fixed, name, found, load_lexicon(lexicon), results, summary, look))
     methods = fixed.methods() | {name: found}
     write_tables([*TABLES], summary, methods, captions / "tables", out / "tables")

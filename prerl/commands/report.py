@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from prerl.commands import CAPTIONS, LEXICON, METHODS, Captions, LexiconFile, MethodsFile, Out, Results, ScaleFile, app
+from prerl.errors import UserError, known
 from prerl.settings.methods import find_method, load_methods
 from prerl.settings.scale import load_scale
 
@@ -20,14 +21,47 @@ def summarize(
     ] = None,
     methods: MethodsFile = METHODS,
     lexicon: LexiconFile = LEXICON,
+    sensitivity: Annotated[
+        Path | None, typer.Option(help="The committed sensitivity.parquet, to be shown with the study.")
+    ] = None,
 ) -> None:
     """Reduce all runs to tidy tables of estimates with 95 % intervals."""
     from prerl.analysis.behaviour import load_lexicon
     from prerl.analysis.summary import summarize as run
+    from prerl.files.atomic import write_table
+    from prerl.files.checksums import read_table
 
     settings = load_scale(scale)
     chosen = {name: find_method(methods, name, settings) for name in names or []}
     run(settings, chosen, load_lexicon(lexicon), results, out)
+    if sensitivity:
+        write_table(out / "sensitivity.parquet", read_table(sensitivity))
+
+
+@app.command()
+def sensitivity(
+    scale: ScaleFile,
+    results: Annotated[Path, typer.Option(help="Where the tuning's runs are, e.g. results/tiny/sensitivity.")],
+    out: Out,
+    names: Annotated[list[str], typer.Argument(help="The methods, in the order of print.")],
+    methods: MethodsFile = METHODS,
+    captions: Captions = CAPTIONS,
+    keep: Annotated[Path | None, typer.Option(help="A directory for what is to be committed; replaced.")] = None,
+) -> None:
+    """Choose each method's learning rate and warm-up among those that were tried: curves, choices, table, figure."""
+    from prerl.analysis.sensitivity import keep_tuning, summarize_tuning
+    from prerl.report.figures.write import draw_figures
+    from prerl.report.tables.write import write_tables
+
+    settings, named = load_scale(scale), load_methods(methods)
+    if settings.tuning is None:
+        raise UserError(f"{scale}: no section `tuning`, which says what is tried")
+    summary, chosen = out / "summary", {name: named[name] for name in known(names, named, "method")}
+    summarize_tuning(settings, settings.tuning, chosen, results, summary)
+    write_tables(["sensitivity"], summary, named, captions / "tables", out / "tables")
+    draw_figures(["sensitivity"], summary, named, captions / "figures", out / "figures")
+    if keep:
+        keep_tuning(out, keep)
 
 
 @app.command()

@@ -19,8 +19,10 @@ from prerl.commands import (
     app,
 )
 from prerl.errors import UserError, known
-from prerl.settings.methods import check_methods, find_method, fit_methods, load_methods
+from prerl.settings.methods import check_methods, check_tuned, find_method, fit_methods, load_methods
+from prerl.settings.reading import check
 from prerl.settings.scale import Architecture, load_scale
+from prerl.settings.tuning import Tuned, chosen
 
 if TYPE_CHECKING:
     from prerl.problems.public import PublicSet
@@ -93,7 +95,9 @@ def plan(
     """Reckon jobs, GPU-hours, memory, disk, tokens and cost of a scale; refuse what cannot fit. Starts nothing."""
     from prerl.plan import show_plan
 
-    show_plan(scale, assume or [], public_sets(scale, catalog), fit_methods(load_scale(scale), load_methods(methods)))
+    settings, named = load_scale(scale), load_methods(methods)
+    check_tuned(str(scale), settings, named)
+    show_plan(scale, assume or [], public_sets(scale, catalog), fit_methods(settings, named))
 
 
 @app.command()
@@ -131,9 +135,23 @@ def train(
     model: Annotated[Path, typer.Option(help="Directory of the model to start from.")],
     problems: ProblemSets,
     methods: MethodsFile = METHODS,
+    learning_rate_factor: Annotated[
+        float | None, typer.Option(help="Times the method's own learning rates, instead of what the scale tuned.")
+    ] = None,
+    warm_ups: Annotated[
+        float | None, typer.Option(help="Times the length of the method's warm-ups, instead of what the scale tuned.")
+    ] = None,
+    tuned: Annotated[
+        Path | None, typer.Option(help="choices.yaml of `prerl sensitivity`, instead of what the scale tuned.")
+    ] = None,
 ) -> None:
     """Train one method from one seed. Resumes after a kill."""
     settings = load_scale(scale)
+    if tuned:
+        settings = settings.tuned_to(method, chosen(tuned, method))
+    values = {"learning_rate_factor": learning_rate_factor, "warm_ups": warm_ups}
+    if values := {key: value for key, value in values.items() if value is not None}:
+        settings = settings.tuned_to(method, check(Tuned, values, "prerl train"))
     found = find_method(methods, method, settings)
     only = {"methods": [method], "further": [], "ablations": []}
     check_methods(str(scale), settings.model_copy(update=only), {method: found})

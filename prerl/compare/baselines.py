@@ -33,20 +33,26 @@ JUDGES = {"countdown": "prerl.problems.countdown", "public": "prerl.verify"}
 def write_baselines(scale: Scale, methods: dict[str, Method], lexicon: Lexicon, results: Path, out: Path) -> None:
     """Reduces the base's and all methods' runs under `results` (from the seeds of the baselines) to
 
-    out/bases/           the base models with their records, unless there is a published one, the same everywhere
+    out/bases/           the base models with their records, that of the tuning among them, unless there is a
+                         published one, the same everywhere
     out/tests.parquet    method, seed, benchmark, problem: n responses, how many were correct and finished, their
                          tokens and the occurrences of each behaviour, summed
     out/dev.parquet      method, seed, step, problem: those numbers of the dev responses; entropy in nats a token
     out/updates.parquet  the training logs: method, seed, and a row an update as in log.parquet
     out/tables/, out/learning_curves.png   of the main study, to be read
+    out/sensitivity/     what `prerl sensitivity` left there, unchanged
     out/baselines.json   the record: identity (what a comparison must have in common), configuration of every method,
-                         cost and selected step of every run; threads, engine, and every set of versions and hardware
-                         that the runs were made with; commit; checksums of the other files
+                         what was tried in tuning, and what each method was tuned to; cost and selected step of every
+                         run; threads, engine, and every set of versions and hardware that the runs were made with;
+                         commit; checksums of the other files
     """
     seeds = {name: [*scale.seeds, *(scale.more_seeds if name == "grpo" else [])] for name in methods}
     runs = {(name, seed): results / name / f"seed{seed}" for name in methods for seed in seeds[name]}
     base_seeds = sorted({scale.base_of(seed) for _, seed in runs})
     bases = {seed: results / BASE / f"seed{seed}" for seed in base_seeds}
+    kept = dict(bases)
+    if scale.tuning and (base := results / BASE / f"seed{scale.base_of(scale.tuning.base_seed)}").is_dir():
+        kept[scale.base_of(scale.tuning.base_seed)] = base
     tests = {**{(BASE, seed): base for seed, base in bases.items()}, **runs}
     tables = {
         "tests": {key: _kept(read_counts(run / "samples.parquet", lexicon)) for key, run in tests.items()},
@@ -63,7 +69,7 @@ def write_baselines(scale: Scale, methods: dict[str, Method], lexicon: Lexicon, 
             "parameters": read_json(bases[base_seeds[0]] / "run.json")["parameters"],
             "sha256": {
                 str(seed): sha256(intact(base / "model/model.safetensors", base / "run.json"))
-                for seed, base in bases.items()
+                for seed, base in kept.items()
             },
         },
         "problems": {
@@ -72,6 +78,8 @@ def write_baselines(scale: Scale, methods: dict[str, Method], lexicon: Lexicon, 
         "seeds": scale.seeds,
         "more_seeds": scale.more_seeds,
         "methods": {name: method.model_dump() for name, method in methods.items()},
+        "tuning": scale.tuning.model_dump() if scale.tuning else None,
+        "tuned": {name: scale.tuned[name].model_dump() for name in methods if name in scale.tuned},
         "runs": [cost(name, seed, run) for (name, seed), run in runs.items()],
         "made_with": {
             "settings": _settings(scale),
@@ -86,7 +94,7 @@ def write_baselines(scale: Scale, methods: dict[str, Method], lexicon: Lexicon, 
     def produce(path: Path) -> None:
         path.mkdir()
         if scale.pretrain:
-            for seed, base in bases.items():
+            for seed, base in kept.items():
                 keep_base(base, out / f"bases/seed{seed}", path / f"bases/seed{seed}")
         (path / "tables").mkdir()
         for table in sorted((results / "tables").glob("*.md")):
@@ -96,6 +104,8 @@ def write_baselines(scale: Scale, methods: dict[str, Method], lexicon: Lexicon, 
             rows = [table.assign(method=method, seed=seed) for (method, seed), table in parts.items()]
             write_table(path / f"{name}.parquet", _small(pd.concat(rows, ignore_index=True)))
         write_json(path / RECORD, record | {"files": checksums([path], path)})
+        if (out / "sensitivity").is_dir():  # it may be made anew without the baselines, and so is not among their files
+            shutil.copytree(out / "sensitivity", path / "sensitivity")
 
     write(out, produce)
 

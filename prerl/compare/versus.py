@@ -17,6 +17,7 @@ from prerl.compare.conclusion import Setting, conclude
 from prerl.compare.differences import PRIMARY, at_an_end, versus
 from prerl.compare.ledger import LEDGER, enter, standing
 from prerl.compare.levels import level_of, replicates
+from prerl.compare.tuned import tuned_alike, tuned_values
 from prerl.errors import UserError
 from prerl.files.atomic import read_json, write_json, write_table
 from prerl.files.checksums import read_table
@@ -62,6 +63,7 @@ def compare(
     methods = baselines.methods()
     if name in methods:
         raise UserError(f"{name}: a baseline has that name; give the method's file another one")
+    tuned = tuned_values(baselines, name, method, results / name)
     estimate = Estimator(scale.analysis.bootstrap, np.random.default_rng(seed_of("bootstrap")))
     runs = {seed: results / name / f"seed{seed}" for seed in seeds}
     tests, dev = (
@@ -119,6 +121,7 @@ def compare(
     write_json(out / "provenance.json", made)
     setting = Setting(benchmarks, left_out, len(tests[BASE]), rank, variants, look)
     text = conclude(tables["versus"], tables["scores"], name, setting, labels, level)
+    text += " " + tuned_alike(name, tuned, labels)
     write_json(out / "conclusion.json", {"text": text, "warnings": warnings, "left_out": left_out})
     write_json(
         out / "scale.json",
@@ -126,6 +129,7 @@ def compare(
             "name": baselines.record["scale"],
             "description": scale.description,
             "new": name,
+            "tuned": {key: values.model_dump() for key, values in tuned.items()},
             "seeds": seeds,
             "methods": list(everything),
             "parameters": baselines.record["base"]["parameters"],

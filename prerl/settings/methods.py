@@ -12,10 +12,22 @@ from prerl.files.checksums import sha256
 from prerl.settings.functions import load_function, source
 from prerl.settings.reading import check, read_yaml
 from prerl.settings.scale import Scale, Tuned
-from prerl.settings.values import NAME, Integer, NotNegative, Number, Positive, Rate, Strict
+from prerl.settings.values import NAME, Integer, Name, NotNegative, Number, Positive, Rate, Strict
 
 # Directories beside those of methods.
-RESERVED = {"ablations", "base", "base-study", "bench", "compare", "figures", "logs", "problems", "summary", "tables"}
+RESERVED = {
+    "ablations",
+    "base",
+    "base-study",
+    "bench",
+    "compare",
+    "figures",
+    "logs",
+    "problems",
+    "sensitivity",
+    "summary",
+    "tables",
+}
 DEFAULTS = Path("workflow/methods.yaml")
 KINDS = ("std", "mean", "leave-one-out", "batch", "batch-std", "weighted", "maxrl", "pass@k", "critic")  # of advantages
 PLACES = ("advantage", "transform", "loss")  # keys that may name a function
@@ -99,6 +111,8 @@ class Method(Strict):
     label: str
     description: str
     phases: Annotated[list[Phase], Field(min_length=1)]
+    tuned_as: Name | None = None  # of an ablation: the method that it changes, and whose tuned values it takes
+    tune: bool = False  # of a new method alone: before it is compared it is tuned as the baselines were
 
     def sources(self) -> dict[str, str]:
         """The places of its author's own functions, with the checksums of the files that they stand in. Raises
@@ -128,6 +142,8 @@ def load_methods(path: Path) -> dict[str, Method]:
         if not re.match(NAME, name):
             raise UserError(f"{path}: the file names the method: call it by small letters, digits and hyphens")
         entry = {"label": path.stem.replace("_", " ").replace("-", " ").capitalize(), "description": "", **data}
+        if "tuned_as" in data:
+            raise UserError(f"{path}: tuned_as: only an ablation in {DEFAULTS} has it; a new method may say tune: true")
         return {name: _method(path, "", entry, read_yaml(DEFAULTS)["defaults"])}
     if unknown := set(data) - {"defaults", "methods"}:
         raise UserError(f"{path}: {min(map(str, unknown))}: unknown key (expected phases, or defaults and methods)")
@@ -140,7 +156,13 @@ def load_methods(path: Path) -> dict[str, Method]:
                 f"{path}: methods: {name}: call it by small letters, digits and hyphens, and not as a "
                 f"stage ({', '.join(sorted(RESERVED))})"
             )
-    return {name: _method(path, f"methods.{name}", entry, defaults) for name, entry in methods.items()}
+    found = {name: _method(path, f"methods.{name}", entry, defaults) for name, entry in methods.items()}
+    for name, method in found.items():
+        if method.tune:
+            raise UserError(f"{path}: methods.{name}: tune: only a new method's file has it; these are tuned together")
+        if method.tuned_as is not None and method.tuned_as not in found:
+            raise UserError(f"{path}: methods.{name}: tuned_as: no method {method.tuned_as!r}")
+    return found
 
 
 def _method(path: Path, key: str, entry: Any, defaults: dict[str, Any]) -> Method:
@@ -156,11 +178,12 @@ def _method(path: Path, key: str, entry: Any, defaults: dict[str, Any]) -> Metho
 
 def fit_methods(scale: Scale, methods: dict[str, Method]) -> dict[str, Method]:
     """The methods as they are trained at a scale: every phase's batches in numbers, by the length of the scale's
-    warm-up, and what was tuned there put in."""
-    return {name: _fitted(scale, method, scale.tuned.get(name, Tuned())) for name, method in methods.items()}
+    warm-up, and what was tuned there put in, of an ablation what the method that it changes was tuned to."""
+    return {name: _fitted(scale, name, method) for name, method in methods.items()}
 
 
-def _fitted(scale: Scale, method: Method, tuned: Tuned) -> Method:
+def _fitted(scale: Scale, name: str, method: Method) -> Method:
+    tuned = scale.tuned.get(name) or scale.tuned.get(method.tuned_as or name) or Tuned()
     phases = []
     for phase in method.phases:
         change: dict[str, Any] = {"learning_rate_factor": phase.learning_rate_factor * tuned.learning_rate_factor}
@@ -184,6 +207,20 @@ def check_methods(path: str, scale: Scale, methods: dict[str, Method]) -> None:
             raise UserError(
                 f"{path}: methods: {name!r} has a phase with `tokens: body`, without what restates the problem: "
                 "responses here restate nothing; take `tokens: all`"
+            )
+
+
+def check_tuned(path: str, scale: Scale, methods: dict[str, Method]) -> None:
+    """Raises UserError if a scale gives values to a method that does not exist, or values that its tuning does not try.
+    `methods` are as their file has them."""
+    for name, tuned in scale.tuned.items():
+        if name not in methods:
+            raise UserError(f"{path}: tuned: no method {name!r} in {DEFAULTS}")
+        tried = scale.tuning.candidates(methods[name]) if scale.tuning else []
+        if tuned not in tried:
+            raise UserError(
+                f"{path}: tuned.{name}: {tuned.name} was never tried (learning rate's factor, -w the warm-up's): "
+                f"tuning tries {', '.join(one.name for one in tried)}"
             )
 
 

@@ -18,6 +18,7 @@ from prerl.settings.model import (
     PublishedModel,
 )
 from prerl.settings.reading import check, read_yaml
+from prerl.settings.tuning import Tuned, Tuning
 from prerl.settings.values import (
     NAME,
     Integer,
@@ -39,7 +40,7 @@ from prerl.settings.values import (
 __all__ = [
     "NAME", "Architecture", "CountdownProblems", "Evaluation", "HubModel", "LocalEngine", "Plan", "Positive",
     "Pretrain", "PublicProblems", "PublishedModel", "Rate", "Reinforce", "Scale", "Strict", "TrlEngine", "Tuned",
-    "load_scale",
+    "Tuning", "load_scale",
 ]  # fmt: skip
 
 
@@ -119,13 +120,6 @@ class Analysis(Strict):
         return self
 
 
-class Tuned(Strict):
-    """What tuning chose for a method."""
-
-    learning_rate_factor: Rate = 1.0  # times those of all phases
-    warm_ups: Rate = 1.0  # times those of its phases that have some
-
-
 class Plan(Strict):
     """What the cost of a scale is reckoned with before anything is run: assumptions, not measurements."""
 
@@ -158,12 +152,19 @@ class Scale(Strict):
     ablations: list[Name]  # methods that only the target `ablations` trains, beside the others
     seeds: Annotated[list[Seed], Field(min_length=1)]  # of replicates: where base models are made here, each its own
     more_seeds: list[Seed] = Field(default_factory=list)  # of GRPO in the baselines, for comparisons that go on
-    tuned: dict[Name, Tuned] = Field(default_factory=dict)  # by method; another is trained as its file has it
+    tuning: Tuning | None = None  # what the target `sensitivity` tries
+    tuned: dict[Name, Tuned] = Field(
+        default_factory=dict
+    )  # what it chose; another method is trained as its file has it
     plan: Plan | None = None  # of a scale whose cost one wants to know beforehand
 
     def base_of(self, seed: int) -> int:
         """The seed of the base model that a run starts from; there is one published model for all."""
         return seed if self.pretrain else 0
+
+    def tuned_to(self, method: str, tuned: Tuned) -> "Scale":
+        """This scale with other values for a method."""
+        return self.model_copy(update={"tuned": {**self.tuned, method: tuned}})
 
     @property
     def base_seeds(self) -> list[int]:
@@ -181,6 +182,14 @@ class Scale(Strict):
         }.items():
             if (twice := repeated(values)) is not None:
                 raise ValueError(f"{key} must be distinct: {twice!r} stands there twice")
+        return self
+
+    @model_validator(mode="after")
+    def _tuned_apart(self) -> "Scale":
+        if self.tuned and self.tuning is None:
+            raise ValueError("tuned: without the section `tuning`, which says what was tried")
+        if self.tuning and (both := {*self.tuning.seeds} & {*self.seeds, *self.more_seeds}):
+            raise ValueError(f"tuning.seeds: {min(both)} is a seed of the study too: what is tuned on it is not apart")
         return self
 
     @model_validator(mode="after")

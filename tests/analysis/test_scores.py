@@ -26,7 +26,11 @@ def without(path, **where):
     ("name", "where", "message"),
     [
         ("grpo/seed1/samples", {"benchmark": "countdown", "problem": "p3"}, "countdown: problem p3 has 3 resp.*s 4"),
-        ("base/samples", {"benchmark": "countdown-hard", "problem": "p0"}, "countdown-hard: problem p0 has 7 resp"),
+        (
+            "base/seed0/samples",
+            {"benchmark": "countdown-hard", "problem": "p0"},
+            "countdown-hard: problem p0 has 7 resp",
+        ),
         ("grpo/seed0/dev", {"step": 10, "problem": "p9"}, "step 10: problem p9 has 3 responses, others 4"),
     ],
 )
@@ -59,7 +63,7 @@ def test_runs_on_other_problems_are_not_compared(study, tmp_path, methods):
     path = other / "grpo/seed1/samples.parquet"
     pd.read_parquet(path).replace({"problem": {"p3": "q3"}}).to_parquet(path)
     with pytest.raises(
-        UserError, match=r"grpo/seed1/samples\.parquet: 0 .* p3 of benchmark countdown, 4 in base"
+        UserError, match=r"grpo/seed1/samples\.parquet: 0 .* p3 of benchmark countdown, 4 in base/seed0"
     ) as error:
         summarize(few_resamples(), {"grpo": methods["grpo"]}, load_lexicon(LEXICON), other, tmp_path / "summary")
     assert "\n" not in str(error.value)

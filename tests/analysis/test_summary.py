@@ -30,7 +30,7 @@ def test_scores_are_those_of_the_samples(study):
 
 def shares(study, method, benchmark, n):
     """Shares of right responses (seeds, problems), straight from the files."""
-    runs = [study / "base"] if method == "base" else [study / f"{method}/seed{seed}" for seed in (0, 1)]
+    runs = [study / f"{method}/seed{seed}" for seed in (0, 1)]
     tables = [pd.read_parquet(run / "samples.parquet").set_index("benchmark").loc[benchmark] for run in runs]
     return np.array([table.groupby("problem").score.sum() for table in tables]) / n
 

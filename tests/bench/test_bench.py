@@ -26,8 +26,8 @@ SIZES = {"prompts": 2, "group": 2, "length": 12}
 @pytest.fixture(scope="module")
 def results(trained, tmp_path_factory):
     root = tmp_path_factory.mktemp("bench")
-    (root / "base").mkdir()
-    (root / "base/model").symlink_to(trained / "model")
+    (root / "base/seed0").mkdir(parents=True)
+    (root / "base/seed0/model").symlink_to(trained / "model")
     (root / "problems").symlink_to(trained / "problems")
     return root
 
@@ -36,7 +36,7 @@ def results(trained, tmp_path_factory):
 def work(results):
     return {
         "scale": str(SMOKE_FILE),
-        "model": str(results / "base/model"),
+        "model": str(results / "base/seed0/model"),
         "problems": str(results / "problems"),
     } | SIZES
 

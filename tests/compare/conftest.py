@@ -37,10 +37,9 @@ def runs(printed, tmp_path_factory):
     """Results with two new methods: `copied`, with GRPO's very responses, and `perfect`, which is always right."""
     results = tmp_path_factory.mktemp("new") / "compare"
     shutil.copytree(printed / "problems", results / "problems")
-    shutil.copytree(
-        printed / "base/model", results / "base/model"
-    )  # it is not evaluated, and no gradients are compared
-    shutil.copy(printed / "base/run.json", results / "base")
+    for seed in (0, 1):  # they are not evaluated, and no gradients are compared
+        shutil.copytree(printed / f"base/seed{seed}/model", results / f"base/seed{seed}/model")
+        shutil.copy(printed / f"base/seed{seed}/run.json", results / f"base/seed{seed}")
     for name in ("copied", "perfect"):
         shutil.copytree(printed / "grpo", results / name)
     for seed in (0, 1):

@@ -25,7 +25,7 @@ def test_baselines_are_the_counts_of_the_runs(fixed, printed, lexicon):
     assert list(tests) == ["base", *NAMES] and list(dev) == NAMES and list(tests["grpo"]) == [0, 1]
     for name, runs in tests.items():
         for seed, run in runs.items():
-            path = printed / (f"{name}/seed{seed}" if name != "base" else name)
+            path = printed / f"{name}/seed{seed}"
             read = read_counts(path / "samples.parquet", lexicon)
             pd.testing.assert_frame_equal(run, read.drop(columns=["nats", "majority"]), check_dtype=False)
             if name in dev:
@@ -79,7 +79,7 @@ def test_other_problems_or_another_base_are_not_compared(fixed, runs, tmp_path):
     for name in ("problems", "base"):
         shutil.copytree(runs / name, tmp_path / name)
     Baselines(fixed).check_inputs(tmp_path)
-    for name in ("problems/countdown.jsonl", "base/model/model.safetensors"):
+    for name in ("problems/countdown.jsonl", "base/seed1/model/model.safetensors"):
         before = (tmp_path / name).read_text()
         (tmp_path / name).write_text(before + "{}\n")
         with pytest.raises(UserError, match=f"{name}: not what .* was made from"):

@@ -25,12 +25,12 @@ def real(scale, trained, methods, printed, tmp_path_factory):
     for name in ("tables", "figures"):
         shutil.copytree(printed / name, results / name)
     shutil.copytree(trained / "problems", results / "problems")
-    shutil.copytree(trained / "model", results / "base/model")
-    shutil.copy(trained / "run.json", results / "base")
+    shutil.copytree(trained / "model", results / "base/seed0/model")
+    shutil.copy(trained / "run.json", results / "base/seed0")
     small = scale.model_copy(update={"methods": ["grpo"], "seeds": [0]})
     run, tasks = results / "grpo/seed0", ROOT / "workflow/tasks"
     train(small, "grpo", methods["grpo"], 0, trained / "model", trained / "problems", run)
-    for model, out in ((run / "model", run), (trained / "model", results / "base")):
+    for model, out in ((run / "model", run), (trained / "model", results / "base/seed0")):
         evaluate(small, model, trained / "problems", tasks, out)
     write_baselines(small, {"grpo": methods["grpo"]}, load_lexicon(LEXICON), results, results / "fixed")
     return small, results / "fixed"

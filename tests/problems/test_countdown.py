@@ -1,6 +1,6 @@
 import random
 import re
-from itertools import permutations, product
+from itertools import combinations, permutations, product
 
 import pytest
 from hypothesis import given, settings
@@ -11,14 +11,13 @@ from prerl.problems.countdown import (
     SPLITS,
     Problem,
     answer,
-    doubled,
     draw,
     draw_distinct,
     is_correct,
     solutions,
     ways,
 )
-from prerl.problems.sets import HARD_SOLUTIONS, _doubled_ids, problem_sets, read_problems, write_problem_sets
+from prerl.problems.sets import HARD_SOLUTIONS, OOD_NUMBERS, problem_sets, read_problems, write_problem_sets
 from prerl.settings.scale import load_scale
 from tests.helpers import ROOT
 
@@ -110,7 +109,6 @@ def test_drawn_problems_keep_to_their_split_and_shape():
         for problem in (draw(rng, count, 9, "dev") for _ in range(50)):
             assert problem.split == "dev" and len(set(problem.numbers)) == count
             assert min(problem.numbers) >= 1 and max(problem.numbers) <= 9 and solutions(problem)
-    assert all(len(set(problem.numbers)) == 2 and solutions(problem) for problem in doubled(rng, 9, 50))
 
 
 @pytest.mark.slow
@@ -122,8 +120,8 @@ def test_too_few_problems_is_an_error():
 @pytest.mark.parametrize(
     "name, size, message",
     [
-        ("countdown-ood", 10_000, r"countdown-ood: 10000 problems, but numbers up to 6 make fewer than 2970"),
-        ("countdown-ood", 1_500, r"countdown-ood: 1500 problems, but numbers up to 6 make \d+$"),
+        ("countdown-ood", 10_000, r"countdown-ood: 10000 problems, but numbers up to 6 make fewer than 1485"),
+        ("countdown-ood", 1_400, r"countdown-ood: 1400 problems, but numbers up to 6 make \d+$"),
         ("countdown", 10**9, r"countdown: 1000000000 problems"),
         ("countdown-hard", 10**9, r"countdown-hard: 1000000000 problems"),
     ],
@@ -134,12 +132,12 @@ def test_more_problems_than_there_are_is_refused_at_once(name, size, message):
         problem_sets(smoke.model_copy(update={"benchmarks": {name: size}}))
 
 
-def test_all_problems_of_two_equal_numbers_can_be_asked_for():
+def test_all_problems_of_a_kind_can_be_asked_for():
     smoke = load_scale(ROOT / "workflow/scales/smoke.yaml").problems
-    small = smoke.model_copy(update={"largest_number": 4, "dev": 1, "benchmarks": {"countdown-ood": 1}})
-    limit = len(_doubled_ids(4))
-    found = problem_sets(small.model_copy(update={"benchmarks": {"countdown-ood": limit}}))["countdown-ood"]
-    assert {problem.id for problem in found} == _doubled_ids(4)
+    every = {Problem(numbers, way.value) for numbers in combinations(range(1, 5), OOD_NUMBERS) for way in ways(numbers)}
+    tested = {problem.id for problem in every if problem.split == "test" and problem.target > 0}
+    size = {"largest_number": 4, "dev": 1, "benchmarks": {"countdown-ood": len(tested)}}
+    assert {problem.id for problem in problem_sets(smoke.model_copy(update=size))["countdown-ood"]} == tested
 
 
 @pytest.mark.parametrize("restates", ["all", "target", "nothing"])
@@ -174,9 +172,9 @@ def test_problem_sets(name):
     for key, problems in sets.items():
         assert len({problem.id for problem in problems}) == (settings.dev if key == "dev" else settings.benchmarks[key])
     assert {problem.split for problem in sets["dev"]} == {"dev"}
-    assert {problem.split for key in ("countdown", "countdown-hard") for problem in sets[key]} == {"test"}
-    assert all(len(p.numbers) == 4 and len(solutions(p)) <= HARD_SOLUTIONS for p in sets["countdown-hard"])
-    assert all(len(set(problem.numbers)) == 2 for problem in sets["countdown-ood"])
+    assert {problem.split for key in settings.benchmarks for problem in sets[key]} == {"test"}
+    assert all(len(p.numbers) == 3 and len(solutions(p)) <= HARD_SOLUTIONS for p in sets["countdown-hard"])
+    assert all(len(problem.numbers) == OOD_NUMBERS for problem in sets["countdown-ood"])
     if name == "tiny":
         assert min(settings.benchmarks.values()) >= 100
 

@@ -140,9 +140,9 @@ def real(scale, trained, methods, tmp_path_factory):
         methods=["grpo"],
         seeds=[0],
     )
-    base, run, problems = root / "base", root / "grpo/seed0", root / "problems"
+    base, run, problems = root / "base/seed0", root / "grpo/seed0", root / "problems"
     shutil.copytree(trained / "problems", problems)
-    pretrain(small, base)
+    pretrain(small, 0, base)
     train(small, "grpo", methods["grpo"], 0, base / "model", problems, run)
     for path in (base, run):
         evaluate(small, path / "model", problems, ROOT / "workflow/tasks", path)
@@ -176,7 +176,7 @@ def compared(printed, methods, tmp_path_factory):
     write_baselines(scale, old, lexicon, printed, root / "baselines/made-up")
     fixed, results, new = Baselines(root / "baselines/made-up"), root / "compare", changed(methods["grpo"], label="New")
     shutil.copytree(printed / "problems", results / "problems")
-    shutil.copytree(root / "baselines/made-up/bases/seed0", results / "base")
+    shutil.copytree(root / "baselines/made-up/bases/seed0", results / "base/seed0")
     shutil.copytree(printed / "grpo", results / "new")
     compare(scale, fixed, "new", new, lexicon, results, results / "new/summary")
     write_tables([*TABLES], results / "new/summary", old | {"new": new}, CAPTIONS / "tables", results / "new/tables")
@@ -188,7 +188,9 @@ def compared(printed, methods, tmp_path_factory):
 def taken(tmp_path_factory):
     """A base model that was not pretrained, but committed."""
     root = tmp_path_factory.mktemp("taken")
-    take_base(load_scale(ROOT / "workflow/scales/tiny.yaml"), ROOT / "results/baselines/tiny/bases", root / "base")
+    take_base(
+        load_scale(ROOT / "workflow/scales/tiny.yaml"), ROOT / "results/baselines/tiny/bases", 0, root / "base/seed0"
+    )
     return below(root, "base")
 
 

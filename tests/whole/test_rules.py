@@ -100,11 +100,11 @@ def with_base(checkout, tmp_path):
         copy = tmp_path / "copy"
         shutil.copytree(checkout, copy, ignore=shutil.ignore_patterns(".snakemake", "results"))
         problems = [f"problems/{name}.jsonl" for name in ("dev", "countdown", "countdown-hard", "countdown-ood")]
-        for name in ("base/model/model.safetensors", "base/run.json", *problems):
+        for name in ("base/seed0/model/model.safetensors", "base/seed0/run.json", *problems):
             path = copy / "results" / scale / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.touch()
-        os.truncate(copy / "results" / scale / "base/model/model.safetensors", 100 * 2**20)
+        os.truncate(copy / "results" / scale / "base/seed0/model/model.safetensors", 100 * 2**20)
         return copy
 
     return make

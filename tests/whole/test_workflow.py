@@ -41,7 +41,7 @@ def test_what_a_benchmark_includes_is_an_input_of_the_evaluation(checkout):
     included = set(
         re.findall(r"^include: (.+)$", "".join(p.read_text() for p in (ROOT / "workflow/tasks").glob("*.yaml")), re.M)
     )
-    result = snakemake(checkout, "--dry-run", "results/smoke/base/samples.parquet", "--config", "scale=smoke")
+    result = snakemake(checkout, "--dry-run", "results/smoke/base/seed0/samples.parquet", "--config", "scale=smoke")
     inputs = re.search(r"rule evaluate:\n +input: (.+)", result.stdout)[1].split(", ")
     assert included and {f"workflow/tasks/{name}" for name in included} <= set(inputs)
 
@@ -142,8 +142,8 @@ def finished(checkout, tmp_path):
     scale = load_scale(copy / "workflow/scales/smoke.yaml")
     runs = [f"results/smoke/{method}/seed{seed}" for method in scale.methods for seed in scale.seeds]
     names = [f"{run}/{name}" for run in runs for name in ("run.json", "log.parquet", "dev.parquet")]
-    names += [f"{run}/model/model.safetensors" for run in [*runs, "results/smoke/base"]] + [
-        "results/smoke/base/run.json"
+    names += [f"{run}/model/model.safetensors" for run in [*runs, "results/smoke/base/seed0"]] + [
+        "results/smoke/base/seed0/run.json"
     ]
     names += [f"results/smoke/problems/{name}.jsonl" for name in ("dev", *scale.problems.benchmarks)]
     for name in names:
@@ -178,7 +178,7 @@ def test_the_main_job_starts_from_it_unless_it_is_told_to_pretrain(checkout, tmp
     shutil.copytree(ROOT / bases, here / bases)
 
     def plan(*config):
-        return snakemake(here, "results/tiny/base/run.json", "--dry-run", "--printshellcmds", *config)
+        return snakemake(here, "results/tiny/base/seed0/run.json", "--dry-run", "--printshellcmds", *config)
 
     assert f"--bases {bases}" in plan().stdout
     fresh = plan("--config", "bases=fresh").stdout

@@ -95,4 +95,4 @@ if SCALE.pretrain:
     rule bases:
         """The base models that are committed, pretrained anew; studies start from them."""
         input:
-            expand(rules.fresh_base.output, seed=KEPT_BASES),
+            expand(rules.fresh_base.output, seed=sorted({*KEPT_BASES, *TUNING_BASES})),

@@ -9,7 +9,7 @@ from prerl.base.committed import committed_bases
 from prerl.commands.run import public_sets
 from prerl.settings.scale import load_scale
 from prerl.settings.options import load_options
-from prerl.settings.methods import check_methods, fit_methods, load_methods, new_method
+from prerl.settings.methods import check_methods, check_tuned, fit_methods, load_methods, new_method
 from prerl.errors import UserError
 from prerl.files.checksums import checksums
 from prerl.files.fingerprint import fingerprint
@@ -42,7 +42,9 @@ NEW = None  # its name
 
 try:
     SCALE = load_scale(Path(SCALE_FILE))
-    METHODS = fit_methods(SCALE, load_methods(Path(METHODS_FILE)))
+    NAMED = load_methods(Path(METHODS_FILE))  # as their file has them; METHODS as they are trained at the scale
+    check_tuned(SCALE_FILE, SCALE, NAMED)
+    METHODS = fit_methods(SCALE, NAMED)
     check_methods(SCALE_FILE, SCALE, METHODS)
     public_sets(Path(SCALE_FILE), Path("workflow/problems.yaml"))
     # The base models that are taken from there, by seed; others are made. A comparison starts from the baselines' own.
@@ -50,10 +52,14 @@ try:
     COMMITTED = committed_bases(SCALE, Path(BASES)) if TAKEN else {}
     if NEW_FILE:
         from prerl.compare.baselines import Baselines  # and pandas and scipy with it, for which no other study waits
+        from prerl.compare.tuned import check_tuning
 
         NEW, METHODS[NEW] = new_method(Path(NEW_FILE), SCALE, METHODS)
+        NAMED |= load_methods(Path(NEW_FILE))
         FIXED = Baselines(Path(BASELINES))
         FIXED.check_fit(SCALE)
+        if NAMED[NEW].tune:
+            check_tuning(FIXED, SCALE)
 except UserError as error:
     sys.exit(f"prerl: {error}")
 
@@ -69,12 +75,19 @@ STUDIES = {
 }
 
 
+# The outcome of tuning: of all methods, which is committed and shown with the main study, or of a new one that asks.
+KEPT_TUNING = f"{BASELINES}/sensitivity"
+SENSITIVITY = f"{RESULTS}/{NEW}/sensitivity" if NEW else f"{RESULTS}/sensitivity"
+SHOWN_TUNING = checksums([Path(f"{KEPT_TUNING}/sensitivity.parquet")], Path(KEPT_TUNING))
+
+
 def runs(study):
     return expand("{method}/seed{seed}", method=STUDIES[study], seed=SCALE.seeds)
 
 
 # Of the main study; and of all that is committed.
 KEPT_BASES = sorted({SCALE.base_of(seed) for seed in [*SCALE.seeds, *SCALE.more_seeds]})
+TUNING_BASES = [SCALE.base_of(SCALE.tuning.base_seed)] if SCALE.tuning else []
 BASE_RUNS = expand("base/seed{seed}", seed=SCALE.base_seeds)
 
 

@@ -19,6 +19,7 @@ if NEW:
             expand(f"{RESULTS}/{NEW}/seed{{seed}}/{{file}}", seed=SEEDS, file=FILES),
             expand(rules.base.output.record, seed=sorted({SCALE.base_of(seed) for seed in SEEDS})),
             rules.problems.output,
+            f"{SENSITIVITY}/summary/choices.yaml" if NAMED[NEW].tune else [],
             PAGE,
             "workflow/page/compare.html",
             expand("workflow/report/tables/{name}.rst", name=COMPARE_TABLES),
@@ -72,10 +73,15 @@ else:
     rule baselines:
         """The fixed baselines anew."""
         input:
-            expand(f"{RESULTS}/{{run}}/{{file}}", run=[*BASELINE_BASES, *BASELINE_RUNS], file=["samples.parquet", "run.json"]),
+            expand(
+                f"{RESULTS}/{{run}}/{{file}}",
+                run=[*BASELINE_BASES, *BASELINE_RUNS],
+                file=["samples.parquet", "run.json"],
+            ),
             expand(
                 f"{RESULTS}/{{run}}/{{file}}", run=BASELINE_RUNS, file=["dev.parquet", "log.parquet", "evaluate.json"]
             ),
+            expand(rules.base.output.record, seed=TUNING_BASES),
             rules.problems.output,
             rules.tables.output,
             rules.figures.output,
@@ -95,6 +101,7 @@ else:
             out=subpath(output[0], parent=True),
             depends=dict(
                 methods={name: METHODS[name].model_dump() for name in BASELINE_METHODS},
+                tuning=settings("tuning", "tuned"),
                 code=fingerprint("prerl.compare.baselines"),
             ),
         shell:

@@ -29,6 +29,9 @@ MAIN_FIGURES = [
     "claims",
 ]
 MAIN_TABLES += ["overlap"] if PUBLIC else []
+if SHOWN_TUNING:  # that of this scale is committed
+    MAIN_TABLES.append("sensitivity")
+    MAIN_FIGURES.append("sensitivity")
 if not SCALE.analysis.alignment_methods:  # the base's alone, which another table and figure show
     MAIN_TABLES.remove("alignment_training")
     MAIN_FIGURES.remove("alignment_training")
@@ -80,6 +83,7 @@ rule summary:
                 "noise.parquet",
                 "pairs.parquet",
                 *(["overlap.parquet"] if PUBLIC else []),
+                *(["sensitivity.parquet"] if SHOWN_TUNING else []),
                 "scale.json",
                 "provenance.json",
             ],
@@ -96,10 +100,13 @@ rule summary:
         results=lambda w, input: str(Path(input[0]).parents[2]),
         out=subpath(output[0], parent=True),
         names=lambda w: STUDIES[w.study],
-        depends=lambda w: dict(SUMMED_BY, phases={name: METHODS[name].model_dump() for name in STUDIES[w.study]}),
+        sensitivity=f"--sensitivity {KEPT_TUNING}/sensitivity.parquet" if SHOWN_TUNING else "",
+        depends=lambda w: dict(
+            SUMMED_BY, tuning=SHOWN_TUNING, phases={name: METHODS[name].model_dump() for name in STUDIES[w.study]}
+        ),
     shell:
         "prerl summarize {params.names} --scale {params.scale} --results {params.results}"
-        " --lexicon {input.lexicon} --out {params.out} 2> {log}"
+        " --lexicon {input.lexicon} {params.sensitivity} --out {params.out} 2> {log}"
 
 
 rule claims:

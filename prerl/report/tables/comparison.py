@@ -5,7 +5,7 @@ import math
 import pandas as pd
 
 from prerl.analysis.behaviour import EXECUTION
-from prerl.analysis.scores import ALL
+from prerl.analysis.scores import ALL, BASE
 from prerl.analysis.study import Study
 from prerl.files.atomic import read_json
 from prerl.report.rows import Row, each
@@ -26,7 +26,8 @@ def leaderboard(study: Study) -> tuple[pd.DataFrame, pd.DataFrame]:
     printed = []
     for place, method in enumerate(ranked.method, start=1):
         own = rows[rows.method == method]
-        line = {"Rank": str(place), "Method": _name(study, method), "Seeds": str(own.seeds.iloc[0])}
+        line = {"Rank": str(place), "Method": _name(study, method), "Tuned": _tuned(study, method)}
+        line |= {"Seeds": str(own.seeds.iloc[0])}
         for benchmark in benchmarks:
             row = _row(own, benchmark, "avg")
             line[f"{heads[benchmark]}, avg@{'n' if benchmark == ALL else row.n}"] = interval(row, 3)
@@ -97,6 +98,15 @@ def _row(rows: pd.DataFrame, benchmark: str, metric: str) -> Row:
 
 def _name(study: Study, method: str) -> str:
     return study.labels[method] + (MARK if method == study.scale["new"] else "")
+
+
+def _tuned(study: Study, method: str) -> str:
+    """What a method was tuned to; the base is no method."""
+    values = study.scale["tuned"].get(method)
+    if method == BASE or values is None:
+        return "–" if method == BASE else "untuned"
+    length = "" if values["warm_ups"] == 1 else f", warm-up × {values['warm_ups']:g}"
+    return f"learning rate × {values['learning_rate_factor']:g}{length}"
 
 
 def _step(value: float) -> str:
