@@ -115,8 +115,8 @@ def sure_levels(
 
 
 def correlation(differences: list[Difference], others: list[Cells], mine: Cells, own: float) -> Array:
-    """Of differences from one method, which all have its own noise: `own`, its variance in a replicate, and what it is
-    on single problems. (comparisons, comparisons)"""
+    """How the differences of one method from others go together: all have its own noise, `own`, its variance in a
+    replicate, and what it is on single problems. -> (comparisons, comparisons)"""
     size = len(differences)
     common, problems = np.zeros((size, size)), []
     for one, its in zip(differences, others, strict=True):

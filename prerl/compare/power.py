@@ -51,7 +51,8 @@ class Components:
 
 
 def components(baselines: Baselines) -> Components:
-    """Those of fixed baselines. Raises UserError if these have a single replicate, which tells nothing of variance."""
+    """The components of variance that fixed baselines tell. Raises UserError if these are single, or have one replicate,
+    which tells nothing of variance."""
     tests, others = baselines.tests(), list(baselines.methods())
     named = list(baselines.record["identity"]["sampling settings"]["benchmarks"])
     left_out = at_an_end(tests, others, named)
