@@ -14,8 +14,6 @@ from prerl.metrics import (
     bayes_interval,
     difference_interval,
     exact_interval,
-    improvement,
-    improvement_interval,
     pass_at_k,
     ratio,
     ratio_interval,
@@ -68,16 +66,12 @@ class Estimator:
         return found
 
     def compare(self, first: Array, second: Array) -> dict[str, Any]:
-        """first - second, (seeds, problems) each, and the probability that first is better."""
+        """first - second, (seeds, problems) each, or one row for a model without seeds."""
         low, high = difference_interval(first, second, self.resamples, self.rng)
-        better_low, better_high = improvement_interval(first, second, self.resamples, self.rng)
         return {
             "estimate": float(first.mean() - second.mean()),
             "low": low,
             "high": high,
-            "better": improvement(first, second),
-            "better_low": better_low,
-            "better_high": better_high,
             "seeds": len(first),
             "problems": first.shape[1],
             "freedom": variance_of_mean(first - second)[1],
@@ -186,8 +180,8 @@ def scores(tests: AllRuns, estimate: Estimator, together: list[str], name: str =
 
 def comparisons(tests: AllRuns, estimate: Estimator, in_domain: list[str]) -> Iterator[dict[str, Any]]:
     """A row a method, reference (the base, GRPO; what FURTHER names), benchmark and metric (avg, pass at n): the method
-    minus the reference, paired by problem, with the probability to do better. Several benchmarks `in_domain` have a
-    mean too, pass at the smallest n."""
+    minus the reference, paired by replicate and problem. Several benchmarks `in_domain` have a mean too, pass at the
+    smallest n."""
     for reference in [name for name in (*REFERENCES, *FURTHER) if name in tests]:
         fixed = {benchmark: right for benchmark, right, _ in by_benchmark(tests[reference])}
         for method, runs in tests.items():

@@ -31,7 +31,7 @@ def summarize(scale: Scale, methods: dict[str, Method], lexicon: Lexicon, result
 
     scores.parquet     method, benchmark, metric (avg, pass, maj or solved), k, n, seeds, problems, estimate, low, high;
                        avg also the credible interval of its samples alone, bayes_low and bayes_high
-    comparisons.parquet  avg@n and pass@n as paired differences to a reference, with the probability of improvement
+    comparisons.parquet  avg@n and pass@n as paired differences to a reference
     spread.parquet     method, benchmark, standard deviation by source: seed, problem, interaction, sample
     behaviour.parquet  method, benchmark, behaviour, per (response, 1k tokens, thought), estimate, low, high, ...;
                        ratio to the base with its interval, `few` if the base has too few occurrences for one

@@ -92,7 +92,7 @@ def pattern(path):
 
 def section_of(path, known):
     """The section about a file, by its path below results/SCALE or results."""
-    path = STUDIES.sub("", path)
+    path = path if path in known else STUDIES.sub("", path)
     table = re.fullmatch(r"tables/(\w+)\.csv", path)
     path = sources().get(table[1], path) if table else path
     found = [name for name in known if re.fullmatch(pattern(name), path)]
@@ -184,7 +184,7 @@ def compared(printed, methods, tmp_path_factory):
     compare(scale, fixed, "new", new, lexicon, results, results / "new/summary")
     write_tables([*TABLES], results / "new/summary", old | {"new": new}, CAPTIONS / "tables", results / "new/tables")
     baselines = [f"baselines/made-up/{name}" for name in ("tests.parquet", "dev.parquet", "baselines.json")]
-    return below(root, *baselines, "compare/new/summary", "compare/new/tables")
+    return below(root, *baselines, "compare/new/summary", "compare/new/tables", "compare/ledger.jsonl")
 
 
 @pytest.fixture(scope="module")
