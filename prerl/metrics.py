@@ -116,11 +116,16 @@ def relative_interval(
     if not np.isfinite(resampled).all():
         low, high = np.quantile(np.nan_to_num(resampled, nan=0.0), [1 - tail, tail], method="inverted_cdf")
         return math.exp(low), math.exp(min(high, 700.0))
-    parts = [one / one.mean() for one in cells]
-    influence = parts[0] - parts[1] - (parts[2] - parts[3])
+    influence = relative_influence(*cells)
     estimate = math.log(ratio(numerator, denominator) / ratio(base_numerator, base_denominator))
     low, high = stretched_interval(estimate, resampled, influence, level)
     return math.exp(low), math.exp(high)
+
+
+def relative_influence(numerator: Array, denominator: Array, base_numerator: Array, base_denominator: Array) -> Array:
+    """What each seed and problem adds to the logarithm of the ratio in `relative_interval`, (seeds, problems)."""
+    parts = [cells / cells.mean() for cells in (numerator, denominator, base_numerator, base_denominator)]
+    return parts[0] - parts[1] - (parts[2] - parts[3])
 
 
 def spread(right: Array, n: int) -> dict[str, float]:

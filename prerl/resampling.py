@@ -69,3 +69,11 @@ def crossed_parts(values: Array) -> list[tuple[float, int]]:
             part -= float((rest**2).sum()) / ((seeds - 1) * (problems - 1)) / values.size
         parts.append((max(part, 0.0), problems - 1))
     return parts
+
+
+def variance_of_mean(values: Array) -> tuple[float, float]:
+    """The variance of the mean of values (seeds, problems) over both, by `crossed_parts`, and its degrees of freedom by
+    Satterthwaite; infinitely many where there is no variance."""
+    parts = crossed_parts(values)
+    variance, below = sum(part for part, _ in parts), sum(part**2 / freedom for part, freedom in parts)
+    return variance, variance**2 / below if below > 0 else math.inf

@@ -51,8 +51,8 @@ class Components:
 
 
 def components(baselines: Baselines) -> Components:
-    """What fixed baselines tell of variance. Raises UserError if there is one alone, or each has a single replicate,
-    for that tells nothing of it."""
+    """The components of variance that fixed baselines tell. Raises UserError if these are single, or of one replicate,
+    which tells nothing of variance."""
     tests, others = baselines.tests(), list(baselines.methods())
     named = list(baselines.record["identity"]["sampling settings"]["benchmarks"])
     left_out = at_an_end(tests, others, named)

@@ -2,6 +2,7 @@
 
 import pandas as pd
 
+from prerl.analysis.scores import REFERENCES
 from prerl.analysis.study import Study
 from prerl.report.rows import Row, each
 from prerl.report.tables.typeset import DEV_ENDS, dev_ends, interval, pivot, table
@@ -75,7 +76,8 @@ def pass_at_k(study: Study) -> tuple[pd.DataFrame, pd.DataFrame]:
 def comparison(study: Study) -> tuple[pd.DataFrame, pd.DataFrame]:
     rows = study.read("comparisons")
     printed = []
-    for (benchmark, method), group in rows.groupby(["benchmark", "method"], sort=False):
+    shown = rows[rows.reference.isin(REFERENCES)]  # others are a claim's
+    for (benchmark, method), group in shown.groupby(["benchmark", "method"], sort=False):
         first = group.iloc[0]
         line = {
             "Benchmark": f"{benchmark}, {first.problems} problems",
