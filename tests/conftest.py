@@ -43,8 +43,15 @@ def scale():
 
 
 @pytest.fixture(scope="session")
-def methods():
-    return fit_methods(load_scale(SMOKE_FILE), load_methods(METHODS_FILE))
+def named():
+    """All methods as their file has them."""
+    return load_methods(METHODS_FILE)
+
+
+@pytest.fixture(scope="session")
+def methods(named):
+    """All methods as they are trained at the smoke scale."""
+    return fit_methods(load_scale(SMOKE_FILE), named)
 
 
 @pytest.fixture(scope="session")

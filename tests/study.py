@@ -8,11 +8,13 @@ import pandas as pd
 
 from prerl.analysis.behaviour import load_lexicon
 from prerl.analysis.claims import write_claims
+from prerl.analysis.sensitivity import read_tuning
 from prerl.analysis.study import Study
 from prerl.analysis.summary import summarize
-from prerl.settings.methods import Method
-from prerl.settings.scale import load_scale
-from tests.helpers import ROOT, SMOKE_FILE, changed
+from prerl.settings.methods import Method, fit_methods, load_methods
+from prerl.settings.scale import Tuned, load_scale
+from tests.helpers import METHODS_FILE, ROOT, SMOKE_FILE, changed
+from tests.tuning import write_tuning
 
 LEXICON = ROOT / "workflow/lexicons/countdown.yaml"
 TEXTS = [
@@ -42,6 +44,11 @@ def responses(rng, accuracy, names, repeats, **columns):
     )
 
 
+# Of methods' updates with GRPO's.
+COSINES = {"grpo": 2.0, "psr-rl": 0.5, "nsr-rl": 0.8, "prerl": 0.6, "psr-prerl": 0.2, "nsr-prerl": 0.4}
+COSINES["grpo, other prompts"] = 0.3
+
+
 def write_alignment(rng, path, **columns):
     """Comparisons of gradients as the stages write them."""
     keys = pd.MultiIndex.from_product(
@@ -49,6 +56,7 @@ def write_alignment(rng, path, **columns):
     ).to_frame(index=False)
     size = len(keys)
     numbers = {"inner_product": rng.normal(1, 1, size), "cosine": rng.uniform(-0.2, 1, size), "tokens": 30}
+    numbers["other_prompt"] = rng.uniform(-0.2, 0.6, size)
     keys = keys.assign(problem=(keys.rollout // 8).astype(str), correct=keys.rollout % 3 == 0, **numbers, **columns)
     keys.assign(norm_post_train=1.0, norm_pre_train=2.0).to_parquet(path / "alignment.parquet")
     if columns:
@@ -63,11 +71,18 @@ def write_alignment(rng, path, **columns):
     tokens = tokens.assign(problem=(tokens.rollout // 8).astype(str), body=tokens.position > 4)
     tokens = tokens.assign(logp_post_train=-rng.random(480), logp_pre_train=-rng.random(480))
     tokens.to_parquet(path / "positions.parquet")
+    names = pd.MultiIndex.from_product([range(3), [*COSINES]], names=["batch", "method"]).to_frame(index=False)
+    close = names.method.map(COSINES) + rng.uniform(-0.1, 0.1, len(names))
+    batches = names.assign(used=8, norm=rng.uniform(1, 2, len(names)), cosine=close.clip(upper=1), header_share=0.5)
+    batches.to_parquet(path / "updates.parquet")
 
 
 ACCURACIES = {"grpo": [0.3, 0.4, 0.5, 0.6, 0.7], "nsr-prerl": [0.3, 0.35, 0.0], "dsrl": [0.3, 0.3, 0.4, 0.5, 0.6]}
 
-COSINES = {"nsr-prerl": 0.5, "grpo, other prompts": 0.2}  # of whole updates with GRPO's
+
+def tried(name: str, tuned: Tuned, seed: int) -> list[float]:
+    """Dev accuracies of a run of the tuning: the method's own learning rate is the best."""
+    return [0.3, 0.3, 0.3, 0.3, 0.5 if tuned.learning_rate_factor == 1 else 0.4]
 
 
 def write_study(
@@ -128,18 +143,11 @@ def write_study(
         {"set": "dev", "training": 90, "problems": 20, "same": 1, "half": 3, "shared": 2, **unread},
     ]
     pd.DataFrame(overlap).to_parquet(results / "summary/overlap.parquet")
-    write_gradients(results / "summary")
+    named = load_methods(METHODS_FILE)
+    few = {name: named[name] for name in curve}
+    write_tuning(results / "sensitivity", scale.tuning, few, tried)
+    read_tuning(scale, scale.tuning, few, results / "sensitivity").to_parquet(results / "summary/sensitivity.parquet")
     write_claims(Study(results / "summary", methods), ROOT / "paper/reported.yaml", results / "claims.csv")
-
-
-def write_gradients(summary: Path) -> None:
-    """Summaries of whole updates, and of rollouts less the same responses behind another prompt."""
-    of = {"reference": "grpo", "quantity": "cosine", "batches": 12, "seeds": 2}
-    rows = [of | {"method": name, "estimate": c, "low": c - 0.1, "high": c + 0.1} for name, c in COSINES.items()]
-    pd.DataFrame(rows).to_parquet(summary / "updates.parquet")
-    noise = pd.read_parquet(summary / "noise.parquet")
-    excess = noise[(noise.of == "rollouts") & (noise.pair == "within")].assign(pair="excess")
-    pd.concat([noise, excess]).to_parquet(summary / "noise.parquet")
 
 
 def few_resamples():

@@ -14,8 +14,6 @@ from prerl.metrics import (
     bayes_interval,
     difference_interval,
     exact_interval,
-    improvement,
-    improvement_interval,
     pass_at_k,
     ratio,
     ratio_interval,
@@ -24,7 +22,7 @@ from prerl.metrics import (
     spread,
     spread_interval,
 )
-from prerl.resampling import variance_of_mean
+from prerl.resampling import interval_freedom
 from prerl.seeds import seed_of
 
 BASE = "base"
@@ -68,19 +66,15 @@ class Estimator:
         return found
 
     def compare(self, first: Array, second: Array) -> dict[str, Any]:
-        """first - second, (seeds, problems) each, and the probability that first is better."""
+        """first - second, (seeds, problems) each, or one row for a model without seeds."""
         low, high = difference_interval(first, second, self.resamples, self.rng)
-        better_low, better_high = improvement_interval(first, second, self.resamples, self.rng)
         return {
             "estimate": float(first.mean() - second.mean()),
             "low": low,
             "high": high,
-            "better": improvement(first, second),
-            "better_low": better_low,
-            "better_high": better_high,
             "seeds": len(first),
             "problems": first.shape[1],
-            "freedom": variance_of_mean(first - second)[1],
+            "freedom": interval_freedom(first - second),
         }
 
     def relative(self, above: Array, below: Array, base_above: Array, base_below: Array) -> dict[str, Any]:
@@ -93,7 +87,7 @@ class Estimator:
         low, high = relative_interval(above, below, base_above, base_below, self.resamples, self.rng)
         freedom = math.nan
         if above.sum() > 0:
-            _, freedom = variance_of_mean(relative_influence(above, below, base_above, base_below))
+            freedom = interval_freedom(relative_influence(above, below, base_above, base_below))
         estimate = ratio(above, below) / ratio(base_above, base_below)
         return {"estimate": estimate, "low": low, "high": high} | sizes | {"freedom": freedom}
 
@@ -186,8 +180,8 @@ def scores(tests: AllRuns, estimate: Estimator, together: list[str], name: str =
 
 def comparisons(tests: AllRuns, estimate: Estimator, in_domain: list[str]) -> Iterator[dict[str, Any]]:
     """A row a method, reference (the base, GRPO; what FURTHER names), benchmark and metric (avg, pass at n): the method
-    minus the reference, paired by problem, with the probability to do better. Several benchmarks `in_domain` have a
-    mean too, pass at the smallest n."""
+    minus the reference, paired by replicate and problem. Several benchmarks `in_domain` have a mean too, pass at the
+    smallest n."""
     for reference in [name for name in (*REFERENCES, *FURTHER) if name in tests]:
         fixed = {benchmark: right for benchmark, right, _ in by_benchmark(tests[reference])}
         for method, runs in tests.items():

@@ -8,14 +8,13 @@ scale. A run that stopped for want of a signal keeps its last values. Every cand
 
 import shutil
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 import yaml
 
 from prerl.analysis.counts import read_counts
-from prerl.analysis.curves import END, at_step
+from prerl.analysis.curves import END
 from prerl.errors import UserError
 from prerl.files.atomic import write, write_json, write_table, write_text
 from prerl.settings.methods import Method
@@ -57,16 +56,17 @@ def keep_tuning(made: Path, kept: Path) -> None:
 def read_tuning(scale: Scale, tuning: Tuning, methods: dict[str, Method], results: Path) -> pd.DataFrame:
     """A row a method, candidate, seed and evaluation step: dev accuracy, and tokens a response."""
     steps = range(0, scale.rl.steps + 1, scale.rl.checkpoint_every)
-    rows: list[dict[str, Any]] = []
+    tables = []
     for name, method in methods.items():
         for tuned in tuning.candidates(method):
-            runs = {seed: read_counts(results / name / tuned.name / f"seed{seed}/dev.parquet") for seed in tuning.seeds}
-            for step in steps:
-                for seed, counts in at_step(runs, step).items():
-                    sums = counts[["correct", "tokens", "n"]].sum()
-                    where = {"method": name, **tuned.model_dump(), "seed": seed, "step": step}
-                    rows.append(where | {"accuracy": sums["correct"] / sums["n"], "tokens": sums["tokens"] / sums["n"]})
-    return pd.DataFrame(rows)
+            for seed in tuning.seeds:
+                counts = read_counts(results / name / tuned.name / f"seed{seed}/dev.parquet")
+                sums = counts.groupby("step")[["correct", "tokens", "n"]].sum()
+                sums = sums.reindex(steps, method="ffill")  # of a run that stopped, its last
+                shares = {"accuracy": sums["correct"] / sums["n"], "tokens": sums["tokens"] / sums["n"]}
+                where = {"method": name, **tuned.model_dump(), "seed": seed, "step": steps}
+                tables.append(pd.DataFrame(where | shares))
+    return pd.concat(tables, ignore_index=True)
 
 
 def ends(curves: pd.DataFrame) -> pd.DataFrame:

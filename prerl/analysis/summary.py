@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from prerl.analysis.alignment import alignments, noises, positions, read_alignment, read_bases
+from prerl.analysis.alignment import UPDATES, alignments, noises, positions, read_alignment, read_bases, updates
 from prerl.analysis.behaviour import Lexicon
 from prerl.analysis.counts import AllRuns, read_counts
 from prerl.analysis.courses import own_best, peaks, ratios
@@ -31,7 +31,7 @@ def summarize(scale: Scale, methods: dict[str, Method], lexicon: Lexicon, result
 
     scores.parquet     method, benchmark, metric (avg, pass, maj or solved), k, n, seeds, problems, estimate, low, high;
                        avg also the credible interval of its samples alone, bayes_low and bayes_high
-    comparisons.parquet  avg@n and pass@n as paired differences to a reference, with the probability of improvement
+    comparisons.parquet  avg@n and pass@n as paired differences to a reference
     spread.parquet     method, benchmark, standard deviation by source: seed, problem, interaction, sample
     behaviour.parquet  method, benchmark, behaviour, per (response, 1k tokens, thought), estimate, low, high, ...;
                        ratio to the base with its interval, `few` if the base has too few occurrences for one
@@ -45,8 +45,11 @@ def summarize(scale: Scale, methods: dict[str, Method], lexicon: Lexicon, result
     alignment.parquet  method, step, part, group, correct, quantity, estimate, low, high, ...: gradients in both spaces
     rollouts.parquet   the base's, a row a rollout and part, as `prerl align-base` wrote it
     positions.parquet  log-probabilities in both spaces by position: difference and correlation
-    noise.parquet      cosines of unrelated rollouts and of halves, to compare with
+    noise.parquet      the base's cosine of the two gradients, and those of the same response behind another prompt, of
+                       unrelated rollouts and of halves, to compare with
     pairs.parquet      the cosines of unrelated rollouts, a row a pair
+    updates.parquet    method, reference (GRPO), quantity (cosine, norm, header_share), estimate, low, high, ...: of the
+                       update that the method would make of a batch of the base's
     overlap.parquet    of public sets: a row a set, how many of its problems resemble training problems, and which have
                        a gold answer that the verifier cannot read
     scale.json         the scale's name, description, seeds and sizes
@@ -66,7 +69,9 @@ def summarize(scale: Scale, methods: dict[str, Method], lexicon: Lexicon, result
     check_alike(tests)
     check_alike(at_start(dev))
     rollouts = read_alignment(results, bases, list(methods), scale.seeds)
+    aligned = pd.DataFrame(alignments(rollouts, estimate.of("alignment")))
     tokens, noise, halves = (read_bases(bases, name) for name in ("positions", "noise", "halves"))
+    batches = read_bases(bases, "updates")
     in_domain = scale.analysis.claims_on.in_domain
     tables = {
         "scores": pd.DataFrame(scores(tests, estimate.of("scores"), in_domain)),
@@ -75,11 +80,12 @@ def summarize(scale: Scale, methods: dict[str, Method], lexicon: Lexicon, result
         "behaviour": pd.DataFrame(behaviours(tests, lexicon, estimate.of("behaviour"), in_domain)),
         "warm_ups": pd.DataFrame(warm_ups(tests, methods, scale.rl.steps, in_domain, estimate.of("warm_ups"))),
         "runs": pd.DataFrame(_runs(list(methods), scale, dev, results)),
-        "alignment": pd.DataFrame(alignments(rollouts, estimate.of("alignment"))),
+        "alignment": aligned,
         "rollouts": rollouts[(rollouts.method == BASE) & (rollouts.group == "whole")],
         "positions": pd.DataFrame(positions(tokens, estimate.of("positions"))),
-        "noise": pd.DataFrame(noises(noise, halves, estimate.of("noise"))),
+        "noise": pd.DataFrame(noises(noise, halves, aligned, estimate.of("noise"))),
         "pairs": noise,
+        "updates": pd.DataFrame(updates(batches, estimate.of("updates")), columns=UPDATES),
     }
     if scale.problems.world == "public":
         tables["overlap"] = pd.DataFrame(overlaps(results / "problems", ["dev", *scale.problems.benchmarks]))

@@ -7,7 +7,7 @@ import typer
 
 from prerl.commands import CAPTIONS, LEXICON, METHODS, Captions, LexiconFile, MethodsFile, Out, Results, ScaleFile, app
 from prerl.errors import UserError, known
-from prerl.settings.methods import find_method, load_methods
+from prerl.settings.methods import Method, find_method, fit_methods, load_methods
 from prerl.settings.scale import load_scale
 
 
@@ -66,6 +66,7 @@ def sensitivity(
 
 @app.command()
 def claims(
+    scale: ScaleFile,
     summary: Annotated[Path, typer.Option(help="Directory of the summaries.")],
     out: Annotated[Path, typer.Option(help="The file to write.")],
     reported: Annotated[Path, typer.Option(help="What the paper is reported to claim.")] = Path("paper/reported.yaml"),
@@ -75,11 +76,12 @@ def claims(
     from prerl.analysis.claims import write_claims
     from prerl.analysis.study import Study
 
-    write_claims(Study(summary, load_methods(methods)), reported, out)
+    write_claims(Study(summary, _as_trained(scale, methods)), reported, out)
 
 
 @app.command()
 def tables(
+    scale: ScaleFile,
     names: Annotated[list[str], typer.Argument(help="The tables to print.")],
     summary: Annotated[Path, typer.Option(help="Directory of the summaries.")],
     out: Out,
@@ -89,11 +91,12 @@ def tables(
     """Print the summaries as tables: CSV, Markdown, LaTeX and JSON."""
     from prerl.report.tables.write import write_tables
 
-    write_tables(names, summary, load_methods(methods), captions, out)
+    write_tables(names, summary, _as_trained(scale, methods), captions, out)
 
 
 @app.command()
 def figures(
+    scale: ScaleFile,
     names: Annotated[list[str], typer.Argument(help="The figures to draw.")],
     summary: Annotated[Path, typer.Option(help="Directory of the summaries.")],
     out: Out,
@@ -103,11 +106,12 @@ def figures(
     """Draw the figures: SVG, PDF and PNG."""
     from prerl.report.figures.write import draw_figures
 
-    draw_figures(names, summary, load_methods(methods), captions, out)
+    draw_figures(names, summary, _as_trained(scale, methods), captions, out)
 
 
 @app.command()
 def page(
+    scale: ScaleFile,
     results: Results,
     summary: Annotated[Path, typer.Option(help="Directory of the summaries; tables and figures lie beside it.")],
     out: Annotated[Path, typer.Option(help="The HTML file to write.")],
@@ -119,7 +123,7 @@ def page(
     from prerl.analysis.behaviour import load_lexicon
     from prerl.report.page import write_page
 
-    write_page(results, summary, load_methods(methods), load_lexicon(lexicon), template, out)
+    write_page(results, summary, _as_trained(scale, methods), load_lexicon(lexicon), template, out)
 
 
 @app.command()
@@ -133,3 +137,8 @@ def paper(
     from prerl.report.paper import compile_paper
 
     compile_paper(source, results, baselines, out)
+
+
+def _as_trained(scale: Path, methods: Path) -> dict[str, Method]:
+    """All methods of a file, as they are trained at a scale."""
+    return fit_methods(load_scale(scale), load_methods(methods))

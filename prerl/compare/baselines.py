@@ -159,6 +159,11 @@ class Baselines:
                 raise UserError(f"{path / name}: missing or damaged; take it again from where the baselines came")
         self.seeds: list[int] = self.record["seeds"]
 
+    def seeds_of(self, method: str) -> list[int]:
+        """The seeds of a method's runs, those that all methods have first; none if there is no such method."""
+        own = [row["seed"] for row in self.record["runs"] if row["method"] == method]
+        return sorted(own, key=lambda seed: (seed not in self.seeds, seed))
+
     def check_fit(self, scale: Scale) -> None:
         """Raises UserError if what is made at this scale must not be compared with the baselines."""
         for part, here in identity(scale).items():

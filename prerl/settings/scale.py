@@ -106,9 +106,12 @@ class Roles(Strict):
 
 class Analysis(Strict):
     claims_on: Roles
-    # Of the base, and at each step of each method below, shared by its seeds. Four to a problem; the halves of the
-    # problems that are compared are made of eight parts, none of which may be empty.
+    # Of the base, shared by the bases of several seeds, and at each step of each method below, shared by its seeds.
+    # Four to a problem; the halves of the problems that are compared are made of up to eight parts.
     alignment_rollouts: Annotated[Integer, Field(ge=32, le=10**9)]
+    # Training batches of the base, shared likewise, on which whole updates are compared. A batch costs about seven
+    # updates, on the CPU; 0: none.
+    alignment_batches: Annotated[Integer, Field(ge=0, le=10**9)] = 0
     alignment_methods: list[Name]
     alignment_steps: list[Positive]  # at which these keep a checkpoint
     bootstrap: Annotated[Integer, Field(ge=40, le=10**9)]  # resamples of an interval: one lies beyond each end
@@ -117,6 +120,8 @@ class Analysis(Strict):
     def _alignable(self) -> "Analysis":
         if bool(self.alignment_methods) != bool(self.alignment_steps):
             raise ValueError("alignment_methods and alignment_steps go together: name both, or leave both empty")
+        if self.alignment_batches == 1:
+            raise ValueError("alignment_batches: an interval over batches needs two or more; 0 compares none")
         return self
 
 
@@ -233,7 +238,8 @@ class Scale(Strict):
         for step in self.analysis.alignment_steps:
             if step > last or step % every:
                 raise ValueError(f"analysis.alignment_steps: no checkpoint at {step}: every {every} updates, to {last}")
-        if self.analysis.alignment_methods and self.analysis.alignment_rollouts <= 4 * len(self.seeds):
+        shared = bool(self.analysis.alignment_methods) or len(self.base_seeds) > 1
+        if shared and self.analysis.alignment_rollouts <= 4 * len(self.seeds):
             raise ValueError(
                 f"analysis.alignment_rollouts: {self.analysis.alignment_rollouts} shared by {len(self.seeds)} seeds, "
                 "four to a problem, are one problem a run; an interval over problems needs two"

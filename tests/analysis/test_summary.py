@@ -6,7 +6,7 @@ from prerl.analysis.behaviour import load_lexicon
 from prerl.analysis.claims import CLAIMS
 from prerl.analysis.curves import crossing
 from prerl.analysis.summary import summarize
-from prerl.metrics import bayes_interval, improvement, maj_at_k, pass_at_k, spread
+from prerl.metrics import bayes_interval, maj_at_k, pass_at_k, spread
 from tests.study import LEXICON, few_resamples, read
 
 
@@ -62,7 +62,6 @@ def test_comparisons_are_paired_differences_to_base_and_grpo(study):
         first, second = (shares(study, method, "countdown-hard", 8) for method in ("dsrl", reference))
         assert row.estimate == pytest.approx(first.mean() - second.mean()) and (row.n, row.seeds) == (8, 2)
         assert row.low < row.estimate < row.high
-        assert row.better == pytest.approx(improvement(first, second)) and row.better_low < row.better < row.better_high
     solved = rows.query("method == 'dsrl' and reference == 'base' and benchmark == 'countdown' and metric == 'pass'")
     first, second = (shares(study, method, "countdown", 4) > 0 for method in ("dsrl", "base"))
     assert solved.estimate.item() == pytest.approx(first.mean() - second.mean()) and solved.k.item() == 4
@@ -180,7 +179,7 @@ def test_every_claim_has_a_verdict_or_says_what_is_missing(study):
 def test_alignment_of_the_base_and_along_training(study):
     rollouts, rows = read(study, "rollouts"), read(study, "alignment")
     assert set(zip(rows.method, rows.step, strict=True)) == {("base", 0), ("grpo", 20), ("dsrl", 20)}
-    assert len(rollouts) == 80
+    assert len(rollouts) == 2 * 80
     chosen = rollouts[(rollouts.part == "body") & ~rollouts.correct]
     of_base = "method == 'base' and group == 'whole' and part == 'body' and correct == 'wrong'"
     row = rows.query(f"{of_base} and quantity == 'negative'").iloc[0]

@@ -10,6 +10,7 @@ import pyarrow.parquet
 import pytest
 
 from prerl.analysis.behaviour import load_lexicon
+from prerl.analysis.sensitivity import summarize_tuning
 from prerl.analysis.summary import summarize
 from prerl.base.committed import take_base
 from prerl.base.pretrain import pretrain
@@ -35,7 +36,9 @@ RECORD, SOURCES = "Every record", "Tables with all numbers"
 # What a test of this package alone cannot write: it takes a GPU, a published model, or responses to public problems.
 ELSEWHERE = {"hardware.gpu", "peak_gpu_memory_bytes", "inputs", "unreadable"}
 ELSEWHERE |= {"updates", "clipped", "kl", "redrawn"}  # the committed baselines are older
-STUDIES = re.compile(r"^(ablations/|base-study/|compare/([^/]+/(?=summary/|tables/))?)")
+STUDIES = re.compile(
+    r"^(ablations/|base-study/|compare/([^/]+/(?=summary/|tables/))?|sensitivity/(?=summary/|tables/))"
+)
 PLACES = {"METHOD": "[^/]+", "seedN": r"seed\d+", "NAME": "[^/]+", "SCALE": "[^/]+"}
 
 
@@ -89,7 +92,7 @@ def pattern(path):
 
 def section_of(path, known):
     """The section about a file, by its path below results/SCALE or results."""
-    path = STUDIES.sub("", path)
+    path = path if path in known else STUDIES.sub("", path)
     table = re.fullmatch(r"tables/(\w+)\.csv", path)
     path = sources().get(table[1], path) if table else path
     found = [name for name in known if re.fullmatch(pattern(name), path)]
@@ -146,7 +149,7 @@ def real(scale, trained, methods, tmp_path_factory):
     train(small, "grpo", methods["grpo"], 0, base / "model", problems, run)
     for path in (base, run):
         evaluate(small, path / "model", problems, ROOT / "workflow/tasks", path)
-    align_base(small, base / "model", problems, base)
+    align_base(small, methods, 0, base / "model", problems, base)
     align_run(small, run, problems, run)
     summarize(small, {"grpo": methods["grpo"]}, load_lexicon(LEXICON), root, root / "summary")
     return below(root, ".")
@@ -181,7 +184,17 @@ def compared(printed, methods, tmp_path_factory):
     compare(scale, fixed, "new", new, lexicon, results, results / "new/summary")
     write_tables([*TABLES], results / "new/summary", old | {"new": new}, CAPTIONS / "tables", results / "new/tables")
     baselines = [f"baselines/made-up/{name}" for name in ("tests.parquet", "dev.parquet", "baselines.json")]
-    return below(root, *baselines, "compare/new/summary", "compare/new/tables")
+    return below(root, *baselines, "compare/new/summary", "compare/new/tables", "compare/ledger.jsonl")
+
+
+@pytest.fixture(scope="module")
+def tuned(printed, named, tmp_path_factory):
+    """The outcome of the made-up study's tuning."""
+    root, scale = tmp_path_factory.mktemp("tuned"), load_scale(SMOKE_FILE)
+    few, summary = {name: named[name] for name in ACCURACIES}, root / "sensitivity/summary"
+    summarize_tuning(scale, scale.tuning, few, printed / "sensitivity", summary)
+    write_tables(["sensitivity"], summary, named, CAPTIONS / "tables", root / "sensitivity/tables")
+    return below(root, ".")
 
 
 @pytest.fixture(scope="module")
@@ -195,13 +208,15 @@ def taken(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def written(real, public, compared, taken, printed):
+def written(real, public, compared, tuned, taken, printed):
     """(path, file) of one of every kind, also of what is committed."""
     committed = below(ROOT / "results", "baselines/tiny")
     bench = below(ROOT / "results/baselines", "bench")
     bench = {f"bench/{file.name}": file for file in bench.values()}
     made_up = below(printed, "summary", "tables", "claims.csv", "claim_parts.csv")
-    return [item for files in (real, public, compared, taken, made_up, committed, bench) for item in files.items()]
+    return [
+        item for files in (real, public, compared, tuned, taken, made_up, committed, bench) for item in files.items()
+    ]
 
 
 def test_every_file_has_the_columns_that_the_readme_lists(written):
@@ -229,7 +244,7 @@ def test_every_file_has_the_columns_that_the_readme_lists(written):
 
 
 def test_the_readme_names_a_source_of_every_table():
-    others = {"methods"}
+    others = {"methods", "sensitivity"}
     assert set(sources()) == {*REGISTERED} - others
     assert set(sources().values()) <= set(documented())
 

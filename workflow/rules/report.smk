@@ -12,6 +12,7 @@ MAIN_TABLES = [
     "alignment",
     "alignment_groups",
     "alignment_noise",
+    "alignment_updates",
     "alignment_tokens",
     "alignment_training",
     "runs",
@@ -24,6 +25,7 @@ MAIN_FIGURES = [
     "dynamics",
     "behaviours",
     "alignment",
+    "alignment_updates",
     "alignment_positions",
     "alignment_training",
     "sample_efficiency",
@@ -44,12 +46,16 @@ BASE_TABLES = [
     "alignment",
     "alignment_groups",
     "alignment_noise",
+    "alignment_updates",
     "alignment_tokens",
     *(["overlap"] if PUBLIC else []),
     "claims",
     "claim_parts",
 ]
-BASE_FIGURES = ["pass_at_k", "alignment", "alignment_positions", "claims"]
+BASE_FIGURES = ["pass_at_k", "alignment", "alignment_updates", "alignment_positions", "claims"]
+if not SCALE.analysis.alignment_batches:
+    for names in (MAIN_TABLES, MAIN_FIGURES, BASE_TABLES, BASE_FIGURES):
+        names.remove("alignment_updates")
 ABLATION_TABLES = ["methods", "warm_up", "accuracy", "comparison", "speed", "runs", "claims", "claim_parts"]
 ABLATION_FIGURES = ["warm_up", "ablations"]
 
@@ -85,6 +91,7 @@ rule summary:
                 "positions.parquet",
                 "noise.parquet",
                 "pairs.parquet",
+                "updates.parquet",
                 *(["overlap.parquet"] if PUBLIC else []),
                 *(["sensitivity.parquet"] if SHOWN_TUNING else []),
                 "scale.json",
@@ -128,10 +135,11 @@ rule claims:
         mem_mb=memory(),
         runtime=minutes(60),
     params:
+        scale=SCALE_FILE,
         summary=subpath(input[0], parent=True),
         depends=dict(code=fingerprint("prerl.analysis.claims")),
     shell:
-        "prerl claims --summary {params.summary} --reported {input.reported} --out {output.claims}"
+        "prerl claims --scale {params.scale} --summary {params.summary} --reported {input.reported} --out {output.claims}"
         " 2> {log}"
 
 
@@ -163,6 +171,7 @@ for study, (prefix, table_names, figure_names) in PRINTED.items():
             mem_mb=memory(),
             runtime=minutes(60),
         params:
+            scale=SCALE_FILE,
             names=table_names,
             summary=subpath(input[0], parent=True),
             out=subpath(output[0], parent=True),
@@ -171,7 +180,7 @@ for study, (prefix, table_names, figure_names) in PRINTED.items():
                 code=fingerprint("prerl.report.tables.write"),
             ),
         shell:
-            "prerl tables {params.names} --summary {params.summary} --out {params.out} 2> {log}"
+            "prerl tables {params.names} --scale {params.scale} --summary {params.summary} --out {params.out} 2> {log}"
 
     rule:
         """The figures of a study, as SVG, PDF and PNG."""
@@ -192,6 +201,7 @@ for study, (prefix, table_names, figure_names) in PRINTED.items():
             mem_mb=memory(),
             runtime=minutes(60),
         params:
+            scale=SCALE_FILE,
             names=figure_names,
             summary=subpath(input[0], parent=True),
             out=subpath(output[0], parent=True),
@@ -200,7 +210,7 @@ for study, (prefix, table_names, figure_names) in PRINTED.items():
                 code=fingerprint("prerl.report.figures.write"),
             ),
         shell:
-            "prerl figures {params.names} --summary {params.summary} --out {params.out} 2> {log}"
+            "prerl figures {params.names} --scale {params.scale} --summary {params.summary} --out {params.out} 2> {log}"
 
     rule:
         """A page of a study, to be read offline."""
@@ -227,13 +237,14 @@ for study, (prefix, table_names, figure_names) in PRINTED.items():
             mem_mb=memory(),
             runtime=minutes(60),
         params:
+            scale=SCALE_FILE,
             results=subpath(output[0], ancestor=2 if study else 1),
             summary=subpath(input[0], parent=True),
             depends=dict(
                 labels={name: METHODS[name].label for name in STUDIES[study]}, code=fingerprint("prerl.report.page")
             ),
         shell:
-            "prerl page --results {params.results} --summary {params.summary} --lexicon {input.lexicon} --out {output} 2> {log}"
+            "prerl page --scale {params.scale} --results {params.results} --summary {params.summary} --lexicon {input.lexicon} --out {output} 2> {log}"
 
 
 rule paper:

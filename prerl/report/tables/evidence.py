@@ -9,7 +9,7 @@ from prerl.analysis.courses import OWN_BEST
 from prerl.analysis.curves import HALF, TARGETS
 from prerl.analysis.scores import BASE
 from prerl.analysis.study import Study
-from prerl.report.rows import Row, each
+from prerl.report.rows import Row, each, updater
 from prerl.report.tables.typeset import AGAINST_GRPO, against_grpo, interval, table
 
 
@@ -78,6 +78,9 @@ def alignment_groups(study: Study) -> tuple[pd.DataFrame, pd.DataFrame]:
 
 
 NOISE = {
+    ("rollouts", "cosine"): "log P(y) and log P(y|x)",
+    ("rollouts", "other_prompt"): "log P(y|x) and log P(y|x'), x' another problem's",
+    ("rollouts", "excess"): "the first less the second, by rollout",
     ("rollouts", "across"): "log P(y) and log P(y'|x') of unrelated rollouts",
     ("rollouts", "within"): "log P(y|x) and log P(y'|x') of unrelated rollouts",
     ("halves", "within_post_train"): "mean log P(y|x) of two halves",
@@ -95,9 +98,33 @@ def alignment_noise(study: Study) -> tuple[pd.DataFrame, pd.DataFrame]:
         line = {"Cosine between gradients of": name}
         for row in each(rows[(rows.of == of) & (rows.pair == pair)].sort_values("part")):
             cell = interval(row, 3) if of == "rollouts" else f"{row.estimate:.3f} {{{row.low:.3f}, {row.high:.3f}}}"
-            line |= {"Pairs": str(row.count), "Problems": str(row.problems), f"Tokens: {row.part}": cell}
+            line |= {"Pairs": str(row.count), "Seeds": str(row.seeds), "Problems": str(row.problems)}
+            line[f"Tokens: {row.part}"] = cell
         printed.append(line)
     return rows, pd.DataFrame(printed)
+
+
+@table
+def alignment_updates(study: Study) -> tuple[pd.DataFrame, pd.DataFrame]:
+    rows, printed = study.read("updates"), []  # none if no batch had a signal
+    for method, group in rows.groupby("method", sort=False):
+        line = {"Update": updater(study, str(method)), "Seeds": str(group.seeds.iloc[0])}
+        line |= {"Batches": str(group.batches.iloc[0]), "Without signal": str(group.skipped.iloc[0])}
+        for row in each(group):
+            digits = f"{row.estimate:.2g} [{row.low:.2g}, {row.high:.2g}]"
+            cell = digits if row.quantity == "norm" else interval(row, 3)
+            line[UPDATES[row.quantity]] = cell
+        printed.append(line)
+    columns = ["Update", "Seeds", "Batches", "Without signal", *UPDATES.values()]
+    there = [name for name in columns if not printed or any(name in line for line in printed)]
+    return rows, pd.DataFrame(printed, columns=there).fillna("–")
+
+
+UPDATES = {
+    "cosine": "Cosine with GRPO's",
+    "norm": "Norm",
+    "header_share": "Share of the restated problem",
+}
 
 
 @table
@@ -141,6 +168,7 @@ def alignment_training(study: Study) -> tuple[pd.DataFrame, pd.DataFrame]:
         for part, values in group.groupby("part", sort=True):
             cosine = pick(values, "cosine")
             line |= {f"Rollouts: {part}": str(cosine.rollouts), f"Cosine: {part}": interval(cosine, 3)}
+            line[f"Excess: {part}"] = interval(pick(values, "excess"), 3)
             line[f"Negative: {part}"] = interval(pick(values, "negative"), 3)
         printed.append(line)
     return rows, pd.DataFrame(printed).fillna("–")
