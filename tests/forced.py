@@ -100,7 +100,7 @@ TABLES = {
         *(ratio("grpo", quantity, "base", 5, step=120) for quantity in ("transition", "reflection")),
     ],
     "noise": [noise("excess", 0.3), noise("other_prompt", 0.14)],
-    "updates": [cosine("nsr-prerl", 0.5), cosine("grpo, other prompts", 0.2)],
+    "updates": [cosine("nsr-prerl", 0.5), cosine("nsr-rl, other prompts", 0.2)],
     "alignment": [gradients("cosine", "base", 0, 0.44), gradients("negative", "dsrl", 40, 0.0)],
     "warm_ups": [
         *(warm_up(name, length, 0.5, False) for name, length in LENGTHS.items()),

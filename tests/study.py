@@ -46,7 +46,7 @@ def responses(rng, accuracy, names, repeats, **columns):
 
 # Of methods' updates with GRPO's.
 COSINES = {"grpo": 2.0, "psr-rl": 0.5, "nsr-rl": 0.8, "prerl": 0.6, "psr-prerl": 0.2, "nsr-prerl": 0.4}
-COSINES["grpo, other prompts"] = 0.3
+COSINES |= {"grpo, other prompts": 0.3, "nsr-rl, other prompts": 0.25}
 
 
 def write_alignment(rng, path, **columns):

@@ -111,14 +111,15 @@ def alignment_positive(study: Study, reported: dict[str, Any]) -> Iterable[Part]
 @claim("alignment-cosine", "Cosine of the gradients of log P(y) and log P(y|x)")
 def alignment_cosine(study: Study, reported: dict[str, Any]) -> Iterable[Part]:
     """Any two texts of one kind pull somewhat the same way, and one response behind two prompts even more: that alone
-    is no alignment with what RL does."""
+    is no alignment with what RL does. So NSR-PreRL's update must be nearer to GRPO's than one by the same responses
+    that were put behind wrong prompts."""
     excess = {"part": "all", "of": "rollouts", "pair": "excess"}
     name = "a rollout, less the same response behind another prompt"
     yield pick(study.read("noise"), name, "cosine", excess, side="above", margin=0.0)
     updates, cosine = study.read("updates"), {"reference": "grpo", "quantity": "cosine"}
-    null = pick(updates, "", "cosine", {"method": "grpo, other prompts", **cosine})
+    null = pick(updates, "", "cosine", {"method": "nsr-rl, other prompts", **cosine})
     own = pick(updates, "a whole update of NSR-PreRL, with GRPO's", "cosine", {"method": "nsr-prerl", **cosine})
-    yield replace(own, side="above", margin=null.high, sizes=f"{own.sizes}, margin: GRPO's behind other prompts")
+    yield replace(own, side="above", margin=null.high, sizes=f"{own.sizes}, margin: NSR-RL's behind other prompts")
     where = {"method": BASE, "step": 0, "part": "all", "group": "whole", "correct": "any", "quantity": "cosine"}
     yield pick(study.read("alignment"), "a rollout", "cosine", where, reported=reported["cosine_mean"])
 

@@ -25,7 +25,7 @@ from prerl.seeds import seed_of
 from prerl.settings.methods import Method, Phase
 
 REFERENCE = "grpo"
-OTHER_PROMPTS = "grpo, other prompts"
+OTHERS = ("grpo", "nsr-rl")  # whose updates are also made with other prompts; the second has NSR-PreRL's samples
 COLUMNS = ["batch", "method", "used", "norm", "cosine", "header_share"]
 
 
@@ -71,8 +71,8 @@ class Updates:
         return replace(batch, header=None if None in headers else torch.tensor(headers)), problems
 
     def compare(self, batch: Batch, problems: list[Problem]) -> Rows:
-        """A row a method, and one of GRPO with every response behind the prompt of another problem of the batch:
-        responses with a gradient, the gradient's norm, its cosine with GRPO's (NaN if one is zero), and the share of
+        """A row a method, and one more of those in OTHERS, with every response behind the prompt of another problem of
+        the batch: responses with a gradient, the gradient's norm, its cosine with GRPO's (NaN if one is zero), and the share of
         its squared norm in the tokens that restate the problem (NaN where none do)."""
         reference, row = self.row(batch, REFERENCE)
         rows = [{"method": REFERENCE, **row, "cosine": _cosine(reference, reference)}]
@@ -80,8 +80,9 @@ class Updates:
             gradient, row = self.row(batch, name)
             rows.append({"method": name, **row, "cosine": _cosine(gradient, reference)})
         if (places := elsewhere(problems)) is not None:
-            gradient, row = self.row(behind(batch, places), REFERENCE)
-            rows.append({"method": OTHER_PROMPTS, **row, "cosine": _cosine(gradient, reference)})
+            for name in (name for name in OTHERS if name in self.phases):
+                gradient, row = self.row(behind(batch, places), name)
+                rows.append({"method": f"{name}, other prompts", **row, "cosine": _cosine(gradient, reference)})
         return rows
 
     def row(self, batch: Batch, name: str) -> tuple[Tensor, dict[str, Any]]:

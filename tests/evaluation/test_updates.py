@@ -1,4 +1,4 @@
-"""Whole updates on the same batch: what training hands to the optimiser, and GRPO's behind other prompts."""
+"""Whole updates on the same batch: what training hands to the optimiser, and what it is with other prompts."""
 
 from copy import deepcopy
 from dataclasses import replace
@@ -11,7 +11,7 @@ import torch
 from prerl.engines.update import Learner
 from prerl.evaluation.comparison import Comparison
 from prerl.evaluation.partial import Partial
-from prerl.evaluation.updates import COLUMNS, OTHER_PROMPTS, Updates, behind, header_part
+from prerl.evaluation.updates import COLUMNS, OTHERS, Updates, behind, header_part
 from prerl.losses import clipped_loss
 from prerl.model.adamw import AdamW
 from prerl.model.lean import LeanModel
@@ -54,7 +54,7 @@ def trained_by(updates, method, batch):
 
 def test_an_update_is_what_training_hands_to_the_optimiser(updates, batch):
     rows = pd.DataFrame(updates.compare(batch, PROBLEMS)).set_index("method")
-    assert list(rows.index) == [*UPDATE_METHODS, OTHER_PROMPTS]
+    assert list(rows.index) == [*UPDATE_METHODS, *(f"{name}, other prompts" for name in OTHERS)]
     reference = trained_by(updates, "grpo", batch)
     for name in UPDATE_METHODS:
         expected = trained_by(updates, name, batch)
