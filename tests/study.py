@@ -11,7 +11,7 @@ from prerl.analysis.claims import write_claims
 from prerl.analysis.sensitivity import read_tuning
 from prerl.analysis.study import Study
 from prerl.analysis.summary import summarize
-from prerl.settings.methods import Method, fit_methods, load_methods
+from prerl.settings.methods import Method, load_methods
 from prerl.settings.scale import Tuned, load_scale
 from tests.helpers import METHODS_FILE, ROOT, SMOKE_FILE, changed
 from tests.tuning import write_tuning
