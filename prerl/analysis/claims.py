@@ -114,7 +114,7 @@ def alignment_cosine(study: Study, reported: dict[str, Any]) -> Iterable[Part]:
     is no alignment with what RL does. So NSR-PreRL's update must be nearer to GRPO's than one by the same responses
     that were put behind wrong prompts."""
     excess = {"part": "all", "of": "rollouts", "pair": "excess"}
-    name = "a rollout, less the same response behind another prompt"
+    name = "a rollout, less behind another prompt"
     yield pick(study.read("noise"), name, "cosine", excess, side="above", margin=0.0)
     updates, cosine = study.read("updates"), {"reference": "grpo", "quantity": "cosine"}
     null = pick(updates, "", "cosine", {"method": "nsr-rl, other prompts", **cosine})
