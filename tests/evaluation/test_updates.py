@@ -132,7 +132,7 @@ def test_a_killed_comparison_goes_on_after_the_last_batch(updates, batch, tmp_pa
     monkeypatch.setattr(updates, "batch", made)
     whole = pd.DataFrame(updates.run(Partial(tmp_path / "whole", {}), 3))
     assert list(whole.columns) == ["batch", *(name for name in whole.columns if name != "batch")]
-    assert set(whole.columns) == set(COLUMNS) and whole.batch.tolist() == np.repeat(range(3), 7).tolist()
+    assert set(whole.columns) == set(COLUMNS) and whole.batch.tolist() == np.repeat(range(3), 8).tolist()
 
     def killed(number):
         if number == 2:
