@@ -27,6 +27,7 @@ from prerl.analysis.measured import (
     pick,
     saturated,
     sooner,
+    worst_checkpoint,
 )
 from prerl.analysis.rates import FEW
 from prerl.analysis.scores import BASE
