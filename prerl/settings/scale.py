@@ -17,6 +17,7 @@ from prerl.settings.model import (
     PublicProblems,
     PublishedModel,
 )
+from prerl.settings.plan import Plan
 from prerl.settings.reading import check, read_yaml
 from prerl.settings.tuning import Tuned, Tuning
 from prerl.settings.values import (
@@ -24,7 +25,6 @@ from prerl.settings.values import (
     Integer,
     Name,
     NotNegative,
-    Number,
     Positive,
     Rate,
     Seed,
@@ -118,19 +118,6 @@ class Analysis(Strict):
         if bool(self.alignment_methods) != bool(self.alignment_steps):
             raise ValueError("alignment_methods and alignment_steps go together: name both, or leave both empty")
         return self
-
-
-class Plan(Strict):
-    """What the cost of a scale is reckoned with before anything is run: assumptions, not measurements."""
-
-    gpu_memory_gb: Rate
-    prompt_tokens: Positive  # mean
-    response_tokens: Positive  # mean over training, and of an evaluation
-    generate_tokens_per_second: Rate  # a GPU, or a process on the CPU
-    update_tokens_per_second: Rate
-    overhead: Annotated[Number, Field(ge=1)]  # times those: what comes between
-    cpu_tflops: Rate  # of a job's threads, for the gradients
-    gpu_hour_price: NotNegative
 
 
 class Scale(Strict):

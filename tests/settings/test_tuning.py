@@ -4,9 +4,9 @@ import pytest
 import yaml
 
 from prerl.errors import UserError
-from prerl.settings.methods import check_tuned, fit_methods, load_methods, new_method
+from prerl.settings.methods import fit_methods, load_methods, new_method
 from prerl.settings.scale import Tuned, load_scale
-from prerl.settings.tuning import Choices
+from prerl.settings.tuning import Choices, check_tuned
 from tests.helpers import METHODS_FILE, ROOT, SMOKE_FILE, broken, changed
 
 SCALES = sorted(path.stem for path in (ROOT / "workflow/scales").glob("*.yaml"))
