@@ -100,15 +100,14 @@ def relative_interval(
 ) -> tuple[float, float]:
     """Interval of `ratio(numerator, denominator) / ratio(base_numerator, base_denominator)`, e.g. of rates of words.
 
-    (seeds, problems) each, the base's as many or (1, problems); paired by seed and problem. Worked out on the
-    logarithm, where rare occurrences skew less. With too few for that in some resample, the bare percentiles; NaN where
-    the base has none.
+    (seeds, problems) each, the base's too, or (1, problems) of a model without seeds; paired by problem, and by seed
+    where the base has them. Worked out on the logarithm, where rare occurrences skew less. With too few for that in
+    some resample, the bare percentiles; NaN where the base has none.
     """
     seeds, problems = resample_weights(numerator.shape[0], numerator.shape[1], resamples, generator)
-    rates = [(seeds * (problems @ cells.T)).sum(1) for cells in (numerator, denominator)]
-    own = seeds if len(base_numerator) > 1 else np.ones((resamples, 1))  # a base a seed, or one for all
-    rates += [(own * (problems @ cells.T)).sum(1) for cells in (base_numerator, base_denominator)]
-    above, below, base_above, base_below = rates
+    cells = (numerator, denominator, base_numerator, base_denominator)
+    rates = [problems @ one.T for one in cells]  # (resamples, seeds) each
+    above, below, base_above, base_below = ((seeds * rate if rate.shape[1] > 1 else rate).sum(1) for rate in rates)
     if base_numerator.sum() == 0 or not (below > 0).all() or not (base_below > 0).all():
         return math.nan, math.nan
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -117,37 +116,16 @@ def relative_interval(
     if not np.isfinite(resampled).all():
         low, high = np.quantile(np.nan_to_num(resampled, nan=0.0), [1 - tail, tail], method="inverted_cdf")
         return math.exp(low), math.exp(min(high, 700.0))
-    parts = [cells / cells.mean() for cells in (numerator, denominator, base_numerator, base_denominator)]
-    influence = parts[0] - parts[1] - (parts[2] - parts[3])
+    influence = relative_influence(*cells)
     estimate = math.log(ratio(numerator, denominator) / ratio(base_numerator, base_denominator))
     low, high = stretched_interval(estimate, resampled, influence, level)
     return math.exp(low), math.exp(high)
 
 
-def improvement(first: Array, second: Array) -> float:
-    """Chance that `first` does better than `second` on a random problem with a random seed each; ties count half.
-
-    The probability of improvement of Agarwal et al. 2021 (arXiv 2108.13264), with problems for tasks.
-    first (seeds, problems), second (seeds or 1, problems) -> in 0..1
-    """
-    return float(_wins(first, second).mean())
-
-
-def improvement_interval(
-    first: Array, second: Array, resamples: int, generator: np.random.Generator, level: float = 0.95
-) -> tuple[float, float]:
-    """Interval of `improvement` over problems and over the seeds of both methods."""
-    wins = _wins(first, second)  # (S, S', P)
-    estimate = float(wins.mean())
-    of_first, problems = resample_weights(wins.shape[0], wins.shape[2], resamples, generator)
-    of_second, _ = resample_weights(wins.shape[1], 1, resamples, generator)
-    resampled = np.einsum("ri,rj,rij->r", of_first, of_second, np.einsum("rp,ijp->rij", problems, wins))
-    resampled = resampled / (wins.shape[0] * wins.shape[1] * wins.shape[2])
-    influence = wins.mean(1) - estimate
-    if wins.shape[1] > 1:
-        influence = influence + wins.mean(0) - wins.mean((0, 1))
-    low, high = stretched_interval(estimate, resampled, influence, level)
-    return max(low, 0.0), min(high, 1.0)
+def relative_influence(numerator: Array, denominator: Array, base_numerator: Array, base_denominator: Array) -> Array:
+    """What each seed and problem adds to the logarithm of the ratio in `relative_interval`, (seeds, problems)."""
+    parts = [cells / cells.mean() for cells in (numerator, denominator, base_numerator, base_denominator)]
+    return parts[0] - parts[1] - (parts[2] - parts[3])
 
 
 def spread(right: Array, n: int) -> dict[str, float]:
@@ -217,8 +195,3 @@ def bayes_interval(right: Array, n: int, level: float = 0.95) -> tuple[float, fl
     deviation = math.sqrt(float((a * b / ((a + b) ** 2 * (a + b + 1))).sum())) / right.size
     reach = statistics.NormalDist().inv_cdf((1 + level) / 2) * deviation
     return max(mean - reach, 0.0), min(mean + reach, 1.0)
-
-
-def _wins(first: Array, second: Array) -> Array:
-    """1 where a seed of `first` beats a seed of `second` on a problem, a half where they tie. (S, S', P)"""
-    return (first[:, None] > second).astype(float) + 0.5 * (first[:, None] == second)

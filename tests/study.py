@@ -11,7 +11,7 @@ from prerl.analysis.claims import write_claims
 from prerl.analysis.sensitivity import read_tuning
 from prerl.analysis.study import Study
 from prerl.analysis.summary import summarize
-from prerl.settings.methods import Method, load_methods
+from prerl.settings.methods import Method, fit_methods, load_methods
 from prerl.settings.scale import Tuned, load_scale
 from tests.helpers import METHODS_FILE, ROOT, SMOKE_FILE, changed
 from tests.tuning import write_tuning
@@ -44,6 +44,11 @@ def responses(rng, accuracy, names, repeats, **columns):
     )
 
 
+# Of methods' updates with GRPO's.
+COSINES = {"grpo": 2.0, "psr-rl": 0.5, "nsr-rl": 0.8, "prerl": 0.6, "psr-prerl": 0.2, "nsr-prerl": 0.4}
+COSINES |= {"grpo, other prompts": 0.3, "nsr-rl, other prompts": 0.25}
+
+
 def write_alignment(rng, path, **columns):
     """Comparisons of gradients as the stages write them."""
     keys = pd.MultiIndex.from_product(
@@ -51,6 +56,7 @@ def write_alignment(rng, path, **columns):
     ).to_frame(index=False)
     size = len(keys)
     numbers = {"inner_product": rng.normal(1, 1, size), "cosine": rng.uniform(-0.2, 1, size), "tokens": 30}
+    numbers["other_prompt"] = rng.uniform(-0.2, 0.6, size)
     keys = keys.assign(problem=(keys.rollout // 8).astype(str), correct=keys.rollout % 3 == 0, **numbers, **columns)
     keys.assign(norm_post_train=1.0, norm_pre_train=2.0).to_parquet(path / "alignment.parquet")
     if columns:
@@ -65,6 +71,10 @@ def write_alignment(rng, path, **columns):
     tokens = tokens.assign(problem=(tokens.rollout // 8).astype(str), body=tokens.position > 4)
     tokens = tokens.assign(logp_post_train=-rng.random(480), logp_pre_train=-rng.random(480))
     tokens.to_parquet(path / "positions.parquet")
+    names = pd.MultiIndex.from_product([range(3), [*COSINES]], names=["batch", "method"]).to_frame(index=False)
+    close = names.method.map(COSINES) + rng.uniform(-0.1, 0.1, len(names))
+    batches = names.assign(used=8, norm=rng.uniform(1, 2, len(names)), cosine=close.clip(upper=1), header_share=0.5)
+    batches.to_parquet(path / "updates.parquet")
 
 
 ACCURACIES = {"grpo": [0.3, 0.4, 0.5, 0.6, 0.7], "nsr-prerl": [0.3, 0.35, 0.0], "dsrl": [0.3, 0.3, 0.4, 0.5, 0.6]}
@@ -126,7 +136,8 @@ def write_study(
             (path / "run.json").write_text(json.dumps(record | about))
             log = pd.DataFrame({"step": range(1, record["updates"] + 1), "tokens": 10})
             log.assign(reward=rng.random(len(log)), grad_norm=rng.random(len(log))).to_parquet(path / "log.parquet")
-    summarize(scale, {name: methods[name] for name in curve}, load_lexicon(LEXICON), results, results / "summary")
+    fitted = fit_methods(scale, {name: methods[name] for name in curve})
+    summarize(scale, fitted, load_lexicon(LEXICON), results, results / "summary")
     unread = {"unreadable": 1, "unreadable_problems": "a-3"}
     overlap = [  # as of public sets
         {"set": "train", "training": 90, "problems": 90, **unread},

@@ -9,8 +9,6 @@ from prerl.metrics import (
     bayes_interval,
     difference_interval,
     exact_interval,
-    improvement,
-    improvement_interval,
     maj_at_k,
     pass_at_k,
     ratio,
@@ -66,15 +64,6 @@ def test_interval_widens_with_the_spread_of_seeds():
     spread = problems + np.array([[-0.2], [-0.1], [0.1], [0.2]])
     widths = [np.ptp(ratio_interval(values, np.ones_like(values), 4_000, rng)) for values in (problems, spread)]
     assert widths[1] > 1.5 * widths[0]
-
-
-def test_improvement_counts_pairs_of_seeds_on_each_problem():
-    first, second = np.array([[0.5, 0.2], [0.7, 0.2]]), np.array([[0.6, 0.2], [0.1, 0.1]])
-    pairs = [(a, b) for column in (0, 1) for a in first[:, column] for b in second[:, column]]
-    assert improvement(first, second) == np.mean([(a > b) + 0.5 * (a == b) for a, b in pairs])
-    assert improvement(first, second) == 1 - improvement(second, first)
-    rng = np.random.default_rng(0)
-    assert improvement_interval(first + 1, second[:1], 200, rng) == (1, 1)
 
 
 def test_a_pair_cancels_what_both_share():
@@ -174,6 +163,17 @@ def test_a_ratio_to_nothing_has_no_interval_and_one_to_little_a_wide_one():
     assert relative_interval(none, ones, ones, ones, 100, rng) == (0, 0)
 
 
+def test_a_ratio_to_bases_of_their_own_is_paired_by_seed():
+    """Seeds whose base has the same words as they, up to a factor, leave no doubt about the factor."""
+    rng = np.random.default_rng(0)
+    above, below = counts(rng, 3, 0.3, 40, 0.5 * rng.normal(size=100), seed_sd=0.5)
+    own = relative_interval(2 * above, below, above, below, 400, rng)
+    assert own == pytest.approx((2, 2))
+    one = [cells.mean(0, keepdims=True) for cells in (above, below)]
+    low, high = relative_interval(2 * above, below, *one, 400, rng)
+    assert low < 1.9 and high > 2.1
+
+
 def test_exact_interval_is_clopper_and_pearsons():
     """Its ends are the shares at which so many, or so few, occur with a chance of 2.5 %."""
     low, high = exact_interval(3, 20)
@@ -188,6 +188,4 @@ def test_seeds_and_problems_that_differ_only_together_have_an_interval():
     """Their means are alike, so the standard error by seed and by problem is 0; the bootstrap's spread is not."""
     crossed, rng = np.array([[0.0, 1.0], [1.0, 0.0]]), np.random.default_rng(0)
     low, high = ratio_interval(crossed, np.ones_like(crossed), 500, rng)
-    assert 0 <= low < 0.5 < high <= 1
-    low, high = improvement_interval(crossed, np.full((1, 2), 0.5), 500, rng)
     assert 0 <= low < 0.5 < high <= 1

@@ -14,13 +14,13 @@ import pandas as pd
 import yaml
 
 from prerl.analysis.counts import read_counts
+from prerl.analysis.curves import END
 from prerl.errors import UserError
 from prerl.files.atomic import write, write_json, write_table, write_text
 from prerl.settings.methods import Method
 from prerl.settings.scale import Scale
 from prerl.settings.tuning import Tuned, Tuning
 
-END = 1 / 6  # the share of the planned updates, their last, that counts as the end
 CANDIDATE = ["method", "learning_rate_factor", "warm_ups"]  # columns that name one
 
 

@@ -72,7 +72,7 @@ def claims(
     reported: Annotated[Path, typer.Option(help="What the paper is reported to claim.")] = Path("paper/reported.yaml"),
     methods: MethodsFile = METHODS,
 ) -> None:
-    """Confront each of the paper's claims with the runs: effect, interval, verdict."""
+    """Confront each of the paper's claims with the runs: effects, intervals, verdict; claim_parts.csv lies beside."""
     from prerl.analysis.claims import write_claims
     from prerl.analysis.study import Study
 

@@ -186,13 +186,15 @@ def align_base(
     out: Out,
     problems: ProblemSets,
     model: Annotated[Path, typer.Option(help="Directory of the model.")],
-    seed: Annotated[int, typer.Option(min=0, help="Of the base; each has rollouts of its own.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="The base's: each has problems of its own.")] = 0,
+    methods: MethodsFile = METHODS,
 ) -> None:
-    """Compare the gradients of log P(y) and log P(y|x) on the base's rollouts, one by one, and with unrelated ones."""
+    """Compare the gradients of log P(y) and log P(y|x) on a base's rollouts, and methods' updates on its batches."""
     settings = load_scale(scale)
+    found = fit_methods(settings, load_methods(methods))
     from prerl.evaluation.alignment import align_base as run
 
-    run(settings, seed, model, problems, out)
+    run(settings, found, seed, model, problems, out)
 
 
 @app.command()

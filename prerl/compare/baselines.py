@@ -41,9 +41,8 @@ def write_baselines(scale: Scale, methods: dict[str, Method], lexicon: Lexicon, 
     out/updates.parquet  the training logs: method, seed, and a row an update as in log.parquet
     out/tables/, out/learning_curves.png   of the main study, to be read
     out/sensitivity/     what `prerl sensitivity` left there, unchanged
-    out/baselines.json   the record: identity (what a comparison must have in common), configuration of every method,
-                         what was tried in tuning, and what each method was tuned to; cost and selected step of every
-                         run; threads, engine, and every set of versions and hardware that the runs were made with;
+    out/baselines.json   the record: identity (what a comparison must have in common), every method, what it was tuned
+                         to and what was tried; cost and selected step of every run; what the runs were made with;
                          commit; checksums of the other files
     """
     seeds = {name: [*scale.seeds, *(scale.more_seeds if name == "grpo" else [])] for name in methods}
@@ -158,6 +157,11 @@ class Baselines:
             if not (path / name).is_file() or sha256(path / name) != checksum:
                 raise UserError(f"{path / name}: missing or damaged; take it again from where the baselines came")
         self.seeds: list[int] = self.record["seeds"]
+
+    def seeds_of(self, method: str) -> list[int]:
+        """The seeds of a method's runs, those that all methods have first; none if there is no such method."""
+        own = [row["seed"] for row in self.record["runs"] if row["method"] == method]
+        return sorted(own, key=lambda seed: (seed not in self.seeds, seed))
 
     def check_fit(self, scale: Scale) -> None:
         """Raises UserError if what is made at this scale must not be compared with the baselines."""

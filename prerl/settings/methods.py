@@ -25,6 +25,8 @@ PLACES = ("advantage", "transform", "loss")  # keys that may name a function
 LOSSES = ("clip", "gspo", "cispo", "sapo")
 # Those of a phase that its functions may ask for.
 SETTINGS = ("clip_low", "clip_high", "dual_clip", "sapo_temperature_pos", "sapo_temperature_neg", "pass_k")
+# Those whose whole updates are compared on the same batches, as far as they are there.
+UPDATE_METHODS = ("grpo", "psr-rl", "nsr-rl", "prerl", "psr-prerl", "nsr-prerl")
 FUNCTION = re.compile(r"^([^:]+\.py|[A-Za-z_][\w.]*):[A-Za-z_]\w*$")
 
 

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from prerl.errors import UserError
+from prerl.settings.analysis import Analysis
 from prerl.settings.engine import Engine, LocalEngine, TrlEngine, VllmSampler
 from prerl.settings.model import (
     Architecture,
@@ -22,7 +23,6 @@ from prerl.settings.reading import check, read_yaml
 from prerl.settings.tuning import Tuned, Tuning
 from prerl.settings.values import (
     NAME,
-    Integer,
     Name,
     NotNegative,
     Positive,
@@ -93,30 +93,6 @@ class Evaluation(Strict):
             raise ValueError("sampler.max_length must hold a prompt and max_new_tokens")
         if both := set(self.lm_eval) & set(self.benchmarks):
             raise ValueError(f"lm_eval: {min(both)!r} is a benchmark's name too: their responses would be mixed up")
-        return self
-
-
-class Roles(Strict):
-    """The benchmarks on which the paper's claims are tested."""
-
-    in_domain: Annotated[list[Name], Field(min_length=1)]  # their mean, each with the same weight
-    hard: Name  # where pass@k is compared
-    out_of_domain: str | None  # may be a task of lm-eval, named as it likes
-
-
-class Analysis(Strict):
-    claims_on: Roles
-    # Of the base, and at each step of each method below, shared by its seeds. Four to a problem; the halves of the
-    # problems that are compared are made of eight parts, none of which may be empty.
-    alignment_rollouts: Annotated[Integer, Field(ge=32, le=10**9)]
-    alignment_methods: list[Name]
-    alignment_steps: list[Positive]  # at which these keep a checkpoint
-    bootstrap: Annotated[Integer, Field(ge=40, le=10**9)]  # resamples of an interval: one lies beyond each end
-
-    @model_validator(mode="after")
-    def _alignable(self) -> "Analysis":
-        if bool(self.alignment_methods) != bool(self.alignment_steps):
-            raise ValueError("alignment_methods and alignment_steps go together: name both, or leave both empty")
         return self
 
 
@@ -220,7 +196,8 @@ class Scale(Strict):
         for step in self.analysis.alignment_steps:
             if step > last or step % every:
                 raise ValueError(f"analysis.alignment_steps: no checkpoint at {step}: every {every} updates, to {last}")
-        if self.analysis.alignment_methods and self.analysis.alignment_rollouts <= 4 * len(self.seeds):
+        shared = bool(self.analysis.alignment_methods) or len(self.base_seeds) > 1
+        if shared and self.analysis.alignment_rollouts <= 4 * len(self.seeds):
             raise ValueError(
                 f"analysis.alignment_rollouts: {self.analysis.alignment_rollouts} shared by {len(self.seeds)} seeds, "
                 "four to a problem, are one problem a run; an interval over problems needs two"

@@ -136,7 +136,17 @@ def test_the_mean_over_benchmarks_gives_each_the_same_weight():
     )
     assert (averages.problems == 100).all()
     compared = pd.DataFrame(comparisons(tests, estimate, ["small", "large"])).query("benchmark == @IN_DOMAIN")
-    found = compared.set_index(["method", "reference"]).estimate
+    found = compared[compared.metric == "avg"].set_index(["method", "reference"]).estimate
     assert found["dsrl", "grpo"] == pytest.approx(1 / 6) and found["grpo", "base"] == pytest.approx(5 / 12)
+    solved = compared[compared.metric == "pass"].set_index(["method", "reference"])
+    assert solved.estimate["dsrl", "base"] == pytest.approx(1 / 2) and solved.k["dsrl", "base"] == 6
     alone = pd.DataFrame(scores(tests, estimate, ["small"]))
     assert IN_DOMAIN not in set(alone.benchmark)
+
+
+def test_only_who_a_claim_names_is_compared_with_a_further_reference():
+    run = {0: pd.DataFrame({"benchmark": "one", "problem": ["a", "b"], "n": 2, "correct": [1, 2]})}
+    tests = dict.fromkeys(["base", "grpo", "prerl", "dsrl", "nsr-rl-grpo"], run)
+    rows = pd.DataFrame(comparisons(tests, Estimator(40, np.random.default_rng(0)), ["one"]))
+    assert set(rows[rows.reference == "nsr-rl-grpo"].method) == {"dsrl"}
+    assert set(rows[rows.reference == "grpo"].method) == {"prerl", "dsrl", "nsr-rl-grpo"}

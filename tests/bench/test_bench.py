@@ -137,7 +137,7 @@ def test_the_quick_bench_counts_what_a_study_consists_of(scale):
     assert found["training"] == 6 * (1 + 6 * 2 + 3 * 4)
     responses = sum(24 * repeats for repeats in study.evaluation.benchmarks.values())
     assert found["evaluation"] == pytest.approx(7 * (1 + responses * 0.01))
-    assert found["gradients"] == 5 * 1 + 32 * (1 + 2 * 2) * 0.5
+    assert found["gradients"] == 5 * 1 + 32 * (1 + 2 * 2) * 0.5 + 4 * 7 * 2  # six methods and the null on each batch
     assert "With 1 job at once" in said(study, pace, 1) and "With 4 jobs at once" in said(study, pace, 4)
     minutes = sum(found.values()) / 2 / 60
     assert f"about {minutes:.0f} minutes" in said(study, pace, 2)

@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 from prerl.analysis.behaviour import load_lexicon
+from prerl.analysis.verdicts import amount
 from prerl.errors import UserError
 from prerl.report.page import bar, write_page
 from prerl.report.samples import _set
@@ -86,6 +87,11 @@ def test_claims_and_tables_say_what_the_files_say(opened, printed):
     assert tab.locator("#claims article").count() == len(claims)
     for row in claims.itertuples():
         assert tab.locator(f"#claim-{row.id} .verdict").inner_text() == row.verdict
+    parts = pd.read_csv(printed / "claim_parts.csv")
+    assert tab.locator("#claims .bar").count() == len(parts)
+    for row in parts.itertuples():
+        shown = amount(row.unit, row.estimate, row.low, row.high)
+        assert f"{row.part}: {shown}" in tab.locator(f"#claim-{row.id}").inner_text()
     for verdict, number in claims.verdict.value_counts().items():
         assert tab.locator(f".tally .{verdict.replace(' ', '-')}").inner_text() == f"{number} {verdict}"
     table = json.loads((printed / "tables/accuracy.json").read_text())
@@ -225,14 +231,20 @@ def test_nothing_sticks_out_on_a_phone_and_text_is_legible(chromium, page, schem
 
 
 def test_bars_put_numbers_in_order_along_a_line():
-    claim = {"unit": "points", "side": "above", "margin": 0, "low": -1.0, "estimate": 2.0, "high": 4.0, "reported": 6.0}
-    found = bar(claim)
-    assert 0 < found["low"] < found["margin"] < found["estimate"] < found["high"] < found["reported"] < 100
-    assert (found["from"], found["to"]) == (found["margin"], 100)
-    assert bar(claim | {"estimate": float("nan")}) is None and "reported" not in bar(claim | {"reported": float("nan")})
+    part = {"unit": "points", "side": "above", "margin": 0, "low": -1.0, "estimate": 2.0, "high": 4.0, "reported": 6.0}
+    found = bar(part)
+    [margin] = found["margins"]
+    assert 0 < found["low"] < margin < found["estimate"] < found["high"] < found["reported"] < 100
+    assert (found["from"], found["to"]) == (margin, 100)
+    assert "reported" not in bar(part | {"reported": float("nan")})
     ratio = bar({"unit": "ratio", "side": "below", "margin": 1, "low": 0, "estimate": 2, "high": 4, "reported": 0.25})
     middle = (ratio["reported"] + ratio["high"]) / 2  # a quarter and four lie alike far from one
-    assert ratio["margin"] == pytest.approx(middle, abs=0.02) and ratio["low"] == 0 and ratio["to"] == ratio["margin"]
+    assert ratio["margins"] == [pytest.approx(middle, abs=0.02)] and ratio["low"] == 0
+    assert [ratio["from"], ratio["to"]] == [0, *ratio["margins"]]
+    within = bar(part | {"side": "within", "margin": 3})
+    assert [within["from"], within["to"]] == within["margins"] and within["from"] < within["low"] < within["to"]
+    beside = bar(part | {"side": "beside", "margin": float("nan")})
+    assert beside["margins"] == [] and "from" not in beside
 
 
 def test_a_missing_figure_or_a_broken_template_is_a_users_error(printed, methods, tmp_path):

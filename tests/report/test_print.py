@@ -212,3 +212,30 @@ def test_a_layout_that_rounds_otherwise_is_saved_as_the_same_bytes(tmp_path, mon
         save(drawn(), tmp_path / "other.svg", "svg", {"Date": None})
     plt.close("all")
     assert (tmp_path / "one.svg").read_bytes() == (tmp_path / "other.svg").read_bytes()
+
+
+def test_whole_updates_are_printed_also_where_no_batch_had_a_signal(study, methods, tmp_path):
+    """NSR-PreRL's and the null in numbers; methods that the study has no runs of are called by their labels."""
+    shutil.copytree(study / "summary", tmp_path / "summary")
+    shutil.copy(study / "claims.csv", tmp_path)
+    summary, out = tmp_path / "summary", tmp_path / "out"
+
+    def printed():
+        write_tables(["alignment_updates", "alignment_noise"], summary, methods, CAPTIONS / "tables", out)
+        draw_figures(["alignment_updates"], summary, methods, CAPTIONS / "figures", out)
+        return (out / "alignment_updates.md").read_text(), (out / "alignment_updates.svg").read_bytes()
+
+    (text, drawn), rows = printed(), read(study, "updates")
+    for method, label in {"psr-rl": "PSR-RL", "grpo, other prompts": "GRPO, other prompts"}.items():
+        line = next(line for line in text.splitlines() if line.startswith(f"| {label} "))
+        [row] = rows[(rows.method == method) & (rows.quantity == "cosine")].itertuples()
+        assert interval(row, 3) in line
+    noise = read(study, "noise").query("of == 'rollouts' and part == 'all'").set_index("pair")
+    shown = (out / "alignment_noise.md").read_text()
+    assert all(interval(noise.loc[pair], 3) in shown for pair in ("cosine", "other_prompt", "excess", "across"))
+    rows.iloc[:0].to_parquet(summary / "updates.parquet")
+    empty, bare = printed()
+    assert "| Update " in empty and "GRPO, other" not in empty and bare != drawn
+    restated = rows[rows.quantity != "header_share"]
+    restated.to_parquet(summary / "updates.parquet")
+    assert "restated" not in printed()[0].splitlines()[2]

@@ -84,6 +84,9 @@ BAD_SCALES = {
     "analysis.alignment_rollouts: Input should be greater than or equal to 32": lambda data: data["analysis"].update(
         alignment_rollouts=4
     ),
+    "analysis: alignment_batches: an interval over batches needs two": lambda data: data["analysis"].update(
+        alignment_batches=1
+    ),
     "analysis.alignment_rollouts: 32 shared by 8 seeds": lambda data: data.update(seeds=list(range(8))),
     "analysis.bootstrap: Input should be greater than or equal to 40": lambda data: data["analysis"].update(
         bootstrap=1
@@ -136,7 +139,7 @@ def test_gpus_and_rollouts_that_fit_are_taken(tmp_path):
 
 
 def test_the_least_number_of_rollouts_fills_every_part_of_the_problems(tmp_path):
-    from prerl.evaluation.alignment import BLOCKS, GROUP
+    from prerl.evaluation.comparison import BLOCKS, GROUP
 
     assert GROUP == 4  # as prerl/settings/scale.py and prerl/problems/sets.py say
     load_scale(broken(tmp_path, lambda data: data["analysis"].update(alignment_rollouts=BLOCKS * GROUP)))

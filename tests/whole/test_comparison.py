@@ -43,6 +43,8 @@ def test_a_comparison_trains_the_new_method_alone(with_baselines):
     [
         ([], "name the new method's file: --config method=FILE.yaml"),
         (["method=none.yaml"], "none.yaml: cannot be read"),
+        (["look=1"], "--config: look: it is one of comparing a method: give method=FILE.yaml too"),
+        ([f"method={EXAMPLE}", "look=4"], "--config: look: Input should be '1', '2' or '3'"),
         ([f"method={EXAMPLE}", "scale=smoke"], "results/baselines/smoke: no baselines of this scale"),
     ],
 )
@@ -55,3 +57,10 @@ def test_baselines_take_their_own_seeds(checkout):
     result = snakemake(checkout, "baselines", "--dry-run", "--quiet", "rules")
     assert result.returncode == 0, result.stderr
     assert planned(result.stdout)["train"] == 13 * 5 and planned(result.stdout)["baselines"] == 1
+
+
+def test_a_look_takes_its_own_number_of_replicates(with_baselines):
+    config = ["--config", f"method={EXAMPLE}"]
+    result = snakemake(with_baselines, "compare", "--dry-run", "--printshellcmds", *config, "look=1")
+    assert result.returncode == 0, result.stderr
+    assert "--seed 2" in result.stdout and "--seed 3" not in result.stdout and "--look 1" in result.stdout

@@ -92,7 +92,7 @@ def pattern(path):
 
 def section_of(path, known):
     """The section about a file, by its path below results/SCALE or results."""
-    path = STUDIES.sub("", path)
+    path = path if path in known else STUDIES.sub("", path)
     table = re.fullmatch(r"tables/(\w+)\.csv", path)
     path = sources().get(table[1], path) if table else path
     found = [name for name in known if re.fullmatch(pattern(name), path)]
@@ -149,7 +149,7 @@ def real(scale, trained, methods, tmp_path_factory):
     train(small, "grpo", methods["grpo"], 0, base / "model", problems, run)
     for path in (base, run):
         evaluate(small, path / "model", problems, ROOT / "workflow/tasks", path)
-    align_base(small, base / "model", problems, base)
+    align_base(small, methods, 0, base / "model", problems, base)
     align_run(small, run, problems, run)
     summarize(small, {"grpo": methods["grpo"]}, load_lexicon(LEXICON), root, root / "summary")
     return below(root, ".")
@@ -184,7 +184,7 @@ def compared(printed, methods, tmp_path_factory):
     compare(scale, fixed, "new", new, lexicon, results, results / "new/summary")
     write_tables([*TABLES], results / "new/summary", old | {"new": new}, CAPTIONS / "tables", results / "new/tables")
     baselines = [f"baselines/made-up/{name}" for name in ("tests.parquet", "dev.parquet", "baselines.json")]
-    return below(root, *baselines, "compare/new/summary", "compare/new/tables")
+    return below(root, *baselines, "compare/new/summary", "compare/new/tables", "compare/ledger.jsonl")
 
 
 @pytest.fixture(scope="module")
@@ -213,7 +213,7 @@ def written(real, public, compared, tuned, taken, printed):
     committed = below(ROOT / "results", "baselines/tiny")
     bench = below(ROOT / "results/baselines", "bench")
     bench = {f"bench/{file.name}": file for file in bench.values()}
-    made_up = below(printed, "summary", "tables", "claims.csv")
+    made_up = below(printed, "summary", "tables", "claims.csv", "claim_parts.csv")
     return [
         item for files in (real, public, compared, tuned, taken, made_up, committed, bench) for item in files.items()
     ]

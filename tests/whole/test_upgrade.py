@@ -12,7 +12,8 @@ import pytest
 import torch
 
 from prerl.base import pretrain as base
-from prerl.evaluation.alignment import Comparison, align_base
+from prerl.evaluation.alignment import align_base
+from prerl.evaluation.comparison import Comparison
 from prerl.evaluation.evaluate import evaluate
 from prerl.evaluation.lm import RecordingLM
 from prerl.evaluation.partial import Partial
@@ -111,7 +112,7 @@ def test_an_evaluation_with_other_threads_or_another_torch_starts_anew(scale, tr
     assert batches(small) == every
 
 
-def test_gradients_with_other_threads_start_anew(scale, trained, tmp_path, monkeypatch):
+def test_gradients_with_other_threads_start_anew(scale, methods, trained, tmp_path, monkeypatch):
     """Killed when the rollouts were sampled."""
     sampled, sample = [], Comparison.sample
     monkeypatch.setattr(Comparison, "sample", lambda self: sampled.append(1) or sample(self))
@@ -123,7 +124,8 @@ def test_gradients_with_other_threads_start_anew(scale, trained, tmp_path, monke
         with monkeypatch.context() as patch:
             patch.setattr(Comparison, "gradients", die)
             with pytest.raises(Killed):
-                align_base(changed(scale, threads=threads), trained / "model", trained / "problems", tmp_path)
+                asked = changed(scale, threads=threads)
+                align_base(asked, methods, 0, trained / "model", trained / "problems", tmp_path)
         assert len(sampled) == expected
 
 

@@ -2,7 +2,14 @@
 if NEW:
     from prerl.compare.versus import FIGURES as COMPARE_FIGURES, TABLES as COMPARE_TABLES
 
-    SEEDS = FIXED.seeds
+    from prerl.compare.differences import PRIMARY
+    from prerl.compare.levels import replicates
+
+    LOOK = int(OPTIONS.look) if OPTIONS.look else None
+    try:
+        SEEDS = replicates(FIXED.seeds, FIXED.seeds_of(PRIMARY), LOOK)
+    except UserError as error:
+        sys.exit(f"prerl: {error}")
     FILES = ["samples.parquet", "evaluate.json", "dev.parquet", "run.json"]
 
     rule compare:
@@ -36,6 +43,7 @@ if NEW:
             results=subpath(output[0], ancestor=2),
             baselines=BASELINES,
             out=subpath(output[0], parent=True),
+            look=f"--look {LOOK}" if LOOK else "",
             depends=dict(
                 made=FIXED.record["files"],
                 code=fingerprint(
@@ -47,7 +55,7 @@ if NEW:
             ),
         shell:
             "prerl compare --scale {params.scale} --method {input.method:q} --results {params.results}"
-            " --baselines {params.baselines} --lexicon {input.lexicon} --out {params.out} 2>&1 | tee {log}"
+            " --baselines {params.baselines} --lexicon {input.lexicon} --out {params.out} {params.look} 2>&1 | tee {log}"
 
 else:
     BASELINE_METHODS = [*SCALE.methods, *SCALE.further]

@@ -12,10 +12,12 @@ MAIN_TABLES = [
     "alignment",
     "alignment_groups",
     "alignment_noise",
+    "alignment_updates",
     "alignment_tokens",
     "alignment_training",
     "runs",
     "claims",
+    "claim_parts",
 ]
 MAIN_FIGURES = [
     "learning_curves",
@@ -23,6 +25,7 @@ MAIN_FIGURES = [
     "dynamics",
     "behaviours",
     "alignment",
+    "alignment_updates",
     "alignment_positions",
     "alignment_training",
     "sample_efficiency",
@@ -43,12 +46,17 @@ BASE_TABLES = [
     "alignment",
     "alignment_groups",
     "alignment_noise",
+    "alignment_updates",
     "alignment_tokens",
     *(["overlap"] if PUBLIC else []),
     "claims",
+    "claim_parts",
 ]
-BASE_FIGURES = ["pass_at_k", "alignment", "alignment_positions", "claims"]
-ABLATION_TABLES = ["methods", "warm_up", "accuracy", "comparison", "speed", "runs", "claims"]
+BASE_FIGURES = ["pass_at_k", "alignment", "alignment_updates", "alignment_positions", "claims"]
+if not SCALE.analysis.alignment_batches:
+    for names in (MAIN_TABLES, MAIN_FIGURES, BASE_TABLES, BASE_FIGURES):
+        names.remove("alignment_updates")
+ABLATION_TABLES = ["methods", "warm_up", "accuracy", "comparison", "speed", "runs", "claims", "claim_parts"]
 ABLATION_FIGURES = ["warm_up", "ablations"]
 
 SUMMED_BY = dict(
@@ -72,6 +80,7 @@ rule summary:
                 "spread.parquet",
                 "changes.parquet",
                 "speeds.parquet",
+                "ratios.parquet",
                 "warm_ups.parquet",
                 "behaviour.parquet",
                 "curves.parquet",
@@ -82,6 +91,7 @@ rule summary:
                 "positions.parquet",
                 "noise.parquet",
                 "pairs.parquet",
+                "updates.parquet",
                 *(["overlap.parquet"] if PUBLIC else []),
                 *(["sensitivity.parquet"] if SHOWN_TUNING else []),
                 "scale.json",
@@ -115,7 +125,8 @@ rule claims:
         rules.summary.output,
         reported="paper/reported.yaml",
     output:
-        f"{RESULTS}/{{study}}claims.csv",
+        claims=f"{RESULTS}/{{study}}claims.csv",
+        parts=f"{RESULTS}/{{study}}claim_parts.csv",
     log:
         f"{LOGS}/{{study}}claims.log",
     conda:
@@ -128,7 +139,8 @@ rule claims:
         summary=subpath(input[0], parent=True),
         depends=dict(code=fingerprint("prerl.analysis.claims")),
     shell:
-        "prerl claims --scale {params.scale} --summary {params.summary} --reported {input.reported} --out {output} 2> {log}"
+        "prerl claims --scale {params.scale} --summary {params.summary} --reported {input.reported} --out {output.claims}"
+        " 2> {log}"
 
 
 # Tables, figures and a page of each study: its rules' prefix, what it prints.
