@@ -46,8 +46,7 @@ def stretched_interval(estimate: float, resampled: Array, influence: Array, leve
     if math.sqrt(variance) < 1e-9 * deviation:
         # Seeds and problems differ only together, as in [[0, 1], [1, 0]]: nothing says how far to stretch.
         return float(low), float(high)
-    quantile = sum(part * float(special.stdtrit(freedom, tail)) for part, freedom in parts) / variance
-    stretch = quantile / float(special.ndtri(tail)) * math.sqrt(variance) / deviation
+    stretch = _quantile(parts, tail) / float(special.ndtri(tail)) * math.sqrt(variance) / deviation
     return estimate + (float(low) - estimate) * stretch, estimate + (float(high) - estimate) * stretch
 
 
@@ -71,9 +70,16 @@ def crossed_parts(values: Array) -> list[tuple[float, int]]:
     return parts
 
 
-def variance_of_mean(values: Array) -> tuple[float, float]:
-    """The variance of the mean of values (seeds, problems) over both, by `crossed_parts`, and its degrees of freedom by
-    Satterthwaite; infinitely many where there is no variance."""
-    parts = crossed_parts(values)
-    variance, below = sum(part for part, _ in parts), sum(part**2 / freedom for part, freedom in parts)
-    return variance, variance**2 / below if below > 0 else math.inf
+def interval_freedom(influence: Array) -> float:
+    """Degrees of freedom of the t distribution whose quantile at 95 % is that of `stretched_interval` on the same
+    influence (seeds, problems): between those of seeds and those of problems; infinite where there is no variance."""
+    quantile = _quantile(crossed_parts(influence), 0.975)
+    return float(special.stdtridf(0.975, quantile)) if math.isfinite(quantile) else math.inf
+
+
+def _quantile(parts: list[tuple[float, int]], tail: float) -> float:
+    """The mean of the t quantiles of parts of a variance, weighted by them; NaN where they are all 0."""
+    variance = sum(part for part, _ in parts)
+    if variance == 0:
+        return math.nan
+    return sum(part * float(special.stdtrit(freedom, tail)) for part, freedom in parts) / variance

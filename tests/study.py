@@ -11,7 +11,7 @@ from prerl.analysis.claims import write_claims
 from prerl.analysis.sensitivity import read_tuning
 from prerl.analysis.study import Study
 from prerl.analysis.summary import summarize
-from prerl.settings.methods import Method, fit_methods, load_methods
+from prerl.settings.methods import Method, load_methods
 from prerl.settings.scale import Tuned, load_scale
 from tests.helpers import METHODS_FILE, ROOT, SMOKE_FILE, changed
 from tests.tuning import write_tuning
@@ -136,8 +136,7 @@ def write_study(
             (path / "run.json").write_text(json.dumps(record | about))
             log = pd.DataFrame({"step": range(1, record["updates"] + 1), "tokens": 10})
             log.assign(reward=rng.random(len(log)), grad_norm=rng.random(len(log))).to_parquet(path / "log.parquet")
-    fitted = fit_methods(scale, {name: methods[name] for name in curve})
-    summarize(scale, fitted, load_lexicon(LEXICON), results, results / "summary")
+    summarize(scale, {name: methods[name] for name in curve}, load_lexicon(LEXICON), results, results / "summary")
     unread = {"unreadable": 1, "unreadable_problems": "a-3"}
     overlap = [  # as of public sets
         {"set": "train", "training": 90, "problems": 90, **unread},

@@ -15,8 +15,20 @@ from typing import Any
 import pandas as pd
 
 from prerl.analysis.courses import FINISHED, OWN_BEST
-from prerl.analysis.curves import TARGETS, ending
-from prerl.analysis.measured import Missing, changed, compared, multiplied, on, optional, pick, saturated, sooner
+from prerl.analysis.curves import TARGETS
+from prerl.analysis.measured import (
+    Missing,
+    at_rates,
+    changed,
+    compared,
+    multiplied,
+    on,
+    optional,
+    pick,
+    saturated,
+    sooner,
+    worst_checkpoint,
+)
 from prerl.analysis.rates import FEW
 from prerl.analysis.scores import BASE
 from prerl.analysis.study import Study
@@ -96,16 +108,7 @@ def alignment_positive(study: Study, reported: dict[str, Any]) -> Iterable[Part]
     judged = {"side": "never", "reported": reported["negative_share"], "count": len(rollouts)}
     words = f"{len(rollouts)} rollouts, {problems} problems"
     yield Part("at the base", "share", share, min(low, share), high, words, **judged)
-    table = study.read("alignment")
-    where = {"part": "all", "group": "whole", "correct": "any", "quantity": "negative"}
-    for column, value in where.items():
-        table = table[table[column] == value]
-    table = table[table.method != BASE].sort_values("estimate", ascending=False, kind="stable")
-    if len(table):
-        worst, count = table.iloc[0], int(table.rollouts.sum())
-        words = f"{study.labels[worst.method]}, update {worst.step}; {count} rollouts along training"
-        estimate, low, high = (float(worst[end]) for end in ("estimate", "low", "high"))
-        yield Part(f"the worst of {len(table)} trained", "share", estimate, low, high, words, side="never", count=count)
+    yield from worst_checkpoint(study, side="never")
 
 
 @claim("alignment-cosine", "Cosine of the gradients of log P(y) and log P(y|x)")
@@ -114,7 +117,7 @@ def alignment_cosine(study: Study, reported: dict[str, Any]) -> Iterable[Part]:
     is no alignment with what RL does. So NSR-PreRL's update must be nearer to GRPO's than one by the same responses
     that were put behind wrong prompts."""
     excess = {"part": "all", "of": "rollouts", "pair": "excess"}
-    name = "a rollout, less the same response behind another prompt"
+    name = "a rollout, less behind another prompt"
     yield pick(study.read("noise"), name, "cosine", excess, side="above", margin=0.0)
     updates, cosine = study.read("updates"), {"reference": "grpo", "quantity": "cosine"}
     null = pick(updates, "", "cosine", {"method": "nsr-rl, other prompts", **cosine})
@@ -138,23 +141,6 @@ def prerl_collapses(study: Study, reported: dict[str, Any]) -> Iterable[Part | s
     yield changed(study, "prerl", *after, "PreRL at the end less its peak", side="below", margin=0.0)
     yield changed(study, "grpo", *after, "GRPO at the end less its peak", side="above", margin=-TRACKS)
     yield from at_rates(study, "prerl")
-
-
-def at_rates(study: Study, method: str) -> Iterable[str]:
-    """At how many learning rates of the tuning runs a method ends more than TRACKS points below its best; too few runs
-    each for an interval."""
-    if not study.has("sensitivity"):
-        return
-    runs = study.read("sensitivity").query("method == @method")
-    if not len(runs):
-        return
-    curves = runs.pivot_table("accuracy", "learning_rate_factor", "step")  # means over seeds
-    ends = curves.iloc[:, ending([int(step) for step in curves.columns])].mean(axis=1)
-    fallen = int((100 * (curves.max(axis=1) - ends) > TRACKS).sum())
-    yield (
-        f"In the tuning runs {study.labels[method]} ends more than {TRACKS:g} points below its best at {fallen} of "
-        f"{len(curves)} learning rates."
-    )
 
 
 @claim("nsr-prerl-fast", "Dev accuracy")

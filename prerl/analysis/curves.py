@@ -9,7 +9,7 @@ import pandas as pd
 from prerl.analysis.counts import AllRuns, Counts, Runs, grid
 from prerl.analysis.scores import BASE, Estimator
 from prerl.metrics import Array, ratio, resample_weights, stretched_interval
-from prerl.resampling import variance_of_mean
+from prerl.resampling import interval_freedom
 
 END = 1 / 6  # the share of the planned updates whose evaluations are the end: one alone is noisier than their mean
 SPEED_REFERENCE = "grpo"
@@ -205,7 +205,7 @@ def curve_interval(
         influence = (by_seed - by_seed.mean())[:, None] + (by_problem - by_problem.mean())
         if np.isfinite(influence).all():
             low, high = stretched_interval(point, resampled, influence, level)
-            _, freedom = variance_of_mean(influence)
+            freedom = interval_freedom(influence)
         else:
             low, high = np.quantile(resampled, [1 - tail, tail])
     else:

@@ -1,14 +1,15 @@
 """Parts of claims out of summary tables: one row is one measured effect."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import pandas as pd
 
+from prerl.analysis.curves import ending
 from prerl.analysis.scores import BASE, IN_DOMAIN
 from prerl.analysis.study import Study
-from prerl.analysis.verdicts import Part
+from prerl.analysis.verdicts import TRACKS, Part
 from prerl.errors import UserError
 
 FLOOR = 0.02  # a share of responses, or of problems, that is nearly none
@@ -121,6 +122,37 @@ def sooner(study: Study, method: str, target: str, name: str, **judged: Any) -> 
     columns = ["estimate", "low", "high", "freedom"]
     table = table.drop(columns=columns, errors="ignore").rename(columns={f"speedup_{one}": one for one in columns})
     return pick(table, name, "ratio", {"method": method, "target": target}, **judged)
+
+
+def at_rates(study: Study, method: str) -> Iterable[str]:
+    """At how many learning rates of the tuning runs a method ends more than TRACKS points below its best; too few runs
+    each for an interval."""
+    if not study.has("sensitivity"):
+        return
+    runs = study.read("sensitivity").query("method == @method")
+    if not len(runs):
+        return
+    curves = runs.pivot_table("accuracy", "learning_rate_factor", "step")  # means over seeds
+    ends = curves.iloc[:, ending([int(step) for step in curves.columns])].mean(axis=1)
+    fallen = int((100 * (curves.max(axis=1) - ends) > TRACKS).sum())
+    yield (
+        f"In the tuning runs {study.labels[method]} ends more than {TRACKS:g} points below its best at {fallen} of "
+        f"{len(curves)} learning rates."
+    )
+
+
+def worst_checkpoint(study: Study, **judged: Any) -> Iterable[Part]:
+    """The largest share of inner products below 0 among trained checkpoints, if gradients were compared at any."""
+    table = study.read("alignment")
+    where = {"part": "all", "group": "whole", "correct": "any", "quantity": "negative"}
+    for column, value in where.items():
+        table = table[table[column] == value]
+    table = table[table.method != BASE].sort_values("estimate", ascending=False, kind="stable")
+    if len(table):
+        worst, count = table.iloc[0], int(table.rollouts.sum())
+        words = f"{study.labels[worst.method]}, update {worst.step}; {count} rollouts along training"
+        estimate, low, high = (float(worst[end]) for end in ("estimate", "low", "high"))
+        yield Part(f"the worst of {len(table)} trained", "share", estimate, low, high, words, count=count, **judged)
 
 
 def _less(study: Study, method: str, reference: str) -> str:

@@ -22,7 +22,7 @@ from prerl.metrics import (
     spread,
     spread_interval,
 )
-from prerl.resampling import variance_of_mean
+from prerl.resampling import interval_freedom
 from prerl.seeds import seed_of
 
 BASE = "base"
@@ -74,7 +74,7 @@ class Estimator:
             "high": high,
             "seeds": len(first),
             "problems": first.shape[1],
-            "freedom": variance_of_mean(first - second)[1],
+            "freedom": interval_freedom(first - second),
         }
 
     def relative(self, above: Array, below: Array, base_above: Array, base_below: Array) -> dict[str, Any]:
@@ -87,7 +87,7 @@ class Estimator:
         low, high = relative_interval(above, below, base_above, base_below, self.resamples, self.rng)
         freedom = math.nan
         if above.sum() > 0:
-            _, freedom = variance_of_mean(relative_influence(above, below, base_above, base_below))
+            freedom = interval_freedom(relative_influence(above, below, base_above, base_below))
         estimate = ratio(above, below) / ratio(base_above, base_below)
         return {"estimate": estimate, "low": low, "high": high} | sizes | {"freedom": freedom}
 

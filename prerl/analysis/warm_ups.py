@@ -6,7 +6,7 @@ from typing import Any
 from prerl.analysis.counts import AllRuns, Runs
 from prerl.analysis.scores import IN_DOMAIN, Estimator, averaged, by_benchmark
 from prerl.metrics import Array
-from prerl.resampling import variance_of_mean
+from prerl.resampling import interval_freedom
 from prerl.settings.methods import Method
 
 LENGTH = {"steps", "warm_ups"}  # keys of a phase
@@ -44,7 +44,7 @@ def warm_ups(
             if name != "dsrl":
                 difference = (of_dsrl - share) * weights
                 found = estimate.of("contrast", name, benchmark)(difference, weights)
-                yield where | {"contrast": True} | found | {"freedom": variance_of_mean(difference)[1]}
+                yield where | {"contrast": True} | found | {"freedom": interval_freedom(difference)}
 
 
 def _shares(runs: Runs, in_domain: list[str]) -> dict[str, tuple[Array, Array]]:

@@ -197,7 +197,8 @@ def _residual(methods: list[dict[int, float]]) -> tuple[float, int]:
     """Sum of squares and degrees of freedom that the additive layout of methods and replicates leaves."""
     operator = _operator(tuple(tuple(runs) for runs in methods))
     values = np.array([value for runs in methods for value in runs.values()])
-    return max(float(values @ operator @ values), 0.0), round(float(np.trace(operator)))
+    square, freedom = float(values @ operator @ values), round(float(np.trace(operator)))
+    return (square if square > 1e-14 * float(values @ values) else 0.0), freedom  # else it is what rounding leaves
 
 
 def _added(others: Values, runs: dict[int, float]) -> Added:

@@ -72,8 +72,8 @@ class Updates:
 
     def compare(self, batch: Batch, problems: list[Problem]) -> Rows:
         """A row a method, and one more of those in OTHERS, with every response behind the prompt of another problem of
-        the batch: responses with a gradient, the gradient's norm, its cosine with GRPO's (NaN if one is zero), and the share of
-        its squared norm in the tokens that restate the problem (NaN where none do)."""
+        the batch: responses with a gradient, the gradient's norm, its cosine with GRPO's (NaN if one is zero), and the
+        share of its squared norm in the tokens that restate the problem (NaN where none do)."""
         reference, row = self.row(batch, REFERENCE)
         rows = [{"method": REFERENCE, **row, "cosine": _cosine(reference, reference)}]
         for name in (name for name in self.phases if name != REFERENCE):

@@ -4,18 +4,19 @@ import pytest
 
 from prerl.analysis.scores import IN_DOMAIN, Estimator
 from prerl.analysis.warm_ups import warm_up_lengths, warm_ups
-from prerl.settings.methods import fit_methods
+from prerl.settings.methods import fit_methods, load_methods
 from prerl.settings.scale import load_scale
-from tests.helpers import SMOKE_FILE, changed
+from tests.helpers import METHODS_FILE, SMOKE_FILE, changed
 
 NAMES = ["grpo", "dsrl", "dsrl-half", "dsrl-double", "dsrl-quadruple", "dsrl-reversed", "dsrl-slow", "dsrl-reset"]
-SHARES = {"grpo": 3, "dsrl-half": 4, "dsrl": 6, "dsrl-quadruple": 1}  # of ten responses
+SHARES = {"grpo": 2, "dsrl-half": 4, "dsrl": 6, "dsrl-quadruple": 0}  # of ten responses
 
 
 @pytest.fixture
-def fitted(methods):
+def fitted():
     scale = load_scale(SMOKE_FILE)
     scale = changed(scale, rl=changed(scale.rl, steps=120, warm_up=10), tuned={})
+    methods = load_methods(METHODS_FILE)
     return fit_methods(scale, {name: methods[name] for name in NAMES})
 
 

@@ -120,7 +120,7 @@ def test_other_versions_and_machines_are_warned_of(fixed, smoke, lexicon):
 
 
 @pytest.fixture
-def named(fixed, tmp_path):
+def hardware_named(fixed, tmp_path):
     """The baselines, made on a machine that they name in full."""
     copy = shutil.copytree(fixed, tmp_path / "named")
     record = json.loads((copy / RECORD).read_text())
@@ -144,11 +144,11 @@ NAMED = {"machine": "abacus", "cpus": 2, "processor": "Z80", "kernel": "AVX2", "
     ],
 )
 def test_another_processor_kernel_or_gpu_is_warned_of_and_the_number_of_cores_is_not(
-    named, smoke, lexicon, other, warning
+    hardware_named, smoke, lexicon, other, warning
 ):
-    assert named.warnings(smoke, lexicon, records(hardware=NAMED | other)) == ([warning] if warning else [])
+    assert hardware_named.warnings(smoke, lexicon, records(hardware=NAMED | other)) == ([warning] if warning else [])
     both = [*records(hardware=NAMED), *records(hardware=NAMED | other)]
-    found = named.warnings(smoke, lexicon, both)  # one run of several
+    found = hardware_named.warnings(smoke, lexicon, both)  # one run of several
     assert len(found) == (warning is not None) and (not found or " here, " in found[0])
 
 
@@ -165,10 +165,10 @@ def test_another_processor_kernel_or_gpu_is_warned_of_and_the_number_of_cores_is
         ),
     ],
 )
-def test_other_threads_and_another_engine_are_warned_of(named, smoke, lexicon, key, value, warning):
+def test_other_threads_and_another_engine_are_warned_of(hardware_named, smoke, lexicon, key, value, warning):
     other = changed(smoke, **{key: value})
-    named.check_fit(other)
-    assert named.warnings(other, lexicon, records(hardware=NAMED)) == [warning]
+    hardware_named.check_fit(other)
+    assert hardware_named.warnings(other, lexicon, records(hardware=NAMED)) == [warning]
 
 
 def test_baselines_that_do_not_name_their_processor_say_so():

@@ -63,17 +63,18 @@ def test_an_update_is_what_training_hands_to_the_optimiser(updates, batch):
         assert rows.norm[name] == pytest.approx(float(expected.norm()), rel=1e-4)
         assert rows.cosine[name] == pytest.approx(float(torch.cosine_similarity(expected, reference, 0)), abs=1e-4)
     assert rows.cosine["grpo"] == pytest.approx(1, abs=1e-6) and rows.cosine.drop("grpo").max() < 0.9999
-    assert rows.used.tolist() == [4, 2, 2, 4, 2, 2, 4]
+    assert rows.used.tolist() == [4, 2, 2, 4, 2, 2, 4, 2]
 
 
-def test_the_null_is_grpo_with_the_responses_behind_each_others_prompts(updates, batch):
+def test_the_null_is_an_update_with_the_responses_behind_each_others_prompts(updates, batch):
     swapped = behind(batch, [1, 0])
     assert torch.equal(swapped.prompt_ids[:2], batch.prompt_ids[2:]) and swapped.sampler_logp is None
     assert torch.equal(swapped.prompt_mask[2:], batch.prompt_mask[:2])
     assert torch.equal(swapped.response_ids, batch.response_ids) and torch.equal(swapped.group, batch.group)
-    row = updates.compare(batch, PROBLEMS)[-1]
-    gradients = [trained_by(updates, "grpo", one) for one in (swapped, batch)]
-    assert row["cosine"] == pytest.approx(float(torch.cosine_similarity(*gradients, 0)), abs=1e-4)
+    reference = trained_by(updates, "grpo", batch)
+    for name, row in zip(OTHERS, updates.compare(batch, PROBLEMS)[-2:], strict=True):
+        expected = torch.cosine_similarity(trained_by(updates, name, swapped), reference, 0)
+        assert row["cosine"] == pytest.approx(float(expected), abs=1e-4)
     same = updates.compare(batch, [PROBLEMS[0]] * 2)
     assert [found["method"] for found in same] == list(UPDATE_METHODS)  # there is no other prompt
 
@@ -131,7 +132,7 @@ def test_a_killed_comparison_goes_on_after_the_last_batch(updates, batch, tmp_pa
     monkeypatch.setattr(updates, "batch", made)
     whole = pd.DataFrame(updates.run(Partial(tmp_path / "whole", {}), 3))
     assert list(whole.columns) == ["batch", *(name for name in whole.columns if name != "batch")]
-    assert set(whole.columns) == set(COLUMNS) and whole.batch.tolist() == np.repeat(range(3), 7).tolist()
+    assert set(whole.columns) == set(COLUMNS) and whole.batch.tolist() == np.repeat(range(3), 8).tolist()
 
     def killed(number):
         if number == 2:

@@ -199,7 +199,8 @@ def speed(study: Study) -> tuple[pd.DataFrame, pd.DataFrame]:
         line |= {title: ends.get((str(method), window), "–") for window, title in AGAINST_GRPO.items()}
         printed.append(line)
     heads = ["Method", "Seeds", "Problems", "Updates", "Times sooner than GRPO"]
-    return rows, pd.DataFrame(printed, columns=[*heads, *others.values(), *AGAINST_GRPO.values()]).fillna("–")
+    wide = pd.DataFrame(printed, columns=[*heads, *others.values(), *AGAINST_GRPO.values()], dtype=object)
+    return rows, wide.fillna("–")
 
 
 @table
