@@ -25,6 +25,7 @@ include: "workflow/rules/train.smk"
 include: "workflow/rules/sensitivity.smk"
 include: "workflow/rules/evaluate.smk"
 include: "workflow/rules/report.smk"
+include: "workflow/rules/paper.smk"
 include: "workflow/rules/compare.smk"
 include: "workflow/rules/bench.smk"
 

@@ -43,15 +43,15 @@ def scale():
 
 
 @pytest.fixture(scope="session")
-def named():
+def as_written():
     """All methods as their file has them."""
     return load_methods(METHODS_FILE)
 
 
 @pytest.fixture(scope="session")
-def methods(named):
+def methods(as_written):
     """All methods as they are trained at the smoke scale."""
-    return fit_methods(load_scale(SMOKE_FILE), named)
+    return fit_methods(load_scale(SMOKE_FILE), as_written)
 
 
 @pytest.fixture(scope="session")

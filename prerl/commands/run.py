@@ -19,10 +19,10 @@ from prerl.commands import (
     app,
 )
 from prerl.errors import UserError, known
-from prerl.settings.methods import check_methods, check_tuned, find_method, fit_methods, load_methods
+from prerl.settings.methods import check_methods, find_method, fit_methods, load_methods
 from prerl.settings.reading import check
 from prerl.settings.scale import Architecture, load_scale
-from prerl.settings.tuning import Tuned, chosen
+from prerl.settings.tuning import Tuned, check_tuned, chosen
 
 if TYPE_CHECKING:
     from prerl.problems.public import PublicSet

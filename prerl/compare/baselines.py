@@ -41,9 +41,8 @@ def write_baselines(scale: Scale, methods: dict[str, Method], lexicon: Lexicon, 
     out/updates.parquet  the training logs: method, seed, and a row an update as in log.parquet
     out/tables/, out/learning_curves.png   of the main study, to be read
     out/sensitivity/     what `prerl sensitivity` left there, unchanged
-    out/baselines.json   the record: identity (what a comparison must have in common), configuration of every method,
-                         what was tried in tuning, and what each method was tuned to; cost and selected step of every
-                         run; threads, engine, and every set of versions and hardware that the runs were made with;
+    out/baselines.json   the record: identity (what a comparison must have in common), every method, what it was tuned
+                         to and what was tried; cost and selected step of every run; what the runs were made with;
                          commit; checksums of the other files
     """
     seeds = {name: [*scale.seeds, *(scale.more_seeds if name == "grpo" else [])] for name in methods}

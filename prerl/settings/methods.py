@@ -16,18 +16,9 @@ from prerl.settings.values import NAME, Integer, Name, NotNegative, Number, Posi
 
 # Directories beside those of methods.
 RESERVED = {
-    "ablations",
-    "base",
-    "base-study",
-    "bench",
-    "compare",
-    "figures",
-    "logs",
-    "problems",
-    "sensitivity",
-    "summary",
+    "ablations", "base", "base-study", "bench", "compare", "figures", "logs", "problems", "sensitivity", "summary",
     "tables",
-}
+}  # fmt: skip
 DEFAULTS = Path("workflow/methods.yaml")
 KINDS = ("std", "mean", "leave-one-out", "batch", "batch-std", "weighted", "maxrl", "pass@k", "critic")  # of advantages
 PLACES = ("advantage", "transform", "loss")  # keys that may name a function
@@ -209,20 +200,6 @@ def check_methods(path: str, scale: Scale, methods: dict[str, Method]) -> None:
             raise UserError(
                 f"{path}: methods: {name!r} has a phase with `tokens: body`, without what restates the problem: "
                 "responses here restate nothing; take `tokens: all`"
-            )
-
-
-def check_tuned(path: str, scale: Scale, methods: dict[str, Method]) -> None:
-    """Raises UserError if a scale gives values to a method that does not exist, or values that its tuning does not try.
-    `methods` are as their file has them."""
-    for name, tuned in scale.tuned.items():
-        if name not in methods:
-            raise UserError(f"{path}: tuned: no method {name!r} in {DEFAULTS}")
-        tried = scale.tuning.candidates(methods[name]) if scale.tuning else []
-        if tuned not in tried:
-            raise UserError(
-                f"{path}: tuned.{name}: {tuned.name} was never tried (learning rate's factor, -w the warm-up's): "
-                f"tuning tries {', '.join(one.name for one in tried)}"
             )
 
 

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from prerl.errors import UserError
+from prerl.settings.analysis import Analysis
 from prerl.settings.engine import Engine, LocalEngine, TrlEngine, VllmSampler
 from prerl.settings.model import (
     Architecture,
@@ -17,14 +18,13 @@ from prerl.settings.model import (
     PublicProblems,
     PublishedModel,
 )
+from prerl.settings.plan import Plan
 from prerl.settings.reading import check, read_yaml
 from prerl.settings.tuning import Tuned, Tuning
 from prerl.settings.values import (
     NAME,
-    Integer,
     Name,
     NotNegative,
-    Number,
     Positive,
     Rate,
     Seed,
@@ -94,48 +94,6 @@ class Evaluation(Strict):
         if both := set(self.lm_eval) & set(self.benchmarks):
             raise ValueError(f"lm_eval: {min(both)!r} is a benchmark's name too: their responses would be mixed up")
         return self
-
-
-class Roles(Strict):
-    """The benchmarks on which the paper's claims are tested."""
-
-    in_domain: Annotated[list[Name], Field(min_length=1)]  # their mean, each with the same weight
-    hard: Name  # where pass@k is compared
-    out_of_domain: str | None  # may be a task of lm-eval, named as it likes
-
-
-class Analysis(Strict):
-    claims_on: Roles
-    # Of the base, shared by the bases of several seeds, and at each step of each method below, shared by its seeds.
-    # Four to a problem; the halves of the problems that are compared are made of up to eight parts.
-    alignment_rollouts: Annotated[Integer, Field(ge=32, le=10**9)]
-    # Training batches of the base, shared likewise, on which whole updates are compared. A batch costs about seven
-    # updates, on the CPU; 0: none.
-    alignment_batches: Annotated[Integer, Field(ge=0, le=10**9)] = 0
-    alignment_methods: list[Name]
-    alignment_steps: list[Positive]  # at which these keep a checkpoint
-    bootstrap: Annotated[Integer, Field(ge=40, le=10**9)]  # resamples of an interval: one lies beyond each end
-
-    @model_validator(mode="after")
-    def _alignable(self) -> "Analysis":
-        if bool(self.alignment_methods) != bool(self.alignment_steps):
-            raise ValueError("alignment_methods and alignment_steps go together: name both, or leave both empty")
-        if self.alignment_batches == 1:
-            raise ValueError("alignment_batches: an interval over batches needs two or more; 0 compares none")
-        return self
-
-
-class Plan(Strict):
-    """What the cost of a scale is reckoned with before anything is run: assumptions, not measurements."""
-
-    gpu_memory_gb: Rate
-    prompt_tokens: Positive  # mean
-    response_tokens: Positive  # mean over training, and of an evaluation
-    generate_tokens_per_second: Rate  # a GPU, or a process on the CPU
-    update_tokens_per_second: Rate
-    overhead: Annotated[Number, Field(ge=1)]  # times those: what comes between
-    cpu_tflops: Rate  # of a job's threads, for the gradients
-    gpu_hour_price: NotNegative
 
 
 class Scale(Strict):

@@ -16,6 +16,7 @@ from prerl.settings.values import Name, Rate, Seed, Strict, repeated
 
 if TYPE_CHECKING:
     from prerl.settings.methods import Method
+    from prerl.settings.scale import Scale
 
 
 class Tuned(Strict):
@@ -76,3 +77,17 @@ def chosen(path: Path, method: str) -> Tuned:
     if method not in found:
         raise UserError(f"{path}: tuned: nothing of {method!r}; there are {', '.join(found)}")
     return found[method]
+
+
+def check_tuned(path: str, scale: "Scale", methods: "dict[str, Method]") -> None:
+    """Raises UserError if a scale gives values to a method that does not exist, or values that its tuning does not try.
+    `methods` are as their file has them."""
+    for name, tuned in scale.tuned.items():
+        if name not in methods:
+            raise UserError(f"{path}: tuned: no method {name!r} in workflow/methods.yaml")
+        tried = scale.tuning.candidates(methods[name]) if scale.tuning else []
+        if tuned not in tried:
+            raise UserError(
+                f"{path}: tuned.{name}: {tuned.name} was never tried (learning rate's factor, -w the warm-up's): "
+                f"tuning tries {', '.join(one.name for one in tried)}"
+            )

@@ -24,11 +24,11 @@ def long():
 
 
 @pytest.fixture
-def tuned(long, named, tmp_path):
+def tuned(long, as_written, tmp_path):
     """(choices, ends of the candidates) for dev accuracies by method, candidate and seed."""
 
     def found(curve):
-        few = {name: named[name] for name in NAMES}
+        few = {name: as_written[name] for name in NAMES}
         write_tuning(tmp_path, long.tuning, few, curve)
         curves = read_tuning(long, long.tuning, few, tmp_path)
         return choose(curves), ends(curves)
@@ -79,21 +79,21 @@ def test_a_run_that_stopped_early_keeps_its_last_values(tuned):
     assert choices["grpo"] == Tuned() and rows[rows.learning_rate_factor == 3.0].accuracy.tolist() == [0.0] * 5
 
 
-def test_candidates_with_other_seeds_are_not_compared(long, named, tmp_path):
-    few = {"grpo": named["grpo"]}
+def test_candidates_with_other_seeds_are_not_compared(long, as_written, tmp_path):
+    few = {"grpo": as_written["grpo"]}
     write_tuning(tmp_path, long.tuning, few, lambda *_: flat(0.3))
     curves = read_tuning(long, long.tuning, few, tmp_path)
     with pytest.raises(UserError, match="sensitivity: grpo: its candidates were not all tried from the same seeds"):
         ends(curves[(curves.learning_rate_factor != 3.0) | (curves.seed != 101)])
 
 
-def test_a_run_that_is_not_there_is_a_users_error(long, named, tmp_path):
+def test_a_run_that_is_not_there_is_a_users_error(long, as_written, tmp_path):
     with pytest.raises(UserError, match=r"grpo/0\.333/seed100/dev\.parquet: not found"):
-        summarize_tuning(long, long.tuning, {"grpo": named["grpo"]}, tmp_path, tmp_path / "summary")
+        summarize_tuning(long, long.tuning, {"grpo": as_written["grpo"]}, tmp_path, tmp_path / "summary")
 
 
 @pytest.fixture(scope="module")
-def made(named, tmp_path_factory):
+def made(as_written, tmp_path_factory):
     """What the command writes for the smoke scale: (its directory, what is to be committed)."""
     scale, root = load_scale(SMOKE_FILE), tmp_path_factory.mktemp("smoke")
     runs, kept = root / "smoke/sensitivity", root / "kept"
@@ -103,7 +103,7 @@ def made(named, tmp_path_factory):
         good = (one.learning_rate_factor, one.warm_ups) == best[name]
         return [0.2, 0.2, 0.2, 0.2, (0.6 if good else 0.3) + 0.1 * (seed - 100)]
 
-    write_tuning(runs, scale.tuning, {name: named[name] for name in NAMES}, curve)
+    write_tuning(runs, scale.tuning, {name: as_written[name] for name in NAMES}, curve)
     places = ["--scale", SMOKE_FILE, "--methods", METHODS_FILE, "--results", runs, "--out", runs, "--keep", kept]
     result = CliRunner().invoke(app, ["sensitivity", *NAMES, *map(str, places)])
     assert result.exit_code == 0, result.output

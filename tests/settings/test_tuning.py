@@ -4,9 +4,9 @@ import pytest
 import yaml
 
 from prerl.errors import UserError
-from prerl.settings.methods import check_tuned, fit_methods, load_methods, new_method
+from prerl.settings.methods import fit_methods, load_methods, new_method
 from prerl.settings.scale import Tuned, load_scale
-from prerl.settings.tuning import Choices
+from prerl.settings.tuning import Choices, check_tuned
 from tests.helpers import METHODS_FILE, ROOT, SMOKE_FILE, broken, changed
 
 SCALES = sorted(path.stem for path in (ROOT / "workflow/scales").glob("*.yaml"))
@@ -17,37 +17,37 @@ def smoke():
     return load_scale(SMOKE_FILE)
 
 
-def test_every_method_is_tried_at_the_same_rates_and_what_it_alone_has_too(smoke, named):
+def test_every_method_is_tried_at_the_same_rates_and_what_it_alone_has_too(smoke, as_written):
     """A tenth in the pre-train space alone; lengths of a warm-up where there is one, at each rate."""
-    names = {name: [one.name for one in smoke.tuning.candidates(named[name])] for name in smoke.methods}
+    names = {name: [one.name for one in smoke.tuning.candidates(as_written[name])] for name in smoke.methods}
     rates = ["0.333", "1", "3"]
     assert names["grpo"] == names["ppo"] == rates and names["nsr-prerl"] == ["0.1", *rates]
     assert names["dsrl"] == [f"{rate}{length}" for rate in rates for length in ("-w0.5", "", "-w2")]
-    assert len(smoke.tuning.candidates(named["nsr-rl-grpo"])) == 9  # DSRL's control has as many
+    assert len(smoke.tuning.candidates(as_written["nsr-rl-grpo"])) == 9  # DSRL's control has as many
 
 
 def shape(method):
     return [(phase.steps, phase.learning_rate_factor) for phase in method.phases]
 
 
-def test_tuned_values_multiply_what_the_method_has(smoke, named):
+def test_tuned_values_multiply_what_the_method_has(smoke, as_written):
     """A factor all phases; a length the warm-ups. An ablation takes what the method that it changes was tuned to."""
     scale = smoke.tuned_to("dsrl", Tuned(learning_rate_factor=3.0, warm_ups=2.0))
     assert scale.rl.warm_up == 5
-    fitted = fit_methods(scale, named)
+    fitted = fit_methods(scale, as_written)
     assert shape(fitted["dsrl"]) == [(10, 3.0), (None, 3.0)]
     assert shape(fitted["dsrl-half"]) == [(5, 3.0), (None, 3.0)]
     assert shape(fitted["dsrl-slow"]) == [(10, pytest.approx(0.999)), (None, 3.0)]
     untouched = ("grpo", "nsr-rl-grpo", "grpo-scaled")
     assert {name: shape(fitted[name]) for name in untouched} == {
-        name: shape(fit_methods(smoke, named)[name]) for name in untouched
+        name: shape(fit_methods(smoke, as_written)[name]) for name in untouched
     }
 
 
-def test_every_ablation_is_tuned_as_a_method_that_is_tuned(named):
+def test_every_ablation_is_tuned_as_a_method_that_is_tuned(as_written):
     tiny = load_scale(ROOT / "workflow/scales/tiny.yaml")
-    assert {named[name].tuned_as for name in tiny.ablations} <= {*tiny.methods, *tiny.further}
-    assert not any(named[name].tuned_as for name in [*tiny.methods, *tiny.further])
+    assert {as_written[name].tuned_as for name in tiny.ablations} <= {*tiny.methods, *tiny.further}
+    assert not any(as_written[name].tuned_as for name in [*tiny.methods, *tiny.further])
 
 
 @pytest.mark.parametrize(
@@ -59,15 +59,15 @@ def test_every_ablation_is_tuned_as_a_method_that_is_tuned(named):
         ("ppo", {"warm_ups": 2.0}, "tuned.ppo: 1-w2 was never tried"),
     ],
 )
-def test_what_was_never_tried_is_no_outcome(smoke, named, name, tuned, message):
+def test_what_was_never_tried_is_no_outcome(smoke, as_written, name, tuned, message):
     with pytest.raises(UserError, match=rf"^some\.yaml: {message}") as error:
-        check_tuned("some.yaml", smoke.tuned_to(name, Tuned.model_validate(tuned)), named)
+        check_tuned("some.yaml", smoke.tuned_to(name, Tuned.model_validate(tuned)), as_written)
     assert "\n" not in str(error.value)
 
 
-def test_what_was_tried_is_accepted(smoke, named):
+def test_what_was_tried_is_accepted(smoke, as_written):
     values = {"nsr-prerl": {"learning_rate_factor": 0.1}, "dsrl": {"learning_rate_factor": 0.333, "warm_ups": 2.0}}
-    check_tuned("some.yaml", changed(smoke, tuned=values), named)
+    check_tuned("some.yaml", changed(smoke, tuned=values), as_written)
 
 
 @pytest.mark.parametrize(

@@ -188,12 +188,12 @@ def compared(printed, methods, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def tuned(printed, named, tmp_path_factory):
+def tuned(printed, as_written, tmp_path_factory):
     """The outcome of the made-up study's tuning."""
     root, scale = tmp_path_factory.mktemp("tuned"), load_scale(SMOKE_FILE)
-    few, summary = {name: named[name] for name in ACCURACIES}, root / "sensitivity/summary"
+    few, summary = {name: as_written[name] for name in ACCURACIES}, root / "sensitivity/summary"
     summarize_tuning(scale, scale.tuning, few, printed / "sensitivity", summary)
-    write_tables(["sensitivity"], summary, named, CAPTIONS / "tables", root / "sensitivity/tables")
+    write_tables(["sensitivity"], summary, as_written, CAPTIONS / "tables", root / "sensitivity/tables")
     return below(root, ".")
 
 

@@ -9,7 +9,8 @@ from prerl.base.committed import committed_bases
 from prerl.commands.run import public_sets
 from prerl.settings.scale import load_scale
 from prerl.settings.options import load_options
-from prerl.settings.methods import UPDATE_METHODS, check_methods, check_tuned, fit_methods, load_methods, new_method
+from prerl.settings.methods import UPDATE_METHODS, check_methods, fit_methods, load_methods, new_method
+from prerl.settings.tuning import check_tuned
 from prerl.errors import UserError
 from prerl.files.checksums import checksums
 from prerl.files.fingerprint import fingerprint
