@@ -179,7 +179,7 @@ def compared(printed, methods, tmp_path_factory):
     write_baselines(scale, old, lexicon, printed, root / "baselines/made-up")
     fixed, results, new = Baselines(root / "baselines/made-up"), root / "compare", changed(methods["grpo"], label="New")
     shutil.copytree(printed / "problems", results / "problems")
-    shutil.copytree(root / "baselines/made-up/bases/seed0", results / "base/seed0")
+    shutil.copytree(root / "baselines/made-up/bases", results / "base")
     shutil.copytree(printed / "grpo", results / "new")
     compare(scale, fixed, "new", new, lexicon, results, results / "new/summary")
     write_tables([*TABLES], results / "new/summary", old | {"new": new}, CAPTIONS / "tables", results / "new/tables")
