@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 
 from prerl.analysis.counts import read_counts
-from prerl.compare.baselines import RECORD, Baselines, write_baselines
+from prerl.compare.baselines import RECORD, Baselines
+from prerl.compare.written import write_baselines
 from prerl.errors import UserError
 from prerl.files.checksums import sha256
 from prerl.settings.scale import load_scale

@@ -14,8 +14,9 @@ from prerl.analysis.sensitivity import summarize_tuning
 from prerl.analysis.summary import summarize
 from prerl.base.committed import take_base
 from prerl.base.pretrain import pretrain
-from prerl.compare.baselines import Baselines, write_baselines
+from prerl.compare.baselines import Baselines
 from prerl.compare.versus import TABLES, compare
+from prerl.compare.written import write_baselines
 from prerl.engines.local import train
 from prerl.evaluation.alignment import align_base, align_run
 from prerl.evaluation.evaluate import evaluate
