@@ -94,16 +94,13 @@ class Baselines:
 
     def made_with(self) -> dict[str, list[dict[str, Any]]]:
         """Every set of versions and of hardware that baselines were made with, by those two words, with the number of
-        jobs of each; where baselines were committed when one set stood for all, without it."""
-        made = self.record["made_with"]
-        return {
-            key: made[key] if isinstance(made[key], list) else [{key: made[key]}] for key in ("versions", "hardware")
-        }
+        jobs of each."""
+        return {key: self.record["made_with"][key] for key in ("versions", "hardware")}
 
     def warnings(self, scale: Scale, lexicon: Lexicon | None, records: list[dict[str, Any]]) -> list[str]:
         """What differs in the records of runs at a scale from what the baselines were made with, and may matter."""
         made = self.record["made_with"]
-        there = [one for sets in self.made_with().values() for one in sets] + [{"settings": made.get("settings", {})}]
+        there = [one for sets in self.made_with().values() for one in sets] + [{"settings": made["settings"]}]
         found = differences([*records, {"settings": settings_of(scale)}], there)
         if made["code"] != code_of(scale):
             found.append("the code that samples and learns has changed since")

@@ -11,8 +11,7 @@ from prerl.compare.baselines import RECORD, Baselines
 from prerl.compare.written import write_baselines
 from prerl.errors import UserError
 from prerl.files.checksums import sha256
-from prerl.settings.scale import load_scale
-from tests.helpers import ROOT, changed
+from tests.helpers import changed
 from tests.study import ACCURACIES
 
 NAMES = list(ACCURACIES)
@@ -170,24 +169,6 @@ def test_other_threads_and_another_engine_are_warned_of(hardware_named, smoke, l
     other = changed(smoke, **{key: value})
     hardware_named.check_fit(other)
     assert hardware_named.warnings(other, lexicon, records(hardware=NAMED)) == [warning]
-
-
-def test_baselines_that_do_not_name_their_processor_say_so():
-    """The committed ones, which were written before records named it. They stay usable, and what else they name is
-    compared."""
-    scale, committed = load_scale(ROOT / "workflow/scales/tiny.yaml"), Baselines(ROOT / "results/baselines/tiny")
-    made = committed.record["made_with"]
-    assert isinstance(made["hardware"], dict) and "processor" not in made["hardware"]
-    here = [{"versions": made["versions"], "hardware": made["hardware"] | NAMED | {"machine": "x86_64", "cpus": 8}}]
-    found = [text for text in committed.warnings(scale, None, here) if "code" not in text]
-    assert found == [
-        "not named there: the processor, torch's CPU kernel, the number of threads, engine (here: the processor Z80, "
-        "torch's CPU kernel AVX2, the number of threads 1, engine local)"
-    ]
-    old = [{"versions": made["versions"] | {"torch": "9.9"}, "hardware": made["hardware"]}]
-    found = committed.warnings(scale, None, old)
-    assert "torch is 9.9 here, 2.13.0+cpu there" in found
-    assert "not named here: the processor, torch's CPU kernel" in found
 
 
 def test_baselines_name_every_set_that_they_were_made_with(printed, methods, lexicon, smoke, tmp_path, capsys):
