@@ -96,8 +96,8 @@ def judge(entry: dict[str, Any], study: Study) -> tuple[dict[str, Any], list[dic
 
 @claim("alignment-positive", "Share of rollouts with an inner product not above 0")
 def alignment_positive(study: Study, reported: dict[str, Any]) -> Iterable[Part]:
-    """Of the base's, and of trained checkpoints where they were made. The interval takes the rollouts of a problem for
-    one, since they are alike."""
+    """Rollouts are the base's, and trained checkpoints' where they were made. The interval takes the rollouts of a
+    problem for one, since they are alike."""
     rollouts = study.read("rollouts")
     rollouts = rollouts[rollouts.part == "all"]
     if not len(rollouts):

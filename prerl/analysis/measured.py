@@ -20,7 +20,7 @@ class Missing(Exception):
 
 
 def optional(*measures: Callable[[], Part]) -> Iterator[Part]:
-    """Those of several parts that the study has; without the others a claim is judged all the same."""
+    """The parts that the study has; without the others a claim is judged all the same."""
     for measure in measures:
         try:
             yield measure()

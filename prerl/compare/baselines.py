@@ -136,5 +136,5 @@ def _by_run(table: pd.DataFrame) -> AllRuns:
 
 
 def code_of(scale: Scale) -> str:
-    """Of what samples, scores and learns."""
+    """A fingerprint of what samples, scores and learns."""
     return fingerprint("prerl.model.rollout", "prerl.engines.update", JUDGES[scale.problems.world])

@@ -26,7 +26,7 @@ def test_provenance_adds_up_the_cost_of_each_stage(study, tmp_path):
     made = json.loads((study / "summary/provenance.json").read_text())
     assert made["parameters"] == 1000 and made["mixed"] == []
     assert made["hardware"] == [{"jobs": 16, "hardware": {"machine": "abacus", "cpus": 2}}]
-    assert made["commit"] == "0123456789abcdef" and made["commits"] == [{"jobs": 14, "commit": "0123456789abcdef"}]
+    assert made["commit"] == "0123456789abcdef" and made["commits"] == [{"jobs": 16, "commit": "0123456789abcdef"}]
     stages = {stage["stage"]: stage for stage in made["stages"]}
     assert set(stages) == {"base model", "training", "evaluation"}  # no records of alignment here
     training = stages["training"]

@@ -85,6 +85,35 @@ SENSITIVITY = f"{RESULTS}/{NEW}/sensitivity" if NEW else f"{RESULTS}/sensitivity
 SHOWN_TUNING = checksums([Path(f"{KEPT_TUNING}/sensitivity.parquet")], Path(KEPT_TUNING))
 
 
+# Tuning: the same candidates of every method of the study and the baselines, or of a new method that asks for it, each
+# from the same base model and seeds, which no other run has.
+TUNED = {NEW: NAMED[NEW]} if NEW else {name: NAMED[name] for name in [*SCALE.methods, *SCALE.further]}
+CANDIDATES = {
+    method: {one.name: one for one in SCALE.tuning.candidates(named)} if SCALE.tuning else {}
+    for method, named in TUNED.items()
+}
+TUNING_RUN = f"{RESULTS}/sensitivity/{{method}}/{{candidate}}/seed{{seed}}"
+
+
+def candidate_phases(wildcards):
+    """The phases of a method with a candidate's values."""
+    scale = SCALE.tuned_to(wildcards.method, CANDIDATES[wildcards.method][wildcards.candidate])
+    method = fit_methods(scale, {wildcards.method: NAMED[wildcards.method]})[wildcards.method]
+    return [phase.model_dump() for phase in method.phases]
+
+
+def tuning_runs(wildcards):
+    if not SCALE.tuning:
+        raise WorkflowError(f"sensitivity: {SCALE_FILE} has no section `tuning`, which says what is tried")
+    return [
+        f"{TUNING_RUN}/{file}".format(method=method, candidate=candidate, seed=seed)
+        for method, candidates in CANDIDATES.items()
+        for candidate in candidates
+        for seed in SCALE.tuning.seeds
+        for file in ("dev.parquet", "run.json")
+    ]
+
+
 def runs(study):
     return expand("{method}/seed{seed}", method=STUDIES[study], seed=SCALE.seeds)
 

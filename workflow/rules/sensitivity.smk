@@ -1,32 +1,3 @@
-# Tuning: the same candidates of every method of the study and the baselines, or of a new method that asks for it, each
-# from the same base model and seeds, which no other run has.
-TUNED = {NEW: NAMED[NEW]} if NEW else {name: NAMED[name] for name in [*SCALE.methods, *SCALE.further]}
-CANDIDATES = {
-    method: {one.name: one for one in SCALE.tuning.candidates(named)} if SCALE.tuning else {}
-    for method, named in TUNED.items()
-}
-TUNING_RUN = f"{RESULTS}/sensitivity/{{method}}/{{candidate}}/seed{{seed}}"
-
-
-def candidate_phases(wildcards):
-    """The phases of a method with a candidate's values."""
-    scale = SCALE.tuned_to(wildcards.method, CANDIDATES[wildcards.method][wildcards.candidate])
-    method = fit_methods(scale, {wildcards.method: NAMED[wildcards.method]})[wildcards.method]
-    return [phase.model_dump() for phase in method.phases]
-
-
-def tuning_runs(wildcards):
-    if not SCALE.tuning:
-        raise WorkflowError(f"sensitivity: {SCALE_FILE} has no section `tuning`, which says what is tried")
-    return [
-        f"{TUNING_RUN}/{file}".format(method=method, candidate=candidate, seed=seed)
-        for method, candidates in CANDIDATES.items()
-        for candidate in candidates
-        for seed in SCALE.tuning.seeds
-        for file in ("dev.parquet", "run.json")
-    ]
-
-
 if SCALE.tuning:
 
     # Of the model that it leaves nothing is asked.
@@ -88,8 +59,8 @@ rule sensitivity:
         names=list(TUNED),
         scale=SCALE_FILE,
         methods=NEW_FILE or METHODS_FILE,
-        results=f"{RESULTS}/sensitivity",
-        out=SENSITIVITY,
+        results=lambda w, input: str(Path(input[0]).parents[3]),
+        out=subpath(output[0], ancestor=2),
         keep="" if NEW else f"--keep {KEPT_TUNING}",
         depends=dict(
             settings=settings("description", "tuning"),
