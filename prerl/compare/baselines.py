@@ -42,8 +42,7 @@ def write_baselines(scale: Scale, methods: dict[str, Method], lexicon: Lexicon, 
     out/tables/, out/learning_curves.png   of the main study, to be read
     out/sensitivity/     what `prerl sensitivity` left there, unchanged
     out/baselines.json   the record: identity (what a comparison must have in common), every method, what it was tuned
-                         to and what was tried; cost and selected step of every run; what the runs were made with;
-                         commit; checksums of the other files
+                         to, what was tried; cost and selected step of every run; what made them; other files' checksums
     """
     seeds = {name: [*scale.seeds, *(scale.more_seeds if name == "grpo" else [])] for name in methods}
     runs = {(name, seed): results / name / f"seed{seed}" for name in methods for seed in seeds[name]}
