@@ -128,8 +128,9 @@ def relative_influence(numerator: Array, denominator: Array, base_numerator: Arr
     return parts[0] - parts[1] - (parts[2] - parts[3])
 
 
-def spread(right: Array, n: int) -> dict[str, float]:
-    """Standard deviations of the share of right responses, by source, from right (seeds, problems) of n responses.
+def spread(right: Array, n: int, less: Array | None = None) -> dict[str, float]:
+    """Standard deviations of the share of right responses, by source, from right (seeds, problems) of n responses; with
+    `less`, another method's right responses in the same form, of the difference of the two shares.
 
     seed: between runs · problem: between problems · interaction: what a seed adds on single problems · sample: of one
     response to a given problem by a given run. Unbiased estimates of the variances (two-way analysis of variance with
@@ -138,9 +139,9 @@ def spread(right: Array, n: int) -> dict[str, float]:
     """
     if n < 2:
         raise ValueError("the variance between samples needs at least two responses a problem")
-    share = right / n
+    share = (right if less is None else right - less) / n
     seeds, problems = share.shape
-    sample = float((share * (1 - share)).mean()) * n / (n - 1)
+    sample = sum(float((one / n * (1 - one / n)).mean()) for one in (right, less) if one is not None) * n / (n - 1)
     by_problem = float(share.mean(0).var(ddof=1))
     if seeds == 1:
         variances = {"seed": math.nan, "problem": by_problem - sample / n, "interaction": math.nan, "sample": sample}
@@ -156,21 +157,26 @@ def spread(right: Array, n: int) -> dict[str, float]:
 
 
 def spread_interval(
-    right: Array, n: int, resamples: int, generator: np.random.Generator, level: float = 0.95
+    right: Array,
+    n: int,
+    resamples: int,
+    generator: np.random.Generator,
+    less: Array | None = None,
+    level: float = 0.95,
 ) -> dict[str, tuple[float, float]]:
     """Intervals of `spread`, by source: of the seeds' from the chi-squared distribution of their mean square, which
     with three seeds reaches far up; of the others percentiles over resampled problems. NaN where the estimate is."""
     tail = (1 + level) / 2
     seeds, problems = right.shape
     drawn = generator.integers(0, problems, (resamples, problems))
-    values = [spread(right[:, columns], n) for columns in drawn]
+    values = [spread(right[:, columns], n, None if less is None else less[:, columns]) for columns in drawn]
     found = {}
     for source in ("problem", "interaction", "sample"):
         low, high = np.quantile([value[source] for value in values], [1 - tail, tail])
         found[source] = (float(low), float(high))
     if seeds == 1:
         return {"seed": (math.nan, math.nan), **found}
-    by_seed, residual = _between_seeds(right / n)
+    by_seed, residual = _between_seeds((right if less is None else right - less) / n)
     noise, degrees = residual / problems, (seeds - 1) / 2
     low, high = (by_seed * degrees / float(special.gammaincinv(degrees, end)) - noise for end in (tail, 1 - tail))
     return {"seed": (math.sqrt(max(low, 0.0)), math.sqrt(max(high, 0.0))), **found}

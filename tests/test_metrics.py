@@ -97,6 +97,10 @@ def test_spread_recovers_each_source():
     assert found["sample"] == pytest.approx(np.sqrt((share * (1 - share)).mean()), rel=0.01)
     for name, value in truth.items():
         assert found[name] == pytest.approx(value, rel=0.1), name
+    right, other = (rng.binomial(8, cells).astype(float) for cells in (share, share[:, ::-1]))
+    less = spread(right, 8, other)  # what both have in common, the seed's, is gone
+    assert less["seed"] < 0.1 * found["seed"] and less["sample"] == pytest.approx(2**0.5 * found["sample"], rel=0.01)
+    assert spread(right, 8, right)["interaction"] == 0
     single = spread(rng.binomial(8, share[:1]).astype(float), 8)
     assert math.isnan(single["seed"]) and single["problem"] > 0
     with pytest.raises(ValueError, match="two responses"):

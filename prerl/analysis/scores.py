@@ -201,16 +201,25 @@ def comparisons(tests: AllRuns, estimate: Estimator, in_domain: list[str]) -> It
 
 
 def spreads(tests: AllRuns, estimate: Estimator) -> Iterator[dict[str, Any]]:
-    """A row a method and benchmark: the standard deviation of scores by source, with intervals, see `metrics.spread`.
-    Benchmarks with one response a problem are left out: one tells nothing of the spread of samples."""
+    """A row a method and benchmark: the standard deviation of scores by source, with intervals, see `metrics.spread`;
+    and, with GRPO as `reference`, of the differences to its scores, from which what a base model gives to all methods
+    is gone. Benchmarks with one response a problem are left out: one tells nothing of the spread of samples."""
+    its = {name: right for name, right, _ in by_benchmark(tests["grpo"])} if "grpo" in tests else {}
     for method, runs in tests.items():
         own = estimate.of(method)
         for benchmark, right, n in by_benchmark(runs):
             if n < 2:
                 continue
-            sizes = {"n": n, "seeds": right.shape[0], "problems": right.shape[1]}
-            ends = spread_interval(right, n, SPREAD_RESAMPLES, own.rng)
-            bounds = {
-                f"{source}_{end}": value for source, pair in ends.items() for end, value in zip(ENDS, pair, strict=True)
-            }
-            yield {"method": method, "benchmark": benchmark} | sizes | spread(right, n) | bounds
+            for reference in (
+                ("", "grpo") if its and method != "grpo" and right.shape == its[benchmark].shape else ("",)
+            ):
+                less = its[benchmark] if reference else None
+                where = {"method": method, "reference": reference, "benchmark": benchmark, "n": n}
+                ends = spread_interval(right, n, SPREAD_RESAMPLES, own.rng, less)
+                bounds = {
+                    f"{source}_{end}": bound
+                    for source, pair in ends.items()
+                    for end, bound in zip(ENDS, pair, strict=True)
+                }
+                sizes = {"seeds": right.shape[0], "problems": right.shape[1]}
+                yield where | sizes | spread(right, n, less) | bounds

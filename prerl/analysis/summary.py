@@ -32,7 +32,7 @@ def summarize(scale: Scale, methods: dict[str, Method], lexicon: Lexicon, result
     scores.parquet     method, benchmark, metric (avg, pass, maj or solved), k, n, seeds, problems, estimate, low, high;
                        avg also the credible interval of its samples alone, bayes_low and bayes_high
     comparisons.parquet  avg@n and pass@n as paired differences to a reference
-    spread.parquet     method, benchmark, standard deviation by source: seed, problem, interaction, sample
+    spread.parquet     method, reference, benchmark, standard deviation by source: seed, problem, interaction, sample
     behaviour.parquet  method, benchmark, behaviour, per (response, 1k tokens, thought), estimate, low, high, ...;
                        ratio to the base with its interval, `few` if the base has too few occurrences for one
     curves.parquet     method, step, quantity, estimate, low, high, ...: dev evaluations along training

@@ -45,7 +45,8 @@ def check_base(scale: Scale, bases: Path, seed: int) -> None:
 
 
 def committed_bases(scale: Scale, bases: Path) -> dict[int, dict[str, str]]:
-    """Every committed base by its seed, with the checksums of its files. Raises UserError as `check_base` does."""
+    """Every committed base by its seed, with the checksums of its files. Raises UserError if one is damaged, or
+    was pretrained by other settings than the scale's."""
     found = {}
     for record in sorted(bases.glob("seed*/run.json")):
         seed = int(record.parent.name.removeprefix("seed"))

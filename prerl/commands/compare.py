@@ -33,7 +33,7 @@ def baselines(
 ) -> None:
     """Reduce the scale's runs to fixed baselines, with which new methods are compared."""
     from prerl.analysis.behaviour import load_lexicon
-    from prerl.compare.baselines import write_baselines
+    from prerl.compare.written import write_baselines
 
     settings = load_scale(scale)
     chosen = {name: find_method(methods, name, settings) for name in (*settings.methods, *settings.further)}

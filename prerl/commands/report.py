@@ -118,12 +118,13 @@ def page(
     methods: MethodsFile = METHODS,
     lexicon: LexiconFile = LEXICON,
     template: Annotated[Path, typer.Option(help="The page's Jinja2 template.")] = Path("workflow/page/index.html"),
+    further: Annotated[Path | None, typer.Option(help="Tables of the committed baselines, to be shown too.")] = None,
 ) -> None:
     """Put claims, figures, tables and samples into one page that works offline."""
     from prerl.analysis.behaviour import load_lexicon
     from prerl.report.page import write_page
 
-    write_page(results, summary, _as_trained(scale, methods), load_lexicon(lexicon), template, out)
+    write_page(results, summary, _as_trained(scale, methods), load_lexicon(lexicon), template, out, further)
 
 
 @app.command()

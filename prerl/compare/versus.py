@@ -12,12 +12,13 @@ from prerl.analysis.curves import at_equal_tokens, at_start, at_step, changes, c
 from prerl.analysis.provenance import provenance, warn
 from prerl.analysis.rates import behaviours
 from prerl.analysis.scores import ALL, BASE, Estimator, check_alike, scores
-from prerl.compare.baselines import Baselines, cost
+from prerl.compare.baselines import Baselines
 from prerl.compare.conclusion import Setting, conclude
 from prerl.compare.differences import PRIMARY, at_an_end, versus
 from prerl.compare.ledger import LEDGER, enter, standing
 from prerl.compare.levels import level_of, replicates
 from prerl.compare.tuned import tuned_alike, tuned_values
+from prerl.compare.written import cost
 from prerl.errors import UserError
 from prerl.files.atomic import read_json, write_json, write_table
 from prerl.files.checksums import read_table

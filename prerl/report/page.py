@@ -21,10 +21,17 @@ VERDICTS = ("reproduced", "not reproduced", "equivalent", "inconclusive", "not t
 
 
 def write_page(
-    results: Path, summary: Path, methods: dict[str, Method], lexicon: Lexicon, template: Path, out: Path
+    results: Path,
+    summary: Path,
+    methods: dict[str, Method],
+    lexicon: Lexicon,
+    template: Path,
+    out: Path,
+    further: Path | None = None,
 ) -> None:
     """Writes the page of the study whose summaries lie in `summary`, beside its tables, figures and claims; `results`
-    holds the runs. Raises UserError if one of them is missing or the template is malformed.
+    holds the runs, and `further` tables of the committed baselines that it shows too. Raises UserError if one of them
+    is missing or the template is malformed.
     """
     study = Study(summary, methods)
     claims, parts = (
@@ -40,6 +47,7 @@ def write_page(
         verdicts={name: sum(row["verdict"] == name for row in claims) for name in VERDICTS},
         claims=[row | {"parts": [part for part in parts if part["id"] == row["id"]]} for row in claims],
         samples=pack(sample_data(results, study, lexicon)),
+        further=[(path.stem, read_json(path)) for path in sorted(further.glob("*.json"))] if further else [],
     )
 
 
@@ -56,6 +64,7 @@ def write_comparison(summary: Path, methods: dict[str, Method], template: Path, 
         label=new.label,
         description=new.description,
         phases=[phase.model_dump() for phase in new.phases],
+        further=[],
     )
 
 

@@ -68,15 +68,20 @@ def test_comparisons_are_paired_differences_to_base_and_grpo(study):
 
 
 def test_spread_by_source(study):
-    rows = read(study, "spread").query("benchmark == 'countdown-hard'").set_index("method")
-    expected = spread(shares(study, "grpo", "countdown-hard", 8) * 8, 8)
-    assert rows.loc["grpo", list(expected)].astype(float).to_dict() == pytest.approx(expected)
-    assert np.isnan(rows.seed["base"]) and rows.problems["base"] == 20
+    rows = read(study, "spread").query("benchmark == 'countdown-hard'").set_index(["method", "reference"])
+    right = {method: shares(study, method, "countdown-hard", 8) * 8 for method in ("grpo", "base")}
+    for method, one in right.items():
+        expected = spread(one, 8)
+        assert rows.loc[(method, ""), list(expected)].astype(float).to_dict() == pytest.approx(expected)
+    expected = spread(right["base"], 8, right["grpo"])
+    assert rows.loc[("base", "grpo"), list(expected)].astype(float).to_dict() == pytest.approx(expected)
+    assert ("grpo", "grpo") not in rows.index and rows.problems[("base", "")] == 20
 
 
 def test_behaviour_rates_are_counts_over_responses_tokens_and_thoughts(study):
-    def words(path):
-        rows = pd.read_parquet(study / path / "samples.parquet").query("benchmark == 'countdown'")
+    def words(method):
+        tables = [pd.read_parquet(study / f"{method}/seed{seed}/samples.parquet") for seed in (0, 1)]
+        rows = pd.concat(tables).query("benchmark == 'countdown'")
         return rows.response.str.count(r"but try|alternatively").sum(), rows
 
     found, rows = words("base")
@@ -89,9 +94,8 @@ def test_behaviour_rates_are_counts_over_responses_tokens_and_thoughts(study):
     )
     assert table.estimate["thought"] == pytest.approx(found / parts)
     table = transitions[transitions.method == "dsrl"].set_index("per")
-    runs = [words(f"dsrl/seed{seed}") for seed in (0, 1)]
-    rate = sum(count for count, _ in runs) / sum(len(rows) for _, rows in runs)
-    assert table.ratio["response"] == pytest.approx(rate / (found / len(rows)))
+    more, its = words("dsrl")
+    assert table.ratio["response"] == pytest.approx(more / len(its) / (found / len(rows)))
     assert table.base_count["response"] == found and bool(table.few["response"]) == (found < 20)
     assert table.ratio_low["response"] < table.ratio["response"] < table.ratio_high["response"]
 

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from prerl.analysis.behaviour import load_lexicon
-from prerl.compare.baselines import write_baselines
+from prerl.compare.written import write_baselines
 from prerl.settings.scale import load_scale
 from tests.helpers import SMOKE_FILE
 from tests.study import ACCURACIES, LEXICON

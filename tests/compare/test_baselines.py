@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 
 from prerl.analysis.counts import read_counts
-from prerl.compare.baselines import RECORD, Baselines, write_baselines
+from prerl.compare.baselines import RECORD, Baselines
+from prerl.compare.written import write_baselines
 from prerl.errors import UserError
 from prerl.files.checksums import sha256
 from prerl.settings.scale import load_scale
@@ -78,12 +79,12 @@ def test_another_verifier_is_not_compared(fixed, smoke, monkeypatch):
 def test_other_problems_or_another_base_are_not_compared(fixed, runs, tmp_path):
     for name in ("problems", "base"):
         shutil.copytree(runs / name, tmp_path / name)
-    Baselines(fixed).check_inputs(tmp_path)
+    Baselines(fixed).check_inputs(tmp_path, [0, 1])
     for name in ("problems/countdown.jsonl", "base/seed1/model/model.safetensors"):
         before = (tmp_path / name).read_text()
         (tmp_path / name).write_text(before + "{}\n")
         with pytest.raises(UserError, match=f"{name}: not what .* was made from"):
-            Baselines(fixed).check_inputs(tmp_path)
+            Baselines(fixed).check_inputs(tmp_path, [0, 1])
         (tmp_path / name).write_text(before)
 
 

@@ -11,8 +11,9 @@ from typer.testing import CliRunner
 from prerl.analysis.scores import ALL
 from prerl.cli import app
 from prerl.compare import versus as comparison
-from prerl.compare.baselines import Baselines, write_baselines
+from prerl.compare.baselines import Baselines
 from prerl.compare.versus import compare
+from prerl.compare.written import write_baselines
 from prerl.errors import UserError
 from prerl.report.figures.write import draw_figures
 from prerl.report.page import write_comparison

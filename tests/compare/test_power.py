@@ -7,8 +7,9 @@ import pytest
 from typer.testing import CliRunner
 
 from prerl.cli import app
-from prerl.compare.baselines import Baselines, write_baselines
+from prerl.compare.baselines import Baselines
 from prerl.compare.power import Components, components, decided, simulate
+from prerl.compare.written import write_baselines
 from prerl.errors import UserError
 
 # In shares squared; such as replicates and 500 problems give at the scale tiny.

@@ -7,8 +7,9 @@ import pandas as pd
 import pytest
 
 from prerl.analysis.behaviour import load_lexicon
-from prerl.compare.baselines import Baselines, write_baselines
+from prerl.compare.baselines import Baselines
 from prerl.compare.reproduce import first_difference, prediction_interval, reproduce
+from prerl.compare.written import write_baselines
 from prerl.errors import UserError
 from prerl.files.machine import processor
 from tests.helpers import ROOT

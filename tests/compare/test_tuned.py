@@ -7,9 +7,10 @@ import pandas as pd
 import pytest
 import yaml
 
-from prerl.compare.baselines import RECORD, Baselines, write_baselines
+from prerl.compare.baselines import RECORD, Baselines
 from prerl.compare.tuned import CHOICES, as_tuned, check_tuning, tuned_alike, tuned_values
 from prerl.compare.versus import compare
+from prerl.compare.written import write_baselines
 from prerl.errors import UserError
 from prerl.report.tables.write import write_tables
 from prerl.settings.scale import Tuned

@@ -14,8 +14,9 @@ from prerl.analysis.sensitivity import summarize_tuning
 from prerl.analysis.summary import summarize
 from prerl.base.committed import take_base
 from prerl.base.pretrain import pretrain
-from prerl.compare.baselines import Baselines, write_baselines
+from prerl.compare.baselines import Baselines
 from prerl.compare.versus import TABLES, compare
+from prerl.compare.written import write_baselines
 from prerl.engines.local import train
 from prerl.evaluation.alignment import align_base, align_run
 from prerl.evaluation.evaluate import evaluate
@@ -179,7 +180,7 @@ def compared(printed, methods, tmp_path_factory):
     write_baselines(scale, old, lexicon, printed, root / "baselines/made-up")
     fixed, results, new = Baselines(root / "baselines/made-up"), root / "compare", changed(methods["grpo"], label="New")
     shutil.copytree(printed / "problems", results / "problems")
-    shutil.copytree(root / "baselines/made-up/bases/seed0", results / "base/seed0")
+    shutil.copytree(root / "baselines/made-up/bases", results / "base")
     shutil.copytree(printed / "grpo", results / "new")
     compare(scale, fixed, "new", new, lexicon, results, results / "new/summary")
     write_tables([*TABLES], results / "new/summary", old | {"new": new}, CAPTIONS / "tables", results / "new/tables")

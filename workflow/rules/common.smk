@@ -65,7 +65,8 @@ except UserError as error:
     sys.exit(f"prerl: {error}")
 
 
-# The main study, and beside it, in directories of their own, one of DSRL's ablations and one of the base alone.
+# The main study, and beside it, in directories of their own, one of DSRL's ablations, one of the base alone, and one of
+# all baselines where the main study does not train them all.
 STUDIES = {
     "": SCALE.methods,
     "ablations/": [
@@ -73,7 +74,9 @@ STUDIES = {
         *SCALE.ablations,
     ],
     "base-study/": [],
+    **({"baselines/": [*SCALE.methods, *SCALE.further]} if SCALE.further else {}),
 }
+FIXED_STUDY = "baselines/" if SCALE.further else ""  # what the fixed baselines are made from
 
 
 # The outcome of tuning: of all methods, which is committed and shown with the main study, or of a new one that asks.
@@ -138,7 +141,7 @@ def gpus(stage):
 def reported(study, kind, name, suffix):
     """A table or figure that stands, with its caption, in Snakemake's report."""
     labels = {"name": name.replace("_at_", "@").replace("_", " ")}
-    categories = {"": "Main study", "ablations/": "Ablations", "base-study/": "Base"}
+    categories = {"": "Main study", "ablations/": "Ablations", "base-study/": "Base", "baselines/": "Baselines"}
     options = {"category": categories[study], "subcategory": kind.capitalize(), "labels": labels}
     return report(f"{RESULTS}/{study}{kind}/{name}.{suffix}", caption=f"../report/{kind}/{name}.rst", **options)
 
@@ -180,7 +183,7 @@ TRAINING_PROBLEMS = SCALE.problems.model_dump(exclude={"dev", "benchmarks"})
 wildcard_constraints:
     method="|".join(METHODS),
     seed=r"\d+",
-    study="|ablations/|base-study/",
+    study="|ablations/|base-study/|baselines/",
     run=rf"(base|{'|'.join(METHODS)})/seed\d+",
 
 

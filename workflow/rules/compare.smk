@@ -83,8 +83,8 @@ else:
             ),
             expand(rules.base.output.record, seed=TUNING_BASES),
             rules.problems.output,
-            rules.tables.output,
-            rules.figures.output,
+            f"{RESULTS}/{FIXED_STUDY}tables/captions.json",
+            f"{RESULTS}/{FIXED_STUDY}figures/captions.json",
             lexicon=LEXICON,
         output:
             f"{BASELINES}/baselines.json",
@@ -102,7 +102,7 @@ else:
             depends=dict(
                 methods={name: METHODS[name].model_dump() for name in BASELINE_METHODS},
                 tuning=settings("tuning", "tuned"),
-                code=fingerprint("prerl.compare.baselines"),
+                code=fingerprint("prerl.compare.written"),
             ),
         shell:
             "prerl baselines --scale {params.scale} --results {params.results} --lexicon {input.lexicon}"

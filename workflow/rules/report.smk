@@ -1,4 +1,3 @@
-SUMMARY = f"{RESULTS}/{{study}}summary"
 PAGE = expand("workflow/page/{name}", name=["layout.html", "index.html", "methods.html", "style.css", "page.js"])
 MAIN_TABLES = [
     "methods",
@@ -58,89 +57,11 @@ if not SCALE.analysis.alignment_batches:
         names.remove("alignment_updates")
 ABLATION_TABLES = ["methods", "warm_up", "accuracy", "comparison", "speed", "runs", "claims", "claim_parts"]
 ABLATION_FIGURES = ["warm_up", "ablations"]
+BASELINE_TABLES = ["methods", "accuracy", "pass_at_k", "comparison", "spread", "speed", "behaviour", "runs"]
 
-SUMMED_BY = dict(
-    settings=settings("description", "seeds", "rl", "analysis"), code=fingerprint("prerl.analysis.summary")
-)
-
-
-rule summary:
-    """Every estimate of a study with its interval."""
-    input:
-        lambda w: measured(w.study),
-        rules.problems.output if PUBLIC else [],
-        lexicon=LEXICON,
-    output:
-        expand(
-            "{summary}/{name}",
-            summary=SUMMARY,
-            name=[
-                "scores.parquet",
-                "comparisons.parquet",
-                "spread.parquet",
-                "changes.parquet",
-                "speeds.parquet",
-                "ratios.parquet",
-                "warm_ups.parquet",
-                "behaviour.parquet",
-                "curves.parquet",
-                "seeds.parquet",
-                "runs.parquet",
-                "alignment.parquet",
-                "rollouts.parquet",
-                "positions.parquet",
-                "noise.parquet",
-                "pairs.parquet",
-                "updates.parquet",
-                *(["overlap.parquet"] if PUBLIC else []),
-                *(["sensitivity.parquet"] if SHOWN_TUNING else []),
-                "scale.json",
-                "provenance.json",
-            ],
-        ),
-    log:
-        f"{LOGS}/{{study}}summary.log",
-    conda:
-        "../envs/prerl.yaml"
-    resources:
-        mem_mb=memory(),
-        runtime=minutes(60),
-    params:
-        scale=SCALE_FILE,
-        results=lambda w, input: str(Path(input[0]).parents[2]),
-        out=subpath(output[0], parent=True),
-        names=lambda w: STUDIES[w.study],
-        sensitivity=f"--sensitivity {KEPT_TUNING}/sensitivity.parquet" if SHOWN_TUNING else "",
-        depends=lambda w: dict(
-            SUMMED_BY, tuning=SHOWN_TUNING, phases={name: METHODS[name].model_dump() for name in STUDIES[w.study]}
-        ),
-    shell:
-        "prerl summarize {params.names} --scale {params.scale} --results {params.results}"
-        " --lexicon {input.lexicon} {params.sensitivity} --out {params.out} 2> {log}"
-
-
-rule claims:
-    """A verdict on each claim of the paper."""
-    input:
-        rules.summary.output,
-        reported="paper/reported.yaml",
-    output:
-        claims=f"{RESULTS}/{{study}}claims.csv",
-        parts=f"{RESULTS}/{{study}}claim_parts.csv",
-    log:
-        f"{LOGS}/{{study}}claims.log",
-    conda:
-        "../envs/prerl.yaml"
-    resources:
-        mem_mb=memory(),
-        runtime=minutes(60),
-    params:
-        scale=SCALE_FILE,
-        summary=subpath(input[0], parent=True),
-        depends=dict(code=fingerprint("prerl.analysis.claims")),
-    shell:
-        "prerl claims --scale {params.scale} --summary {params.summary} --reported {input.reported} --out {output.claims}"
-        " 2> {log}"
+# Of the committed baselines, which the page of the main study shows too.
+FURTHER = [f"{BASELINES}/tables/{name}.json" for name in ("accuracy", "comparison")] if SCALE.further else []
+FURTHER = [path for path in FURTHER if os.path.isfile(path)]
 
 
 # Tables, figures and a page of each study: its rules' prefix, what it prints.
@@ -149,6 +70,8 @@ PRINTED = {
     "ablations/": ("ablation_", ABLATION_TABLES, ABLATION_FIGURES),
     "base-study/": ("base_", BASE_TABLES, BASE_FIGURES),
 }
+if SCALE.further:
+    PRINTED["baselines/"] = ("baseline_", BASELINE_TABLES, ["learning_curves"])
 
 for study, (prefix, table_names, figure_names) in PRINTED.items():
 
@@ -226,6 +149,7 @@ for study, (prefix, table_names, figure_names) in PRINTED.items():
             measured(study),
             rules.problems.output,
             PAGE,
+            [] if study else FURTHER,
             lexicon=LEXICON,
         output:
             f"{RESULTS}/{study}index.html",
@@ -240,8 +164,10 @@ for study, (prefix, table_names, figure_names) in PRINTED.items():
             scale=SCALE_FILE,
             results=subpath(output[0], ancestor=2 if study else 1),
             summary=subpath(input[0], parent=True),
+            further=f"--further {BASELINES}/tables" if FURTHER and not study else "",
             depends=dict(
                 labels={name: METHODS[name].label for name in STUDIES[study]}, code=fingerprint("prerl.report.page")
             ),
         shell:
-            "prerl page --scale {params.scale} --results {params.results} --summary {params.summary} --lexicon {input.lexicon} --out {output} 2> {log}"
+            "prerl page --scale {params.scale} --results {params.results} --summary {params.summary} --lexicon {input.lexicon}"
+            " {params.further} --out {output} 2> {log}"

@@ -95,6 +95,7 @@ def comparison(study: Study) -> tuple[pd.DataFrame, pd.DataFrame]:
 @table
 def spread(study: Study) -> tuple[pd.DataFrame, pd.DataFrame]:
     rows = study.read("spread")
+    less = {(row.method, row.benchmark): row for row in each(rows[rows.reference != ""])}
     printed = [
         {
             "Benchmark": row.benchmark,
@@ -103,8 +104,9 @@ def spread(study: Study) -> tuple[pd.DataFrame, pd.DataFrame]:
             "Seeds": str(row.seeds),
             "Problems": str(row.problems),
             **{source.capitalize(): spread_cell(row, source) for source in SOURCES},
+            "Seed, less GRPO": spread_cell(pair, "seed") if (pair := less.get((row.method, row.benchmark))) else "–",
         }
-        for row in each(rows.sort_values("benchmark", kind="stable"))
+        for row in each(rows[rows.reference == ""].sort_values("benchmark", kind="stable"))
     ]
     return rows, pd.DataFrame(printed)
 
