@@ -77,7 +77,7 @@ def fixed(checkout, tmp_path):
         record = {"config": pretraining(scale, seed), "outputs": {}}
         (baselines / f"bases/seed{seed}/run.json").write_text(json.dumps(record))
     record = {"identity": identity(scale), "files": {}, "seeds": scale.seeds, "tuning": scale.tuning.model_dump()}
-    (baselines / RECORD).write_text(json.dumps({**record, "more_seeds": [], "tuned": {}}))
+    (baselines / RECORD).write_text(json.dumps({**record, "runs": [], "tuned": {}}))
     (here / "mine.yaml").write_text("tune: true\n" + PHASES)
     return here
 
