@@ -148,7 +148,7 @@ def test_the_quick_bench_measures_what_it_counts(scale, trained, tmp_path, monke
     root = tmp_path / "bases/seed0"
     shutil.copytree(trained / "model", root / "model")
     outputs = checksums([root / "model"], root)
-    record = {"config": pretraining(scale), "parameters": 1, "commit": None, "versions": {}, "hardware": {}}
+    record = {"config": pretraining(scale, 0), "parameters": 1, "commit": None, "versions": {}, "hardware": {}}
     write_json(root / "run.json", record | {"outputs": outputs})
     monkeypatch.setattr("prerl.bench.quick.SECONDS", 0)
     monkeypatch.chdir(ROOT)

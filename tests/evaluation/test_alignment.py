@@ -121,7 +121,7 @@ def test_the_other_prompts_cosine_stands_beside_each(comparison, tmp_path, monke
 def test_whole_updates_are_compared_on_the_bases_share_of_the_batches(base, scale):
     rows = base["updates"]
     assert rows.batch.nunique() == scale.analysis.alignment_batches / len(scale.base_seeds) == 2
-    assert rows.groupby("batch").method.apply(list).map(len).eq(7).all()
+    assert rows.groupby("batch").method.apply(list).map(len).eq(8).all()
 
 
 def test_positions_hold_a_row_a_token(base):
