@@ -20,14 +20,8 @@ from prerl.compare.written import write_baselines
 from prerl.engines.local import train
 from prerl.evaluation.alignment import align_base, align_run
 from prerl.evaluation.evaluate import evaluate
-from prerl.files.atomic import write_jsonl, write_table
-from prerl.files.checksums import sha256
-from prerl.problems.overlap import overlaps
-from prerl.problems.public import PublicSet
-from prerl.problems.sets import write_public_sets
 from prerl.report.tables.write import TABLES as REGISTERED
 from prerl.report.tables.write import write_tables
-from prerl.settings.model import PublicProblems
 from prerl.settings.scale import load_scale
 from tests.helpers import CAPTIONS, ROOT, SMOKE_FILE, changed
 from tests.study import ACCURACIES, LEXICON
@@ -36,7 +30,6 @@ README = ROOT / "results/README.md"
 RECORD, SOURCES = "Every record", "Tables with all numbers"
 # What a test of this package alone cannot write: it takes a GPU, a published model, or responses to public problems.
 ELSEWHERE = {"hardware.gpu", "peak_gpu_memory_bytes", "inputs", "unreadable"}
-ELSEWHERE |= {"updates", "clipped", "kl", "redrawn"}  # the committed baselines are older
 STUDIES = re.compile(
     r"^(ablations/|base-study/|compare/([^/]+/(?=summary/|tables/))?|sensitivity/(?=summary/|tables/))"
 )
@@ -157,22 +150,6 @@ def real(scale, trained, methods, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def public(tokenizer, tmp_path_factory):
-    """Problem sets of a public world, and the summary of what they share."""
-    root, data = (tmp_path_factory.mktemp(name) for name in ("public", "data"))
-    files = {name: data / f"{name}.jsonl" for name in ("mine", "other")}
-    for name, file in files.items():
-        write_jsonl(file, [{"ask": f"{name} {number}?", "gold": str(number)} for number in range(3)])
-    place = {"repository": "some/where", "revision": "0" * 40, "path": "a.jsonl", "question": "ask", "answer": "gold"}
-    catalog = {name: PublicSet(**place, sha256=sha256(file), problems=3) for name, file in files.items()}
-    form = {"system": "Think.", "examples": [], "template_options": {}}
-    settings = PublicProblems(world="public", train="mine", dev=1, benchmarks={"other": None}, **form)
-    write_public_sets(settings, catalog, data, tokenizer, root / "problems")
-    write_table(root / "summary/overlap.parquet", pd.DataFrame(overlaps(root / "problems", ["dev", "other"])))
-    return below(root, ".")
-
-
-@pytest.fixture(scope="module")
 def compared(printed, methods, tmp_path_factory):
     """Baselines of the made-up study, and a new method that is compared with them."""
     root, scale, lexicon = tmp_path_factory.mktemp("fixed"), load_scale(SMOKE_FILE), load_lexicon(LEXICON)
@@ -209,14 +186,16 @@ def taken(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def written(real, public, compared, tuned, taken, printed):
+def written(real, public_sets, compared, tuned, taken, printed):
     """(path, file) of one of every kind, also of what is committed."""
     committed = below(ROOT / "results", "baselines/tiny")
     bench = below(ROOT / "results/baselines", "bench")
     bench = {f"bench/{file.name}": file for file in bench.values()}
     made_up = below(printed, "summary", "tables", "claims.csv", "claim_parts.csv")
     return [
-        item for files in (real, public, compared, tuned, taken, made_up, committed, bench) for item in files.items()
+        item
+        for files in (real, below(public_sets, "."), compared, tuned, taken, made_up, committed, bench)
+        for item in files.items()
     ]
 
 
