@@ -5,7 +5,6 @@ train, dev or test split, whatever order the numbers are shown in, so no rewordi
 """
 
 import ast
-import hashlib
 import random
 import re
 from collections.abc import Iterator
@@ -13,8 +12,9 @@ from dataclasses import dataclass
 from functools import cache
 from itertools import combinations
 
+from prerl.problems.splits import split_of
+
 LARGEST_VALUE = 99  # every number and every intermediate value of a worked solution lies in 0..LARGEST_VALUE
-SPLITS = {"train": range(0, 70), "dev": range(70, 80), "test": range(80, 100)}  # percentiles of the identity's hash
 OPERATORS = {ast.Add: "+", ast.Sub: "-", ast.Mult: "*"}
 
 
@@ -32,8 +32,7 @@ class Problem:
 
     @property
     def split(self) -> str:
-        percentile = int.from_bytes(hashlib.sha256(self.id.encode()).digest()[:8]) % 100
-        return next(name for name, percentiles in SPLITS.items() if percentile in percentiles)
+        return split_of(self.id)
 
     @property
     def question(self) -> str:

@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 
 from prerl.problems.corpus import VOCABULARY, Habits, document, header, worked_solution
 from prerl.problems.countdown import (
-    SPLITS,
     Problem,
     answer,
     draw,
@@ -18,6 +17,7 @@ from prerl.problems.countdown import (
     ways,
 )
 from prerl.problems.sets import HARD_SOLUTIONS, OOD_NUMBERS, problem_sets, read_problems, write_problem_sets
+from prerl.problems.splits import SPLITS
 from prerl.settings.scale import load_scale
 from tests.helpers import ROOT
 
