@@ -143,3 +143,16 @@ def paper(
 def _as_trained(scale: Path, methods: Path) -> dict[str, Method]:
     """All methods of a file, as they are trained at a scale."""
     return fit_methods(load_scale(scale), load_methods(methods))
+
+
+@app.command()
+def watch(
+    plan: Annotated[Path, typer.Option(help="What is to be made, as the workflow wrote it at its start.")],
+    out: Annotated[Path, typer.Option(help="The page to write.")],
+    parent: Annotated[int, typer.Option(help="The process that makes it; the page ends with it.")],
+    template: Annotated[Path, typer.Option(help="Of the page.")] = Path("workflow/page/unfinished.html"),
+) -> None:
+    """Keep a page of a study that is still being made, until it is made."""
+    from prerl.report.watch import watch as run
+
+    run(plan, template, out, parent)

@@ -80,7 +80,9 @@ def read_curve(path: Path) -> Curve:
     return {step: sum(found) / len(found) for step, found in sorted(scores.items())}
 
 
-def state(study: dict[str, Any], done: list[dict[str, str]], left: list[dict[str, str]], seconds: float) -> dict[str, Any]:
+def state(
+    study: dict[str, Any], done: list[dict[str, str]], left: list[dict[str, str]], seconds: float
+) -> dict[str, Any]:
     """What the page says of the jobs, `seconds` after they began."""
     rules = list(dict.fromkeys(job["rule"] for job in study["jobs"]))
     counts = Counter(job["rule"] for job in done), Counter(job["rule"] for job in study["jobs"])
