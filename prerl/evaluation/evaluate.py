@@ -35,7 +35,7 @@ def evaluate(scale: Scale, model: Path, problems: Path, tasks: Path, out: Path) 
     Raises UserError for a missing model, benchmark or problem file. A killed evaluation goes on from where it was, with
     the same responses.
     """
-    occupy(scale.threads)
+    occupy(scale.threads, scale.local_device)
     settings = scale.evaluation
     files = {name: problems / f"{name}.jsonl" for name in settings.benchmarks}
     for file in (model / "model.safetensors", *files.values()):

@@ -130,6 +130,12 @@ class Scale(Strict):
         return self.model_copy(update={"tuned": {**self.tuned, method: tuned}})
 
     @property
+    def local_device(self) -> str:
+        """What sampler, gradients and evaluation of this package compute on: the local engine's device. Beside TRL's
+        trainer it is the CPU, where a large model's gradients have room."""
+        return self.engine.device if isinstance(self.engine, LocalEngine) else "cpu"
+
+    @property
     def base_seeds(self) -> list[int]:
         """Seeds of the base models of a study."""
         return sorted({self.base_of(seed) for seed in self.seeds})
