@@ -1,6 +1,7 @@
-"""What one GPU does: the local engine beside the CPU's, and TRL's trainer with the objective of this package."""
+"""What one GPU does: the local engine there beside the CPU's, and TRL's trainer with the objective of this package."""
 
 import json
+import re
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -8,48 +9,44 @@ from typing import Any
 import torch
 
 from prerl.base.committed import take_base
-from prerl.bench.report import SIZES, measured
+from prerl.bench.report import SIZES, WORDS, measured
 from prerl.bench.training import QWEN, VOCABULARY
 from prerl.errors import UserError
-from prerl.files.machine import hardware
 from prerl.files.record import RunRecord
 from prerl.problems.sets import write_problem_sets
 from prerl.settings.model import CountdownProblems
 from prerl.settings.scale import load_scale
 
-# An update's rollouts at the size of one GPU are 512 responses of up to 1,024 tokens; here a part of them.
-STEP = {"prompts": 16, "group": 8, "length": 1024}
+SCALE, BASES = Path("workflow/scales/tiny.yaml"), Path("results/baselines/tiny/bases")
+# Rollouts of 8 problems, an eighth of those of an update at qwen3-0.6b, in other micro-batches.
+STEPS = [
+    {"updates": 2, "prompts": 8, "group": 8, "length": 512, "micro_batch": 8, "checkpointing": True},
+    {"updates": 2, "prompts": 8, "group": 8, "length": 512, "micro_batch": 8, "checkpointing": False},
+    {"updates": 2, "prompts": 8, "group": 8, "length": 1024, "micro_batch": 4, "checkpointing": True},
+]
 
 
-def gpu(out: Path) -> None:
-    """Measures, and writes out/gpu.json. Raises UserError where there is no GPU."""
+def gpu(out: Path) -> Path:
+    """Measures for some minutes, and writes out/NAME.json by the GPU's name, whose path it returns. Raises UserError
+    where there is no GPU."""
     if not torch.cuda.is_available():
-        raise UserError("no GPU: torch finds none here; see `nvidia-smi`")
-    record = RunRecord("gpu", {"step": STEP, "architecture": QWEN})
-    found: dict[str, Any] = {}
-    scale = load_scale(Path("workflow/scales/tiny.yaml"))
+        raise UserError("bench-gpu: torch finds no GPU here; see `nvidia-smi`")
+    name = re.sub(r"[^a-z0-9]+", "-", torch.cuda.get_device_name().lower()).strip("-")
+    record, found, scale = RunRecord("bench", {"steps": STEPS, "architecture": QWEN}), {}, load_scale(SCALE)
     with tempfile.TemporaryDirectory() as directory:
-        take_base(scale, Path("results/baselines/tiny/bases"), 0, Path(directory) / "base")
+        take_base(scale, BASES, 0, Path(directory) / "base")
         assert isinstance(scale.problems, CountdownProblems)
         write_problem_sets(scale.problems, Path(directory) / "problems")
-        paths = {"model": f"{directory}/base/model", "problems": f"{directory}/problems"}
         sizes = {"prompts": scale.rl.prompts_per_step, "group": scale.rl.group_size, "length": scale.rl.max_new_tokens}
+        work = {"scale": str(SCALE), "model": f"{directory}/base/model", "problems": f"{directory}/problems", **sizes}
         for device in ("cpu", "cuda"):
-            work = {"scale": "workflow/scales/tiny.yaml", **paths, **sizes, "device": device}
-            found[f"tiny, local engine, {device}"] = measured("local_step", **work)
-            print(json.dumps(found[f"tiny, local engine, {device}"]), flush=True)
-        for name, architecture, words in (("135M", SIZES["135M"], 49152), ("Qwen3-0.6B", QWEN, VOCABULARY)):
-            key = f"{name}, local engine, cuda, float32"
-            shape = {"architecture": architecture, "batch": 256, "length": 256, "threads": 1, "vocabulary": words}
-            found[key] = measured("growth", **shape, device="cuda")
-            print(key, json.dumps(found[key]), flush=True)
-        for micro_batch, checkpointing in ((8, True), (8, False), (2, True)):
-            key = f"Qwen3-0.6B, TRL engine, bfloat16, micro-batch {micro_batch}, checkpointing {checkpointing}"
-            more = {"micro_batch": micro_batch, "checkpointing": checkpointing, "updates": 3}
-            try:
-                found[key] = measured("trl_engine_step", work=directory, **STEP, **more)
-            except UserError as error:
-                found[key] = {"error": str(error)}
-            print(key, json.dumps(found[key]), flush=True)
-            record.write(out / "gpu.json", measures=found, hardware=hardware())
-    record.write(out / "gpu.json", measures=found)
+            found[f"tiny, local engine, {device}"] = measured("local_step", **work, device=device)
+        for model, shape, words in (("135M", SIZES["135M"], WORDS["135M"]), ("Qwen3-0.6B", QWEN, VOCABULARY)):
+            batch: dict[str, Any] = {"batch": 256, "length": 256, "threads": 1, "vocabulary": words, "device": "cuda"}
+            key = f"{model}, local engine, cuda, float32"
+            found[key] = measured("growth", architecture=shape, **batch)
+        for step in STEPS:
+            key = "Qwen3-0.6B, TRL engine, bfloat16, " + json.dumps(step)
+            found[key] = measured("trl_engine_step", work=directory, **step)
+    record.write(out / f"{name}.json", measures=found)
+    return out / f"{name}.json"

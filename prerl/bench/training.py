@@ -112,8 +112,6 @@ def trl_engine_step(
     bfloat16, all responses of the greatest length; `work` holds base/ with its tokenizer and problems/. Their rewards
     are made up, for such a model solves nothing. Returns the log's rows, and the peaks of the GPU's memory in bytes
     while it samples and while it learns."""
-    from transformers import AutoTokenizer, Qwen3Config, Qwen3ForCausalLM
-
     from prerl.engines.policy import Policy
     from prerl.engines.session import Session
     from prerl.engines.trl import PhaseTrainer
@@ -136,13 +134,11 @@ def trl_engine_step(
     peaks: dict[str, list[int]] = {"sampling": [], "update": []}
     with tempfile.TemporaryDirectory() as directory:
         base = Path(directory) / "model"
-        torch.manual_seed(0)
-        config = Qwen3Config(**QWEN, vocab_size=VOCABULARY, max_position_embeddings=4096, tie_word_embeddings=True)
-        Qwen3ForCausalLM(config).save_pretrained(base)
+        untrained(QWEN, VOCABULARY).save_pretrained(base)
         AutoTokenizer.from_pretrained(f"{work}/base/model", local_files_only=True).save_pretrained(base)
         problems = Path(work) / "problems"
         session = Session(scale, "grpo", method, 0, base, problems, Path(directory) / "run")
-        policy = Policy(scale, method, 0, base, problems)
+        policy: Any = Policy(scale, method, 0, base, problems)
         policy.score = with_signal(policy.score)
         policy.tokens.ends = [VOCABULARY - 1]  # so that nearly all responses are as long
         rollout = policy.rollout
@@ -166,16 +162,22 @@ def trl_engine_step(
     return {"rows": [{name: row[name] for name in names} for row in session.log], "peaks": peaks}
 
 
+def untrained(architecture: dict[str, Any], vocabulary: int) -> Any:
+    """A Qwen3 with random weights, on the CPU."""
+    from transformers import Qwen3Config, Qwen3ForCausalLM
+
+    torch.manual_seed(0)
+    sizes: dict[str, Any] = {**architecture, "vocab_size": vocabulary, "max_position_embeddings": 4096}
+    with torch.device("cpu"):
+        return Qwen3ForCausalLM(Qwen3Config(**sizes, tie_word_embeddings=True))
+
+
 def growth(
     architecture: dict[str, Any], batch: int, length: int, threads: int, vocabulary: int, device: str = "cpu"
 ) -> dict[str, Any]:
     """Sampling and update of an untrained model, all responses of the same length, in micro-batches of 8."""
-    from transformers import Qwen3Config, Qwen3ForCausalLM
-
     occupy(threads, device)
-    torch.manual_seed(0)
-    config = Qwen3Config(**architecture, vocab_size=vocabulary, max_position_embeddings=4096, tie_word_embeddings=True)
-    model = Qwen3ForCausalLM(config).to(torch.get_default_device())
+    model = untrained(architecture, vocabulary).to(device)
     optimizer = AdamW(model.parameters(), lr=1e-6, weight_decay=0.01)
     scale = load_scale(Path("workflow/scales/smoke.yaml"))
     rl = scale.rl.model_copy(update={"micro_batch": 8, "max_new_tokens": length})

@@ -5,7 +5,20 @@ from typing import Annotated
 
 import typer
 
-from prerl.commands import CAPTIONS, LEXICON, METHODS, Captions, LexiconFile, MethodsFile, Out, Results, ScaleFile, app
+from prerl.commands import (
+    CAPTIONS,
+    LEXICON,
+    METHODS,
+    REPORTED,
+    Captions,
+    LexiconFile,
+    MethodsFile,
+    Out,
+    ReportedFile,
+    Results,
+    ScaleFile,
+    app,
+)
 from prerl.errors import UserError, known
 from prerl.settings.methods import Method, find_method, fit_methods, load_methods
 from prerl.settings.scale import load_scale
@@ -69,7 +82,7 @@ def claims(
     scale: ScaleFile,
     summary: Annotated[Path, typer.Option(help="Directory of the summaries.")],
     out: Annotated[Path, typer.Option(help="The file to write.")],
-    reported: Annotated[Path, typer.Option(help="What the paper is reported to claim.")] = Path("paper/reported.yaml"),
+    reported: ReportedFile = REPORTED,
     methods: MethodsFile = METHODS,
 ) -> None:
     """Confront each of the paper's claims with the runs: effects, intervals, verdict; claim_parts.csv lies beside."""

@@ -10,11 +10,13 @@ from prerl.commands import (
     CATALOG,
     DATA_DIR,
     METHODS,
+    REPORTED,
     CatalogFile,
     DataDir,
     MethodsFile,
     Out,
     ProblemSets,
+    ReportedFile,
     ScaleFile,
     app,
 )
@@ -91,13 +93,14 @@ def plan(
     ] = None,
     catalog: CatalogFile = CATALOG,
     methods: MethodsFile = METHODS,
+    reported: ReportedFile = REPORTED,
 ) -> None:
     """Reckon jobs, GPU-hours, memory, disk, tokens and cost of a scale; refuse what cannot fit. Starts nothing."""
     from prerl.plan import show_plan
 
     settings, named = load_scale(scale), load_methods(methods)
     check_tuned(str(scale), settings, named)
-    show_plan(scale, assume or [], public_sets(scale, catalog), fit_methods(settings, named))
+    show_plan(scale, assume or [], public_sets(scale, catalog), fit_methods(settings, named), reported)
 
 
 @app.command()
