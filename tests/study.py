@@ -90,7 +90,9 @@ def write_study(
 ) -> None:
     """Methods with these accuracies on dev: GRPO learns, NSR-PreRL collapses and stops, DSRL learns later."""
     rng = np.random.default_rng(0)
-    scale = changed(load_scale(SMOKE_FILE), seeds=list(range(seeds)))
+    known = {"benchmark": "countdown", "method": "grpo", "before": 15.2, "after": 47.4, "updates": 50}
+    published = [known | {"source": "elsewhere", "setting": "on one GPU"}]
+    scale = changed(load_scale(SMOKE_FILE), seeds=list(range(seeds)), published=published)
     names = [f"p{index}" for index in range(20)]
     benchmarks = scale.evaluation.benchmarks
 

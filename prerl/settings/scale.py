@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from prerl.errors import UserError
-from prerl.settings.analysis import Analysis
+from prerl.settings.analysis import Analysis, Published
 from prerl.settings.engine import Engine, LocalEngine, TrlEngine, VllmSampler
 from prerl.settings.model import (
     Architecture,
@@ -119,6 +119,7 @@ class Scale(Strict):
     tuned: dict[Name, Tuned] = Field(
         default_factory=dict
     )  # what it chose; another method is trained as its file has it
+    published: list[Published] = Field(default_factory=list)  # elsewhere, of the same model
     plan: Plan | None = None  # of a scale whose cost one wants to know beforehand
 
     def base_of(self, seed: int) -> int:
@@ -181,6 +182,9 @@ class Scale(Strict):
     def _benchmarks_exist(self) -> "Scale":
         if unknown := set(self.evaluation.benchmarks) - set(self.problems.benchmarks):
             raise ValueError(f"evaluation.benchmarks: {min(unknown)!r} is not among problems.benchmarks")
+        for one in self.published:
+            if one.benchmark not in self.evaluation.benchmarks or one.method not in self.methods:
+                raise ValueError(f"published: {one.benchmark!r} with {one.method!r}: the study has no such number")
         for role, names in self.analysis.claims_on.model_dump(exclude_none=True).items():
             for name in names if isinstance(names, list) else [names]:
                 if name not in {*self.evaluation.benchmarks, *self.evaluation.lm_eval}:

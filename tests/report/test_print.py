@@ -239,3 +239,14 @@ def test_whole_updates_are_printed_also_where_no_batch_had_a_signal(study, metho
     restated = rows[rows.quantity != "header_share"]
     restated.to_parquet(summary / "updates.parquet")
     assert "restated" not in printed()[0].splitlines()[2]
+
+
+def test_what_others_published_stands_above_what_came_out_here(study, printed):
+    numbers = pd.read_csv(printed / "tables/published.csv")
+    theirs, ours = numbers.to_dict("records")
+    assert (theirs["before"], theirs["after"], theirs["updates"], theirs["source"]) == (15.2, 47.4, 50, "elsewhere")
+    scores = pd.read_parquet(study / "summary/scores.parquet")
+    scores = scores[(scores.metric == "avg") & (scores.benchmark == "countdown")].set_index("method").estimate
+    assert ours["source"] == "here" and ours["after"] == pytest.approx(100 * scores["grpo"])
+    assert ours["before"] == pytest.approx(100 * scores["base"])
+    assert "| 47.4 " in (printed / "tables/published.md").read_text()

@@ -31,6 +31,7 @@ MAIN_FIGURES = [
     "claims",
 ]
 MAIN_TABLES += ["overlap"] if PUBLIC else []
+MAIN_TABLES += ["published"] if SCALE.published else []
 if SHOWN_TUNING:  # that of this scale is committed
     MAIN_TABLES.append("sensitivity")
     MAIN_FIGURES.append("sensitivity")
