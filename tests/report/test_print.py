@@ -7,6 +7,7 @@ import matplotlib
 import matplotlib.pyplot as plt
 import pandas as pd
 import pytest
+import yaml
 from matplotlib.figure import Figure
 from typer.testing import CliRunner
 
@@ -18,6 +19,7 @@ from prerl.report.figures.write import FIGURES, draw_figures, save
 from prerl.report.paper import compile_paper
 from prerl.report.tables.typeset import interval, latex, pivot
 from prerl.report.tables.write import write_tables
+from prerl.settings.scale import load_scale
 from tests.helpers import CAPTIONS, ROOT, SMOKE_FILE, STUDY_FIGURES, STUDY_TABLES, changed
 from tests.study import read, write_study
 
@@ -250,3 +252,12 @@ def test_what_others_published_stands_above_what_came_out_here(study, printed):
     assert ours["source"] == "here" and ours["after"] == pytest.approx(100 * scores["grpo"])
     assert ours["before"] == pytest.approx(100 * scores["base"])
     assert "| 47.4 " in (printed / "tables/published.md").read_text()
+
+
+def test_departures_stand_in_the_profiles_readme_as_in_the_paper():
+    rows = yaml.safe_load((ROOT / "paper/departures.yaml").read_text())
+    readme = (ROOT / "workflow/profiles/README.md").read_text()
+    for row in rows:
+        assert f"| {' | '.join(row[key] for key in ('what', 'theirs', 'here', 'why', 'told'))} |" in readme
+    named = {name for row in rows for name in re.findall(r"(?:grpo|dsrl)-[a-z-]+", row["told"])}
+    assert named and named <= set(load_scale(ROOT / "workflow/scales/tiny.yaml").ablations)
