@@ -103,8 +103,8 @@ def values(numbers: tuple[int, ...], operations: str) -> list[int]:
 
 
 def sums(kind: str, steps: int, largest: int) -> Iterator[tuple[tuple[int, ...], str]]:
-    """All that can be reckoned with so many steps and numbers in SMALLEST..largest, no value below 0. Of the kind `other` one
-    step alone, whose product is at most 10 * largest."""
+    """All that can be reckoned with so many steps and numbers in SMALLEST..largest, no value below 0 or above 10 *
+    largest; of the kind `other` with one step."""
     for operations in map("".join, product(OPERATIONS[kind], repeat=steps)):
         for numbers in product(range(SMALLEST, largest + 1), repeat=steps + 1):
             found = values(numbers, operations)
@@ -129,7 +129,8 @@ def draw(rng: random.Random, kind: str, steps: int, largest: int, split: str) ->
         operations = "".join(rng.choice(OPERATIONS[kind]) for _ in range(steps))
         numbers = tuple(rng.randint(SMALLEST, largest) for _ in range(steps + 1))
         found = values(numbers, operations)
-        if min(found) >= 0 and max(found) <= 10 * largest and split_of(identity(numbers, operations)) == split:
+        fits = min(found) >= 0 and max(found) <= 10 * largest
+        if fits and split_of(identity(numbers, operations)) == split:
             return told(rng, kind, numbers, operations)
 
 
