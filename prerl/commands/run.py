@@ -37,7 +37,7 @@ def problems(
     catalog: CatalogFile = CATALOG,
 ) -> None:
     """Write the problem sets: dev, the benchmarks, and the training set if problems are not drawn without end."""
-    from prerl.problems.sets import write_problem_sets, write_public_sets
+    from prerl.problems.sets import write_arithmetic_sets, write_problem_sets, write_public_sets
 
     settings = load_scale(scale).problems
     sets = public_sets(scale, catalog)
@@ -50,7 +50,13 @@ def problems(
 
     if model is None:
         raise UserError(f"{scale}: problems: prompts need a chat template; give --model")
-    write_public_sets(settings, sets, data_dir, Tokens(model).tokenizer, out)
+    tokenizer = Tokens(model).tokenizer
+    if settings.world == "public":
+        return write_public_sets(settings, sets, data_dir, tokenizer, out)
+    try:
+        write_arithmetic_sets(settings, tokenizer, out)
+    except ValueError as error:
+        raise UserError(f"{scale}: problems: {error}") from error
 
 
 @app.command()

@@ -15,11 +15,11 @@ rule fetch:
 rule problems:
     """The problem sets: dev, the benchmarks, and what is trained on where problems are not drawn without end."""
     input:
-        f"{RESULTS}/base/seed0/model/model.safetensors" if PUBLIC else [],  # its chat template makes the prompts
+        f"{RESULTS}/base/seed0/model/model.safetensors" if CHAT else [],  # its chat template makes the prompts
     output:
         expand(
             f"{RESULTS}/problems/{{name}}.jsonl",
-            name=["dev", *(["train"] if PUBLIC else []), *SCALE.problems.benchmarks],
+            name=["dev", *(["train"] if CHAT else []), *SCALE.problems.benchmarks],
         ),
     log:
         f"{LOGS}/problems.log",
@@ -31,7 +31,7 @@ rule problems:
     params:
         scale=SCALE_FILE,
         out=subpath(output[0], parent=True),
-        model=lambda w, input: f"--model {Path(input[0]).parent} --data-dir {DATA_DIR}" if PUBLIC else "",
+        model=lambda w, input: f"--model {Path(input[0]).parent} --data-dir {DATA_DIR}" if CHAT else "",
         depends=dict(settings=settings("problems"), code=fingerprint("prerl.problems.sets")),
     shell:
         "prerl problems --scale {params.scale} {params.model} --out {params.out} 2> {log}"

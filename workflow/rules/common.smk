@@ -203,8 +203,9 @@ def sources(study):
 
 
 PUBLIC = SCALE.problems.world == "public"
+CHAT = SCALE.problems.chat  # problems in words, whose prompts the tokenizer makes
 DATA_DIR = quote(OPTIONS.data_dir)  # what was downloaded; it may hold spaces
-LEXICON = f"workflow/lexicons/{'natural' if PUBLIC else 'countdown'}.yaml"
+LEXICON = f"workflow/lexicons/{'natural' if CHAT else 'countdown'}.yaml"
 # What training problems are drawn from; other keys of the section say what they are tested on.
 TRAINING_PROBLEMS = SCALE.problems.model_dump(exclude={"dev", "benchmarks"})
 
