@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, Tag, model_validator
 
-from prerl.settings.values import Integer, Large, Name, NotNegative, Positive, Rate, Strict, Threads
+from prerl.settings.values import Integer, Large, Name, NotNegative, Positive, Rate, Share, Strict, Threads
 
 
 class Architecture(Strict):
@@ -75,6 +75,12 @@ class Pretrain(Strict):
         if self.warmup_steps > self.steps:
             raise ValueError("warmup_steps must not exceed steps, or the learning rate never comes to its peak")
         return self
+
+
+class Prime(Pretrain):
+    """How a published model is primed with worked solutions, once a seed, before any RL."""
+
+    reflects: Share  # of the solutions check their result, or try another way
 
 
 class CountdownProblems(Strict):

@@ -6,7 +6,7 @@ from pathlib import Path
 from shlex import quote
 
 from prerl.base.committed import committed_bases
-from prerl.commands.run import public_sets
+from prerl.commands.start import public_sets
 from prerl.settings.scale import load_scale
 from prerl.settings.options import load_options
 from prerl.settings.methods import UPDATE_METHODS, check_methods, fit_methods, load_methods, new_method
