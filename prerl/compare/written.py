@@ -90,6 +90,8 @@ def write_baselines(scale: Scale, methods: dict[str, Method], lexicon: Lexicon, 
         (path / "tables").mkdir()
         for table in (*sorted((study / "tables").glob("*.md")), *(study / f"tables/{name}.json" for name in SHOWN)):
             shutil.copy(table, path / "tables")
+        for table in ("claims", "claim_parts"):
+            shutil.copy(study / f"{table}.csv", path / "tables")
         shutil.copy(study / "figures/learning_curves.png", path)
         for name, parts in tables.items():
             rows = [table.assign(method=method, seed=seed) for (method, seed), table in parts.items()]

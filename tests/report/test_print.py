@@ -239,3 +239,17 @@ def test_whole_updates_are_printed_also_where_no_batch_had_a_signal(study, metho
     restated = rows[rows.quantity != "header_share"]
     restated.to_parquet(summary / "updates.parquet")
     assert "restated" not in printed()[0].splitlines()[2]
+
+
+def test_claims_stand_beside_what_they_gave_at_other_scales(study, printed):
+    own, rows = pd.read_csv(study / "claim_parts.csv"), pd.read_csv(printed / "tables/sizes.csv")
+    assert list(dict.fromkeys(rows.scale)) == ["made-up", "larger"]
+    assert len(rows[rows.scale == "larger"]) == (own.id != own.id.iloc[0]).sum()
+    shown = json.loads((printed / "tables/sizes.json").read_text())
+    assert shown["columns"] == ["Claim", "Measured", "made-up", "larger"]
+    first = [row for row in shown["rows"] if row[0] == own.id.iloc[0]]
+    assert {row[3] for row in first} == {"–"} and first[-1][1] == "the verdict"
+    others = [row for row in shown["rows"] if row[0] != own.id.iloc[0] and row[1] != "the verdict" and row[3] != "–"]
+    assert others and all(row[3].startswith(("0.5 [0.25, 0.75]", "+0.5 [+0.2, +0.8] points")) for row in others)
+    conditions = own[own.side != "beside"]
+    assert len(shown["rows"]) == len(conditions) + conditions.id.nunique()
