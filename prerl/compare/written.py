@@ -30,8 +30,8 @@ def write_baselines(scale: Scale, methods: dict[str, Method], lexicon: Lexicon, 
                          tokens and the occurrences of each behaviour, summed
     out/dev.parquet      method, seed, step, problem: those numbers of the dev responses; entropy in nats a token
     out/updates.parquet  the training logs: method, seed, and a row an update as in log.parquet
-    out/tables/, out/learning_curves.png   of the main study, to be read, with its claims as CSV; tables that the study of
-                         all baselines has too are of that one, those in SHOWN as JSON as well
+    out/tables/, out/learning_curves.png   of the main study, to be read, with its claims as CSV; tables that the study
+                         of all baselines has too are of that one, those in SHOWN as JSON as well
     out/sensitivity/     what `prerl sensitivity` left there, unchanged
     out/baselines.json   the record: identity (what a comparison must have in common), every method, what it was tuned
                          to and what was tried; cost and selected step of every run; what the runs were made with;
