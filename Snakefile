@@ -3,6 +3,7 @@
 #   snakemake --cores all                           everything, in miniature
 #   snakemake --cores all --config scale=smoke      the same in two minutes, to see that it works
 #   snakemake --cores all ablations                 the ablations of DSRL, beside the rest
+#   snakemake --cores all sensitivity               every method's learning rate and warm-up, tuned alike
 #   snakemake --cores all base_study                what the base alone can tell: accuracy, gradients, behaviour
 #   snakemake --cores all compare --config method=FILE.yaml    a new method against the fixed baselines
 #   snakemake --cores all baselines                 the fixed baselines anew
@@ -21,8 +22,11 @@ report: "workflow/report/study.rst"
 include: "workflow/rules/common.smk"
 include: "workflow/rules/base.smk"
 include: "workflow/rules/train.smk"
+include: "workflow/rules/sensitivity.smk"
 include: "workflow/rules/evaluate.smk"
+include: "workflow/rules/summary.smk"
 include: "workflow/rules/report.smk"
+include: "workflow/rules/paper.smk"
 include: "workflow/rules/compare.smk"
 include: "workflow/rules/bench.smk"
 

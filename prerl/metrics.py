@@ -100,13 +100,14 @@ def relative_interval(
 ) -> tuple[float, float]:
     """Interval of `ratio(numerator, denominator) / ratio(base_numerator, base_denominator)`, e.g. of rates of words.
 
-    (seeds, problems) each, the base's (1, problems); paired by problem. Worked out on the logarithm, where rare
-    occurrences skew less. With too few for that in some resample, the bare percentiles; NaN where the base has none.
+    (seeds, problems) each, the base's too, or (1, problems) of a model without seeds; paired by problem, and by seed
+    where the base has them. Worked out on the logarithm, where rare occurrences skew less. With too few for that in
+    some resample, the bare percentiles; NaN where the base has none.
     """
     seeds, problems = resample_weights(numerator.shape[0], numerator.shape[1], resamples, generator)
-    rates = [(seeds * (problems @ cells.T)).sum(1) for cells in (numerator, denominator)]
-    rates += [(problems @ cells.T)[:, 0] for cells in (base_numerator, base_denominator)]
-    above, below, base_above, base_below = rates
+    cells = (numerator, denominator, base_numerator, base_denominator)
+    rates = [problems @ one.T for one in cells]  # (resamples, seeds) each
+    above, below, base_above, base_below = ((seeds * rate if rate.shape[1] > 1 else rate).sum(1) for rate in rates)
     if base_numerator.sum() == 0 or not (below > 0).all() or not (base_below > 0).all():
         return math.nan, math.nan
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -115,41 +116,21 @@ def relative_interval(
     if not np.isfinite(resampled).all():
         low, high = np.quantile(np.nan_to_num(resampled, nan=0.0), [1 - tail, tail], method="inverted_cdf")
         return math.exp(low), math.exp(min(high, 700.0))
-    parts = [cells / cells.mean() for cells in (numerator, denominator, base_numerator, base_denominator)]
-    influence = parts[0] - parts[1] - (parts[2] - parts[3])
+    influence = relative_influence(*cells)
     estimate = math.log(ratio(numerator, denominator) / ratio(base_numerator, base_denominator))
     low, high = stretched_interval(estimate, resampled, influence, level)
     return math.exp(low), math.exp(high)
 
 
-def improvement(first: Array, second: Array) -> float:
-    """Chance that `first` does better than `second` on a random problem with a random seed each; ties count half.
-
-    The probability of improvement of Agarwal et al. 2021 (arXiv 2108.13264), with problems for tasks.
-    first (seeds, problems), second (seeds or 1, problems) -> in 0..1
-    """
-    return float(_wins(first, second).mean())
+def relative_influence(numerator: Array, denominator: Array, base_numerator: Array, base_denominator: Array) -> Array:
+    """What each seed and problem adds to the logarithm of the ratio in `relative_interval`, (seeds, problems)."""
+    parts = [cells / cells.mean() for cells in (numerator, denominator, base_numerator, base_denominator)]
+    return parts[0] - parts[1] - (parts[2] - parts[3])
 
 
-def improvement_interval(
-    first: Array, second: Array, resamples: int, generator: np.random.Generator, level: float = 0.95
-) -> tuple[float, float]:
-    """Interval of `improvement` over problems and over the seeds of both methods."""
-    wins = _wins(first, second)  # (S, S', P)
-    estimate = float(wins.mean())
-    of_first, problems = resample_weights(wins.shape[0], wins.shape[2], resamples, generator)
-    of_second, _ = resample_weights(wins.shape[1], 1, resamples, generator)
-    resampled = np.einsum("ri,rj,rij->r", of_first, of_second, np.einsum("rp,ijp->rij", problems, wins))
-    resampled = resampled / (wins.shape[0] * wins.shape[1] * wins.shape[2])
-    influence = wins.mean(1) - estimate
-    if wins.shape[1] > 1:
-        influence = influence + wins.mean(0) - wins.mean((0, 1))
-    low, high = stretched_interval(estimate, resampled, influence, level)
-    return max(low, 0.0), min(high, 1.0)
-
-
-def spread(right: Array, n: int) -> dict[str, float]:
-    """Standard deviations of the share of right responses, by source, from right (seeds, problems) of n responses.
+def spread(right: Array, n: int, less: Array | None = None) -> dict[str, float]:
+    """Standard deviations of the share of right responses, by source, from right (seeds, problems) of n responses; with
+    `less`, another method's right responses in the same form, of the difference of the two shares.
 
     seed: between runs · problem: between problems · interaction: what a seed adds on single problems · sample: of one
     response to a given problem by a given run. Unbiased estimates of the variances (two-way analysis of variance with
@@ -158,9 +139,9 @@ def spread(right: Array, n: int) -> dict[str, float]:
     """
     if n < 2:
         raise ValueError("the variance between samples needs at least two responses a problem")
-    share = right / n
+    share = (right if less is None else right - less) / n
     seeds, problems = share.shape
-    sample = float((share * (1 - share)).mean()) * n / (n - 1)
+    sample = sum(float((one / n * (1 - one / n)).mean()) for one in (right, less) if one is not None) * n / (n - 1)
     by_problem = float(share.mean(0).var(ddof=1))
     if seeds == 1:
         variances = {"seed": math.nan, "problem": by_problem - sample / n, "interaction": math.nan, "sample": sample}
@@ -176,21 +157,26 @@ def spread(right: Array, n: int) -> dict[str, float]:
 
 
 def spread_interval(
-    right: Array, n: int, resamples: int, generator: np.random.Generator, level: float = 0.95
+    right: Array,
+    n: int,
+    resamples: int,
+    generator: np.random.Generator,
+    less: Array | None = None,
+    level: float = 0.95,
 ) -> dict[str, tuple[float, float]]:
     """Intervals of `spread`, by source: of the seeds' from the chi-squared distribution of their mean square, which
     with three seeds reaches far up; of the others percentiles over resampled problems. NaN where the estimate is."""
     tail = (1 + level) / 2
     seeds, problems = right.shape
     drawn = generator.integers(0, problems, (resamples, problems))
-    values = [spread(right[:, columns], n) for columns in drawn]
+    values = [spread(right[:, columns], n, None if less is None else less[:, columns]) for columns in drawn]
     found = {}
     for source in ("problem", "interaction", "sample"):
         low, high = np.quantile([value[source] for value in values], [1 - tail, tail])
         found[source] = (float(low), float(high))
     if seeds == 1:
         return {"seed": (math.nan, math.nan), **found}
-    by_seed, residual = _between_seeds(right / n)
+    by_seed, residual = _between_seeds((right if less is None else right - less) / n)
     noise, degrees = residual / problems, (seeds - 1) / 2
     low, high = (by_seed * degrees / float(special.gammaincinv(degrees, end)) - noise for end in (tail, 1 - tail))
     return {"seed": (math.sqrt(max(low, 0.0)), math.sqrt(max(high, 0.0))), **found}
@@ -215,8 +201,3 @@ def bayes_interval(right: Array, n: int, level: float = 0.95) -> tuple[float, fl
     deviation = math.sqrt(float((a * b / ((a + b) ** 2 * (a + b + 1))).sum())) / right.size
     reach = statistics.NormalDist().inv_cdf((1 + level) / 2) * deviation
     return max(mean - reach, 0.0), min(mean + reach, 1.0)
-
-
-def _wins(first: Array, second: Array) -> Array:
-    """1 where a seed of `first` beats a seed of `second` on a problem, a half where they tie. (S, S', P)"""
-    return (first[:, None] > second).astype(float) + 0.5 * (first[:, None] == second)

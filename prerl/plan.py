@@ -150,13 +150,17 @@ def align_stage(scale: Scale, plan: Plan) -> Stage:
     analysis, model = scale.analysis, _on_gpus(scale)[0]
     runs = len(analysis.alignment_methods) * len(scale.seeds)
     rollouts = analysis.alignment_rollouts * (1 + len(analysis.alignment_methods) * len(analysis.alignment_steps))
-    work = 6 * model.parameters * (plan.prompt_tokens + 2 * plan.response_tokens) * rollouts / (1 + runs)
+    batch = scale.rl.prompts_per_step * scale.rl.group_size
+    # Of a rollout three passes, two of them behind a prompt; of a batch the updates of six methods, and one more.
+    passes = 3 * rollouts + 7 * analysis.alignment_batches * batch
+    work = 6 * model.parameters * (plan.prompt_tokens + plan.response_tokens) * passes / (1 + runs)
     longest = plan.prompt_tokens + scale.rl.max_new_tokens
     memory = model.parameters * 4 * 1.8 + max(
         model.parameters * 4 * 4.8, scale.rl.sample_batch * longest * 2 * model.kv_bytes
     )
     hours = plan.overhead * work / plan.cpu_tflops / 1e12 / 3600
-    return Stage("align", 1 + runs, 0, hours, rollouts / (1 + runs) * plan.response_tokens, {}, memory)
+    sampled = (rollouts + analysis.alignment_batches * batch) / (1 + runs)
+    return Stage("align", 1 + runs, 0, hours, sampled * plan.response_tokens, {}, memory)
 
 
 def disk(scale: Scale) -> tuple[float, float]:

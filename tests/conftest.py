@@ -18,7 +18,7 @@ from prerl.problems.public import PublicSet
 from prerl.problems.sets import write_problem_sets
 from prerl.report.figures.write import draw_figures
 from prerl.report.tables.write import write_tables
-from prerl.settings.methods import load_methods
+from prerl.settings.methods import fit_methods, load_methods
 from prerl.settings.model import Architecture
 from prerl.settings.scale import load_scale
 from tests.double import exact, mix_rewards
@@ -43,8 +43,15 @@ def scale():
 
 
 @pytest.fixture(scope="session")
-def methods():
+def as_written():
+    """All methods as their file has them."""
     return load_methods(METHODS_FILE)
+
+
+@pytest.fixture(scope="session")
+def methods(as_written):
+    """All methods as they are trained at the smoke scale."""
+    return fit_methods(load_scale(SMOKE_FILE), as_written)
 
 
 @pytest.fixture(scope="session")
@@ -73,7 +80,7 @@ def trained(scale, tmp_path_factory):
     shutil.copytree(MODEL, root / "model")
     parameters = sum(weight.numel() for weight in load_file(root / "model/model.safetensors").values())
     made = {"commit": None, "versions": {}, "hardware": {}}
-    record = {"config": pretraining(scale), "parameters": parameters} | made
+    record = {"config": pretraining(scale, 0), "parameters": parameters} | made
     write_json(root / "run.json", record | {"outputs": checksums([root / "model"], root)})
     write_problem_sets(scale.problems, root / "problems")
     return root

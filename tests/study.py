@@ -8,11 +8,13 @@ import pandas as pd
 
 from prerl.analysis.behaviour import load_lexicon
 from prerl.analysis.claims import write_claims
+from prerl.analysis.sensitivity import read_tuning
 from prerl.analysis.study import Study
 from prerl.analysis.summary import summarize
-from prerl.settings.methods import Method
-from prerl.settings.scale import load_scale
-from tests.helpers import ROOT, SMOKE_FILE, changed
+from prerl.settings.methods import Method, load_methods
+from prerl.settings.scale import Tuned, load_scale
+from tests.helpers import METHODS_FILE, ROOT, SMOKE_FILE, changed
+from tests.tuning import write_tuning
 
 LEXICON = ROOT / "workflow/lexicons/countdown.yaml"
 TEXTS = [
@@ -42,6 +44,11 @@ def responses(rng, accuracy, names, repeats, **columns):
     )
 
 
+# Of methods' updates with GRPO's.
+COSINES = {"grpo": 2.0, "psr-rl": 0.5, "nsr-rl": 0.8, "prerl": 0.6, "psr-prerl": 0.2, "nsr-prerl": 0.4}
+COSINES |= {"grpo, other prompts": 0.3, "nsr-rl, other prompts": 0.25}
+
+
 def write_alignment(rng, path, **columns):
     """Comparisons of gradients as the stages write them."""
     keys = pd.MultiIndex.from_product(
@@ -49,6 +56,7 @@ def write_alignment(rng, path, **columns):
     ).to_frame(index=False)
     size = len(keys)
     numbers = {"inner_product": rng.normal(1, 1, size), "cosine": rng.uniform(-0.2, 1, size), "tokens": 30}
+    numbers["other_prompt"] = rng.uniform(-0.2, 0.6, size)
     keys = keys.assign(problem=(keys.rollout // 8).astype(str), correct=keys.rollout % 3 == 0, **numbers, **columns)
     keys.assign(norm_post_train=1.0, norm_pre_train=2.0).to_parquet(path / "alignment.parquet")
     if columns:
@@ -63,9 +71,18 @@ def write_alignment(rng, path, **columns):
     tokens = tokens.assign(problem=(tokens.rollout // 8).astype(str), body=tokens.position > 4)
     tokens = tokens.assign(logp_post_train=-rng.random(480), logp_pre_train=-rng.random(480))
     tokens.to_parquet(path / "positions.parquet")
+    names = pd.MultiIndex.from_product([range(3), [*COSINES]], names=["batch", "method"]).to_frame(index=False)
+    close = names.method.map(COSINES) + rng.uniform(-0.1, 0.1, len(names))
+    batches = names.assign(used=8, norm=rng.uniform(1, 2, len(names)), cosine=close.clip(upper=1), header_share=0.5)
+    batches.to_parquet(path / "updates.parquet")
 
 
 ACCURACIES = {"grpo": [0.3, 0.4, 0.5, 0.6, 0.7], "nsr-prerl": [0.3, 0.35, 0.0], "dsrl": [0.3, 0.3, 0.4, 0.5, 0.6]}
+
+
+def tried(name: str, tuned: Tuned, seed: int) -> list[float]:
+    """Dev accuracies of a run of the tuning: the method's own learning rate is the best."""
+    return [0.3, 0.3, 0.3, 0.3, 0.5 if tuned.learning_rate_factor == 1 else 0.4]
 
 
 def write_study(
@@ -90,12 +107,14 @@ def write_study(
     for name in ("dev", *benchmarks):
         rows = [json.dumps({"id": problem, "prompt": f"Q {problem} of {name} A"}) + "\n" for problem in names]
         (results / f"problems/{name}.jsonl").write_text("".join(rows))
-    write_run(results / "base", 0.3)
-    cost = {"wall_seconds": 2.0, "peak_memory_bytes": 30, "tokens": 50}
-    (results / "base/run.json").write_text(json.dumps({"parameters": 1000, **about, **cost}))
-    write_alignment(rng, results / "base")
-    (results / "base/model").mkdir()
-    (results / "base/model/model.safetensors").write_text("weights")
+    for seed in scale.base_seeds:
+        base = results / f"base/seed{seed}"
+        write_run(base, 0.3)
+        cost = {"wall_seconds": 2.0, "peak_memory_bytes": 30, "tokens": 50}
+        (base / "run.json").write_text(json.dumps({"parameters": 1000, **about, **cost}))
+        write_alignment(rng, base)
+        (base / "model").mkdir()
+        (base / "model/model.safetensors").write_text(f"weights {seed}")
     for method, accuracies in curve.items():
         for seed in scale.seeds:
             path = results / method / f"seed{seed}"
@@ -124,6 +143,10 @@ def write_study(
         {"set": "dev", "training": 90, "problems": 20, "same": 1, "half": 3, "shared": 2, **unread},
     ]
     pd.DataFrame(overlap).to_parquet(results / "summary/overlap.parquet")
+    named = load_methods(METHODS_FILE)
+    few = {name: named[name] for name in curve}
+    write_tuning(results / "sensitivity", scale.tuning, few, tried)
+    read_tuning(scale, scale.tuning, few, results / "sensitivity").to_parquet(results / "summary/sensitivity.parquet")
     write_claims(Study(results / "summary", methods), ROOT / "paper/reported.yaml", results / "claims.csv")
 
 

@@ -8,7 +8,6 @@ from scipy import special, stats
 
 from prerl.metrics import (
     difference_interval,
-    improvement_interval,
     ratio_interval,
     relative_interval,
     spread_interval,
@@ -21,9 +20,16 @@ pytestmark = pytest.mark.slow
 # At tiny the runs of a method deviate by 0 to 2.5 points of accuracy between seeds: up to about 0.15 on the logit.
 @pytest.mark.parametrize(
     ("seeds", "problems", "n", "seed_sd", "ease"),
-    [(3, 200, 16, 0.0, 0), (3, 200, 16, 0.15, 0), (3, 128, 4, 0.15, -1), (3, 200, 64, 0.15, -4), (5, 200, 16, 0.15, 0)],
+    [
+        (3, 200, 16, 0.0, 0),
+        (3, 200, 16, 0.15, 0),
+        (3, 128, 4, 0.15, -1),
+        (3, 200, 64, 0.15, -4),
+        (5, 200, 16, 0.15, 0),
+        (5, 200, 16, 0.0, 0),
+    ],
 )
-def test_95_percent_intervals_cover_93_to_97_percent_of_500_truths(seeds, problems, n, seed_sd, ease):
+def test_95_percent_intervals_cover_93_to_98_percent_of_500_truths(seeds, problems, n, seed_sd, ease):
     rng = np.random.default_rng(0)
     # Seeds, problems and pairings are normal on the logit: so is their sum, and the truth is one integral.
     deviation = math.hypot(seed_sd, 2, 0.8)
@@ -33,26 +39,24 @@ def test_95_percent_intervals_cover_93_to_97_percent_of_500_truths(seeds, proble
         share = world(rng, seeds, problems, n, seed_sd, ease)
         low, high = ratio_interval(share, np.ones_like(share), 400, rng)
         covered += low <= truth <= high
-    assert 0.93 <= covered / 500 <= 0.97
+    assert 0.93 <= covered / 500 <= 0.98
 
 
-def test_95_percent_intervals_of_paired_differences_cover_93_to_97_percent_of_4000_truths():
-    """The true coverage is 94 %, so near the limit that of 500 truths one in six random streams would miss it."""
-    rng, covered, chance = np.random.default_rng(0), 0, 0
-    for _ in range(4000):
+@pytest.mark.parametrize("seeds", [3, 5])
+def test_95_percent_intervals_of_paired_differences_cover_94_to_97_percent_of_3000_truths(seeds):
+    rng, covered = np.random.default_rng(0), 0
+    for _ in range(3000):
         difficulty = 2 * rng.normal(size=200)
         first, second = (
             rng.binomial(
-                16, special.expit(difficulty + 0.15 * rng.normal(size=(3, 1)) + 0.8 * rng.normal(size=(3, 200)))
+                16, special.expit(difficulty + 0.15 * rng.normal(size=(seeds, 1)) + 0.8 * rng.normal(size=(seeds, 200)))
             )
             / 16
             for _ in range(2)
         )
-        low, high = difference_interval(first, second, 1000, rng)
+        low, high = difference_interval(first, second, 500, rng)
         covered += low <= 0 <= high  # two draws of one method: no true difference
-        low, high = improvement_interval(first, second, 1000, rng)
-        chance += low <= 0.5 <= high
-    assert 0.93 <= covered / 4000 <= 0.97 and 0.93 <= chance / 4000 <= 0.97
+    assert 0.94 <= covered / 3000 <= 0.97
 
 
 def test_95_percent_intervals_of_ratios_to_the_base_cover_93_to_98_percent_of_500_truths():

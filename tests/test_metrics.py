@@ -9,8 +9,6 @@ from prerl.metrics import (
     bayes_interval,
     difference_interval,
     exact_interval,
-    improvement,
-    improvement_interval,
     maj_at_k,
     pass_at_k,
     ratio,
@@ -68,15 +66,6 @@ def test_interval_widens_with_the_spread_of_seeds():
     assert widths[1] > 1.5 * widths[0]
 
 
-def test_improvement_counts_pairs_of_seeds_on_each_problem():
-    first, second = np.array([[0.5, 0.2], [0.7, 0.2]]), np.array([[0.6, 0.2], [0.1, 0.1]])
-    pairs = [(a, b) for column in (0, 1) for a in first[:, column] for b in second[:, column]]
-    assert improvement(first, second) == np.mean([(a > b) + 0.5 * (a == b) for a, b in pairs])
-    assert improvement(first, second) == 1 - improvement(second, first)
-    rng = np.random.default_rng(0)
-    assert improvement_interval(first + 1, second[:1], 200, rng) == (1, 1)
-
-
 def test_a_pair_cancels_what_both_share():
     rng = np.random.default_rng(0)
     first = world(rng, 3, 200, 16, 0.1)
@@ -108,6 +97,10 @@ def test_spread_recovers_each_source():
     assert found["sample"] == pytest.approx(np.sqrt((share * (1 - share)).mean()), rel=0.01)
     for name, value in truth.items():
         assert found[name] == pytest.approx(value, rel=0.1), name
+    right, other = (rng.binomial(8, cells).astype(float) for cells in (share, share[:, ::-1]))
+    less = spread(right, 8, other)  # what both have in common, the seed's, is gone
+    assert less["seed"] < 0.1 * found["seed"] and less["sample"] == pytest.approx(2**0.5 * found["sample"], rel=0.01)
+    assert spread(right, 8, right)["interaction"] == 0
     single = spread(rng.binomial(8, share[:1]).astype(float), 8)
     assert math.isnan(single["seed"]) and single["problem"] > 0
     with pytest.raises(ValueError, match="two responses"):
@@ -174,6 +167,17 @@ def test_a_ratio_to_nothing_has_no_interval_and_one_to_little_a_wide_one():
     assert relative_interval(none, ones, ones, ones, 100, rng) == (0, 0)
 
 
+def test_a_ratio_to_bases_of_their_own_is_paired_by_seed():
+    """Seeds whose base has the same words as they, up to a factor, leave no doubt about the factor."""
+    rng = np.random.default_rng(0)
+    above, below = counts(rng, 3, 0.3, 40, 0.5 * rng.normal(size=100), seed_sd=0.5)
+    own = relative_interval(2 * above, below, above, below, 400, rng)
+    assert own == pytest.approx((2, 2))
+    one = [cells.mean(0, keepdims=True) for cells in (above, below)]
+    low, high = relative_interval(2 * above, below, *one, 400, rng)
+    assert low < 1.9 and high > 2.1
+
+
 def test_exact_interval_is_clopper_and_pearsons():
     """Its ends are the shares at which so many, or so few, occur with a chance of 2.5 %."""
     low, high = exact_interval(3, 20)
@@ -188,6 +192,4 @@ def test_seeds_and_problems_that_differ_only_together_have_an_interval():
     """Their means are alike, so the standard error by seed and by problem is 0; the bootstrap's spread is not."""
     crossed, rng = np.array([[0.0, 1.0], [1.0, 0.0]]), np.random.default_rng(0)
     low, high = ratio_interval(crossed, np.ones_like(crossed), 500, rng)
-    assert 0 <= low < 0.5 < high <= 1
-    low, high = improvement_interval(crossed, np.full((1, 2), 0.5), 500, rng)
     assert 0 <= low < 0.5 < high <= 1

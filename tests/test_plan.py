@@ -64,6 +64,10 @@ def test_evaluation_alignment_and_disk_by_hand():
     aligned = align_stage(scale, scale.plan)
     assert (aligned.jobs, aligned.gpus, aligned.gpu_hours) == (1, 0, 0)
     assert aligned.memory > 16 * 4022468096  # four gradients in float32
+    batches = changed(scale, analysis=changed(scale.analysis, alignment_batches=2))
+    more, size = align_stage(batches, scale.plan), 2 * 128 * 8
+    assert more.tokens == (400 + size) * 1500
+    assert more.hours / aligned.hours == pytest.approx((3 * 400 + 7 * size) / (3 * 400))
     during, after = disk(scale)
     assert after == pytest.approx((2 + 10 * 12) * 4022468096) and during - after == (3 * 12 - 2 * 4) * 4022468096
 

@@ -21,6 +21,7 @@ from prerl.metrics import Array, maj_at_k
 #   correct    of these
 #   tokens     of all of them together
 #   finished   responses that ended by themselves
+#   finished_tokens  of these together; baselines from before it was counted have none
 #   nats       the entropies of all tokens, summed; test benchmarks of baselines have none
 #   BEHAVIOUR  occurrences in all of them together: a column a kind of thought and a behaviour, as in the lexicon
 #   majority   maj@n, from 0 to 1; of test benchmarks whose single answers are known, so of no baseline
@@ -28,7 +29,12 @@ Counts = pd.DataFrame
 Runs = dict[int, Counts]  # by seed
 AllRuns = dict[str, Runs]  # by method
 
-SUMMED = {"score": "correct", "tokens": "tokens", "finished": "finished"}  # of responses: column -> what its sum is
+SUMMED = {
+    "score": "correct",
+    "tokens": "tokens",
+    "finished": "finished",
+    "finished_tokens": "finished_tokens",
+}  # of responses: column -> what its sum is
 
 
 def read_counts(path: Path, lexicon: Lexicon | None = None) -> Counts:
@@ -55,7 +61,7 @@ def count_responses(rows: pd.DataFrame, behaviours: Sequence[str] = ()) -> Count
     """The counts of responses: benchmark (or step), problem, score (0 or 1), tokens, finished, entropy in nats
     a token, answer, and occurrences of the named behaviours. Problems come in the order of their first response."""
     by = by_column(rows)
-    rows = rows.assign(nats=rows["entropy"] * rows["tokens"])
+    rows = rows.assign(nats=rows["entropy"] * rows["tokens"], finished_tokens=rows["tokens"] * rows["finished"])
     table = rows.groupby([by, "problem"])[[*SUMMED, *behaviours, "nats"]].sum().rename(columns=SUMMED)
     table = table.astype(dict.fromkeys([*SUMMED.values(), *behaviours], int))
     table.insert(0, "n", rows.groupby([by, "problem"]).size())

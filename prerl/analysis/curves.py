@@ -1,4 +1,4 @@
-"""Dev evaluations along training: curves, paired changes, and how soon a method gets half way. Needs no torch."""
+"""Dev evaluations along training: curves, paired changes, and how soon a method learns. Needs no torch."""
 
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -9,9 +9,13 @@ import pandas as pd
 from prerl.analysis.counts import AllRuns, Counts, Runs, grid
 from prerl.analysis.scores import BASE, Estimator
 from prerl.metrics import Array, ratio, resample_weights, stretched_interval
+from prerl.resampling import interval_freedom
 
-EARLY = 0.25  # the share of the planned updates that counts as early
+END = 1 / 6  # the share of the planned updates whose evaluations are the end: one alone is noisier than their mean
 SPEED_REFERENCE = "grpo"
+HALF = "50 %"
+TARGETS = {"25 %": 0.25, HALF: 0.5, "75 %": 0.75, "90 %": 0.9}  # shares of GRPO's gain
+FURTHER = {"psr-prerl": ("psr-rl",)}  # other methods that a claim compares one with, at the end
 
 
 def at_step(dev: Runs, step: int) -> Runs:
@@ -53,22 +57,26 @@ def curves(dev: AllRuns, steps: list[int], behaviours: list[str], estimate: Esti
                     yield where | {"seed": seed, "estimate": ratio(above[row : row + 1], below[row : row + 1])}
 
 
+def ending(steps: list[int]) -> list[int]:
+    """Which of the steps are the end of training: the columns of those in its last sixth, the last one at least."""
+    return [column for column, step in enumerate(steps) if step > (1 - END) * steps[-1]]
+
+
 def changes(dev: AllRuns, steps: list[int], estimate: Estimator) -> Iterator[dict[str, Any]]:
-    """Paired differences on the same dev problems, of accuracy and response tokens: at the end of training, and early
-    (the mean of the evaluations in the first quarter of the updates), to the base and to GRPO at the same steps."""
-    windows = {"early": [step for step in steps if 0 < step <= EARLY * steps[-1]], "end": steps[-1:]}
+    """Paired differences on the same dev problems, of accuracy and response tokens, at the end of training, the mean of
+    the evaluations in the last sixth of the updates: to the base, to GRPO and to what FURTHER names, at the same
+    steps."""
+    columns = ending(steps)
+    span = {"window": "end", "steps": f"{steps[columns[0]]}-{steps[columns[-1]]}"}
     for quantity, column in {"accuracy": "correct", "response tokens": "tokens"}.items():
         values = {method: cube(runs, steps, column) for method, runs in dev.items()}
-        for window, chosen in windows.items():
-            columns = [steps.index(step) for step in chosen]
-            if not columns:
-                continue
-            for method, of_method in values.items():
-                mine, own = of_method[..., columns].mean(-1), estimate.of(method, quantity, window)
-                where = {"method": method, "quantity": quantity, "window": window, "steps": f"{chosen[0]}-{chosen[-1]}"}
-                yield where | {"reference": BASE} | own.compare(mine, of_method[..., 0])
-                if "grpo" in values and method != "grpo":
-                    yield where | {"reference": "grpo"} | own.compare(mine, values["grpo"][..., columns].mean(-1))
+        ends = {method: value[..., columns].mean(-1) for method, value in values.items()}
+        for method, mine in ends.items():
+            own, where = estimate.of(method, quantity, "end"), {"method": method, "quantity": quantity, **span}
+            yield where | {"reference": BASE} | own.compare(mine, values[method][..., 0])
+            for other in (SPEED_REFERENCE, *FURTHER.get(method, ())):
+                if other in ends and method != other:
+                    yield where | {"reference": other} | own.compare(mine, ends[other])
 
 
 def at_equal_tokens(
@@ -102,11 +110,13 @@ def tokens_spent(log: pd.DataFrame, steps: list[int]) -> Array:
     return np.array([float(log["tokens"][log["step"] <= step].sum()) for step in steps])
 
 
-def speeds(dev: AllRuns, steps: list[int], estimate: Estimator) -> Iterator[dict[str, Any]]:
-    """Updates to half of GRPO's gain (half way from the base to the best of GRPO's mean dev curve), and how many times
-    sooner than GRPO that is, with intervals over seeds and problems; infinite steps, and a speed-up of 0, are "never".
-    Yields nothing without GRPO, or without a sure gain of it: where more than one in 40 resamples has none, half of it
-    is nothing to be reached."""
+def speeds(
+    dev: AllRuns, steps: list[int], estimate: Estimator, targets: Sequence[str] = (HALF,)
+) -> Iterator[dict[str, Any]]:
+    """Updates to parts of GRPO's gain (from the base to the best of GRPO's mean dev curve), and how many times sooner
+    than GRPO that is, with intervals over seeds and problems; infinite steps, and a speed-up of 0, are "never". Yields
+    nothing without GRPO, or without a sure gain of it: where more than one in 40 resamples has none, a part of it is
+    nothing to be reached. `targets` are names in TARGETS."""
     if SPEED_REFERENCE not in dev:
         return
     values = {method: cube(runs, steps, "correct") for method, runs in dev.items()}
@@ -114,20 +124,22 @@ def speeds(dev: AllRuns, steps: list[int], estimate: Estimator) -> Iterator[dict
     sure = curve_interval(gain, [reference], estimate.of("gain"))
     if min(sure["estimate"], sure["low"]) <= 0:
         return
-    threshold = float(halfway(reference.mean((0, 1))))
-
-    def taken(mine: Array, its: Array) -> Array:
-        return np.where(gain(its) > 0, crossing(mine, steps, halfway(its)), np.nan)
-
-    def sooner(mine: Array, its: Array) -> Array:
-        return taken(its, its) / taken(mine, its)
-
     for method, mine in values.items():
-        row = {"method": method, "reference": SPEED_REFERENCE, "threshold": threshold}
-        own = estimate.of(method)
-        row |= curve_interval(taken, [mine, reference], own)
-        speedup = curve_interval(sooner, [mine, reference], own)
-        yield row | {f"speedup_{name}": speedup[name] for name in ("estimate", "low", "high")}
+        for target in targets:
+            share = TARGETS[target]
+
+            def taken(mine: Array, its: Array, share: float = share) -> Array:
+                return np.where(gain(its) > 0, crossing(mine, steps, part_way(its, share)), np.nan)
+
+            def sooner(mine: Array, its: Array, taken: Callable[[Array, Array], Array] = taken) -> Array:
+                return taken(its, its) / taken(mine, its)
+
+            threshold = float(part_way(reference.mean((0, 1)), share))
+            row = {"method": method, "reference": SPEED_REFERENCE, "target": target, "threshold": threshold}
+            own = estimate.of(method, target)
+            row |= curve_interval(taken, [mine, reference], own)
+            speedup = curve_interval(sooner, [mine, reference], own)
+            yield row | {f"speedup_{name}": speedup[name] for name in ("estimate", "low", "high", "freedom")}
 
 
 def gain(curves: Array) -> Array:
@@ -136,9 +148,9 @@ def gain(curves: Array) -> Array:
     return np.where(gained > 1e-9, gained, 0.0)
 
 
-def halfway(curves: Array) -> Array:
-    """Half way from the start to the best of curves (..., steps)."""
-    return (curves[..., 0] + curves.max(-1)) / 2
+def part_way(curves: Array, share: float) -> Array:
+    """That share of the way from the start to the best of curves (..., steps)."""
+    return (1 - share) * curves[..., 0] + share * curves.max(-1)
 
 
 def cube(runs: Runs, steps: list[int], column: str) -> Array:
@@ -163,8 +175,8 @@ def crossing(curves: Array, steps: Sequence[int], threshold: Array | float) -> A
 def curve_interval(
     statistic: Callable[..., Array], cubes: list[Array], estimator: Estimator, level: float = 0.95
 ) -> dict[str, Any]:
-    """estimate, low, high of a positive statistic of mean curves (resamples, steps), one a cube (seeds, problems,
-    steps); seeds and problems are resampled together in all cubes.
+    """estimate, low, high, sizes and degrees of freedom of a positive statistic of mean curves (resamples, steps), one
+    a cube (seeds, problems, steps); seeds and problems are resampled together in all cubes.
 
     Stretched for few seeds as all intervals are, on the logarithm, with jackknife influences; where a resample gives no
     finite logarithm the bare percentiles are returned, which with three seeds are too narrow, and where too many
@@ -185,6 +197,7 @@ def curve_interval(
             return np.log(statistic(*means))
 
     point, resampled = float(value(*whole)[0]), value(*weights)
+    freedom = float(seeds - 1 if seeds > 1 else problems - 1)  # where no influences tell
     tail = (1 + level) / 2
     if seeds > 1 and np.isfinite([point, *resampled]).all():
         by_seed = (seeds - 1) * (point - value(*without_seed))
@@ -192,6 +205,7 @@ def curve_interval(
         influence = (by_seed - by_seed.mean())[:, None] + (by_problem - by_problem.mean())
         if np.isfinite(influence).all():
             low, high = stretched_interval(point, resampled, influence, level)
+            freedom = interval_freedom(influence)
         else:
             low, high = np.quantile(resampled, [1 - tail, tail])
     else:
@@ -202,4 +216,5 @@ def curve_interval(
         )
     with np.errstate(over="ignore"):  # a bound beyond all numbers is infinite
         estimate, low, high = (float(value) for value in np.exp([point, low, high]))
-    return {"estimate": estimate, "low": low, "high": high, "seeds": seeds, "problems": problems}
+    sizes = {"seeds": seeds, "problems": problems, "freedom": freedom}
+    return {"estimate": estimate, "low": low, "high": high} | sizes

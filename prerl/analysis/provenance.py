@@ -10,7 +10,6 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from prerl.analysis.scores import BASE
 from prerl.files.atomic import read_json
 
 Record = dict[str, Any]
@@ -26,8 +25,9 @@ LABELS = {
 NAMED = ("processor", "kernel", "threads", "engine")
 
 
-def provenance(results: Path, runs: list[Path]) -> dict[str, Any]:
-    """Where the base and training runs come from, by the records that their stages left: version, parameters, and
+def provenance(bases: list[Path], runs: list[Path]) -> dict[str, Any]:
+    """Where the base models and training runs in these directories come from, by the records that their stages left:
+    version, parameters, and
 
     commits, versions, hardware: each that is distinct among the records, with the number of jobs that it made
     commit: the code's, or None where it is unknown or jobs differ
@@ -35,15 +35,14 @@ def provenance(results: Path, runs: list[Path]) -> dict[str, Any]:
     stages: per stage the number of jobs, wall_seconds of all and of the longest, tokens generated or trained on, and
     the largest peak_memory_bytes of a job
     """
-    base = results / BASE
     trained = [read_json(run / "run.json") for run in runs]
 
     def made(name: str) -> list[Record]:
         """Records of a stage that not every directory has been through: a comparison evaluates no base."""
-        return [read_json(run / name) for run in (base, *runs) if (run / name).is_file()]
+        return [read_json(run / name) for run in (*bases, *runs) if (run / name).is_file()]
 
     stages = {
-        "base model": [read_json(base / "run.json")],
+        "base model": [read_json(base / "run.json") for base in bases],
         "training": trained,
         "evaluation": made("evaluate.json"),
         "gradient alignment": made("alignment.json"),

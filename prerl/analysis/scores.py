@@ -1,5 +1,6 @@
 """Scores of the test benchmarks with intervals, and their comparison. Needs no torch."""
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,16 +14,16 @@ from prerl.metrics import (
     bayes_interval,
     difference_interval,
     exact_interval,
-    improvement,
-    improvement_interval,
     pass_at_k,
     ratio,
     ratio_interval,
+    relative_influence,
+    relative_interval,
     spread,
     spread_interval,
 )
+from prerl.resampling import interval_freedom
 from prerl.seeds import seed_of
-from prerl.settings.methods import Method
 
 BASE = "base"
 IN_DOMAIN = "in domain"  # the mean over a scale's in-domain benchmarks, each with the same weight, where it has several
@@ -30,6 +31,7 @@ ALL = "all benchmarks"  # their mean, each with the same weight
 SPREAD_RESAMPLES = 400  # enough for the two digits that matter
 ENDS = ("low", "high")
 REFERENCES = (BASE, "grpo")  # what every method is compared with, where the scale has it
+FURTHER = {"nsr-rl-grpo": ("dsrl",)}  # other references, and the methods that a claim compares with them
 
 
 class Estimator:
@@ -64,19 +66,30 @@ class Estimator:
         return found
 
     def compare(self, first: Array, second: Array) -> dict[str, Any]:
-        """first - second, (seeds, problems) each, and the probability that first is better."""
+        """first - second, (seeds, problems) each, or one row for a model without seeds."""
         low, high = difference_interval(first, second, self.resamples, self.rng)
-        better_low, better_high = improvement_interval(first, second, self.resamples, self.rng)
         return {
             "estimate": float(first.mean() - second.mean()),
             "low": low,
             "high": high,
-            "better": improvement(first, second),
-            "better_low": better_low,
-            "better_high": better_high,
             "seeds": len(first),
             "problems": first.shape[1],
+            "freedom": interval_freedom(first - second),
         }
+
+    def relative(self, above: Array, below: Array, base_above: Array, base_below: Array) -> dict[str, Any]:
+        """The ratio of sums above / below over that of the base, see `metrics.relative_interval`: estimate, low, high,
+        the sizes and the degrees of freedom; NaN where the base's is 0 or one of the two has no denominator."""
+        seeds, problems = above.shape
+        sizes = {"seeds": seeds, "problems": problems}
+        if min(float(cells.sum()) for cells in (below, base_above, base_below)) <= 0:
+            return dict.fromkeys(("estimate", *ENDS), math.nan) | sizes | {"freedom": math.nan}
+        low, high = relative_interval(above, below, base_above, base_below, self.resamples, self.rng)
+        freedom = math.nan
+        if above.sum() > 0:
+            freedom = interval_freedom(relative_influence(above, below, base_above, base_below))
+        estimate = ratio(above, below) / ratio(base_above, base_below)
+        return {"estimate": estimate, "low": low, "high": high} | sizes | {"freedom": freedom}
 
 
 def check_alike(measured: AllRuns) -> None:
@@ -87,7 +100,7 @@ def check_alike(measured: AllRuns) -> None:
     by = by_column(next(run for runs in measured.values() for run in runs.values()))
     file = "samples.parquet" if by == "benchmark" else "dev.parquet"
     sizes = {
-        f"{method}/{f'seed{seed}/' if method != BASE else ''}{file}": run.set_index([by, "problem"])["n"].sort_index()
+        f"{method}/seed{seed}/{file}": run.set_index([by, "problem"])["n"].sort_index()
         for method, runs in measured.items()
         for seed, run in runs.items()
     }
@@ -123,8 +136,21 @@ def averaged(runs: Runs, names: list[str]) -> tuple[Array, Array, int]:
     """avg@n of all problems of the named benchmarks and their weights, (seeds, problems) each, in which every benchmark
     has the same sum; and the smallest n."""
     chosen = [(right / n, n) for benchmark, right, n in by_benchmark(runs) if benchmark in names]
-    weights = np.concatenate([np.full_like(share, 1 / share.shape[1]) for share, _ in chosen], 1)
-    return np.concatenate([share for share, _ in chosen], 1), weights / weights.mean(), min(n for _, n in chosen)
+    return *_joined([share for share, _ in chosen]), min(n for _, n in chosen)
+
+
+def passed(runs: Runs, names: list[str]) -> tuple[Array, Array, int]:
+    """pass@k of all problems of the named benchmarks, their weights as in `averaged`, and k, the smallest n."""
+    chosen = [(right, n) for benchmark, right, n in by_benchmark(runs) if benchmark in names]
+    k = min(n for _, n in chosen)
+    return *_joined([pass_at(k, right, n) for right, n in chosen]), k
+
+
+def _joined(parts: list[Array]) -> tuple[Array, Array]:
+    """The problems of one benchmark after those of another, and their weights, of mean 1: every benchmark's have the
+    same sum."""
+    weights = np.concatenate([np.full_like(part, 1 / part.shape[1]) for part in parts], 1)
+    return np.concatenate(parts, 1), weights / weights.mean()
 
 
 def scores(tests: AllRuns, estimate: Estimator, together: list[str], name: str = IN_DOMAIN) -> Iterator[dict[str, Any]]:
@@ -153,18 +179,20 @@ def scores(tests: AllRuns, estimate: Estimator, together: list[str], name: str =
 
 
 def comparisons(tests: AllRuns, estimate: Estimator, in_domain: list[str]) -> Iterator[dict[str, Any]]:
-    """A row a method, reference (the base, GRPO), benchmark and metric (avg, pass at n): the method minus the
-    reference, paired by problem, with the probability to do better. Several benchmarks `in_domain` have a mean too."""
-    for reference in [name for name in REFERENCES if name in tests]:
+    """A row a method, reference (the base, GRPO; what FURTHER names), benchmark and metric (avg, pass at n): the method
+    minus the reference, paired by replicate and problem. Several benchmarks `in_domain` have a mean too, pass at the
+    smallest n."""
+    for reference in [name for name in (*REFERENCES, *FURTHER) if name in tests]:
         fixed = {benchmark: right for benchmark, right, _ in by_benchmark(tests[reference])}
         for method, runs in tests.items():
-            if method in (BASE, reference):
+            if method in (BASE, reference) or method not in FURTHER.get(reference, tests):
                 continue
             own = estimate.of(method, reference)
             if len(in_domain) > 1:
-                (share, weights, n), (other, _, _) = (averaged(one, in_domain) for one in (runs, tests[reference]))
-                where = {"method": method, "reference": reference, "benchmark": IN_DOMAIN, "n": n}
-                yield where | {"metric": "avg", "k": n} | own.compare(share * weights, other * weights)
+                for metric, together in {"avg": averaged, "pass": passed}.items():
+                    (mine, weights, n), (its, _, _) = (together(one, in_domain) for one in (runs, tests[reference]))
+                    where = {"method": method, "reference": reference, "benchmark": IN_DOMAIN, "n": n}
+                    yield where | {"metric": metric, "k": n} | own.compare(mine * weights, its * weights)
             for benchmark, right, n in by_benchmark(runs):
                 where = {"method": method, "reference": reference, "benchmark": benchmark, "n": n}
                 yield where | {"metric": "avg", "k": n} | own.compare(right / n, fixed[benchmark] / n)
@@ -173,47 +201,25 @@ def comparisons(tests: AllRuns, estimate: Estimator, in_domain: list[str]) -> It
 
 
 def spreads(tests: AllRuns, estimate: Estimator) -> Iterator[dict[str, Any]]:
-    """A row a method and benchmark: the standard deviation of scores by source, with intervals, see `metrics.spread`.
-    Benchmarks with one response a problem are left out: one tells nothing of the spread of samples."""
+    """A row a method and benchmark: the standard deviation of scores by source, with intervals, see `metrics.spread`;
+    and, with GRPO as `reference`, of the differences to its scores, from which what a base model gives to all methods
+    is gone. Benchmarks with one response a problem are left out: one tells nothing of the spread of samples."""
+    its = {name: right for name, right, _ in by_benchmark(tests["grpo"])} if "grpo" in tests else {}
     for method, runs in tests.items():
         own = estimate.of(method)
         for benchmark, right, n in by_benchmark(runs):
             if n < 2:
                 continue
-            sizes = {"n": n, "seeds": right.shape[0], "problems": right.shape[1]}
-            ends = spread_interval(right, n, SPREAD_RESAMPLES, own.rng)
-            bounds = {
-                f"{source}_{end}": value for source, pair in ends.items() for end, value in zip(ENDS, pair, strict=True)
-            }
-            yield {"method": method, "benchmark": benchmark} | sizes | spread(right, n) | bounds
-
-
-def warm_up_lengths(methods: dict[str, Method]) -> dict[str, int]:
-    """The methods that are DSRL but for the length of its warm-up, GRPO (length 0) included, by that length."""
-    if not {"dsrl", "grpo"} <= set(methods):
-        return {}
-    warm_up, *rest = methods["dsrl"].phases
-    lengths = {"grpo": 0}
-    for name, method in methods.items():
-        first, *others = method.phases
-        if others == rest and first.steps and first.model_copy(update={"steps": warm_up.steps}) == warm_up:
-            lengths[name] = first.steps
-    return dict(sorted(lengths.items(), key=lambda item: item[1]))
-
-
-def warm_ups(tests: AllRuns, methods: dict[str, Method], estimate: Estimator) -> Iterator[dict[str, Any]]:
-    """avg@n by length of the warm-up, and the paired difference of lengths from 10 to 25 to all others."""
-    lengths = {name: length for name, length in warm_up_lengths(methods).items() if name in tests}
-    long = {name for name, length in lengths.items() if 10 <= length <= 25}
-    averages = {name: {b: right / n for b, right, n in by_benchmark(tests[name])} for name in lengths}
-    for benchmark in averages["grpo"] if lengths else ():
-        for name, length in lengths.items():
-            share = averages[name][benchmark]
-            where = {"benchmark": benchmark, "method": name, "length": length, "contrast": False}
-            yield where | estimate.of(name, benchmark)(share, np.ones_like(share))
-        if len(long) > 1 and len(lengths) > len(long) + 1:
-            inside, outside = (
-                np.mean([averages[name][benchmark] for name in names], axis=0) for names in (long, set(lengths) - long)
-            )
-            where = {"benchmark": benchmark, "method": "10 to 25", "length": -1, "contrast": True}
-            yield where | estimate.of("contrast", benchmark)(inside - outside, np.ones_like(inside))
+            for reference in (
+                ("", "grpo") if its and method != "grpo" and right.shape == its[benchmark].shape else ("",)
+            ):
+                less = its[benchmark] if reference else None
+                where = {"method": method, "reference": reference, "benchmark": benchmark, "n": n}
+                ends = spread_interval(right, n, SPREAD_RESAMPLES, own.rng, less)
+                bounds = {
+                    f"{source}_{end}": bound
+                    for source, pair in ends.items()
+                    for end, bound in zip(ENDS, pair, strict=True)
+                }
+                sizes = {"seeds": right.shape[0], "problems": right.shape[1]}
+                yield where | sizes | spread(right, n, less) | bounds

@@ -19,8 +19,21 @@ class Study:
 
     @property
     def claims(self) -> pd.DataFrame:
-        """The table of claims, which lies beside the summaries' directory."""
-        return pd.read_csv(self.summary.parent / "claims.csv", keep_default_na=True)
+        """The table of claims, which lies beside the summaries' directory; texts of what is not there are empty."""
+        return self._beside("claims", ["setting", "size", "holm"])
+
+    @property
+    def parts(self) -> pd.DataFrame:
+        """The table of the claims' parts, beside it."""
+        return self._beside("claim_parts", ["rule", "size"])
+
+    def _beside(self, name: str, texts: list[str]) -> pd.DataFrame:
+        table = pd.read_csv(self.summary.parent / f"{name}.csv", dtype=dict.fromkeys(texts, str))
+        return table.fillna(dict.fromkeys(texts, ""))
+
+    def has(self, name: str) -> bool:
+        """Whether there is such a table; some are only made where there is something to sum up."""
+        return (self.summary / f"{name}.parquet").is_file()
 
     def read(self, name: str) -> pd.DataFrame:
         return pd.read_parquet(self.summary / f"{name}.parquet")

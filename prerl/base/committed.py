@@ -1,4 +1,5 @@
-"""Base models as data: committed beside a scale's baselines, so that a study starts from the same weights everywhere.
+"""Base models as data, one a seed: committed beside a scale's baselines, so that a study starts from the same weights
+everywhere.
 
 Pretraining again would give others on another processor, which rounds otherwise; it also takes minutes. The paper too
 starts from published models. `--config bases=fresh` pretrains all the same.
@@ -12,7 +13,7 @@ from typing import Any
 
 from prerl.errors import UserError
 from prerl.files.atomic import read_json, write
-from prerl.files.checksums import intact
+from prerl.files.checksums import checksums, intact
 from prerl.files.record import RunRecord
 from prerl.settings.model import CountdownProblems
 from prerl.settings.reading import difference
@@ -21,18 +22,19 @@ from prerl.settings.scale import Scale
 FILES = ("log.parquet", "model", "run.json")  # the record last: it says that the rest is there
 
 
-def pretraining(scale: Scale) -> dict[str, Any]:
-    """All of a scale that its base model depends on: architecture, pretraining, and what the documents are about."""
+def pretraining(scale: Scale, seed: int) -> dict[str, Any]:
+    """All that the base model of a seed depends on: architecture, pretraining, and what the documents are about."""
     assert isinstance(scale.problems, CountdownProblems)  # the scale's check lets no other world pretrain
-    settings = scale.model_dump(include={"model", "pretrain"}) | {"largest_number": scale.problems.largest_number}
-    return json.loads(json.dumps(settings))
+    world = scale.problems.model_dump(include={"largest_number", "restates"})
+    return json.loads(json.dumps({"seed": seed, **scale.model_dump(include={"model", "pretrain"}), **world}))
 
 
-def check_base(scale: Scale, bases: Path) -> None:
-    """Raises UserError if the committed base is damaged, or was pretrained by other settings than the scale's."""
-    source = bases / "seed0"
+def check_base(scale: Scale, bases: Path, seed: int) -> None:
+    """Raises UserError if the committed base of a seed is damaged, or was pretrained by other settings than the
+    scale's."""
+    source = bases / f"seed{seed}"
     record = read_json(source / "run.json")
-    if found := difference(record["config"], pretraining(scale)):
+    if found := difference(record["config"], pretraining(scale, seed)):
         raise UserError(
             f"{source}: pretrained by other settings ({found}): undo the change, or pretrain by yours with "
             "--config bases=fresh"
@@ -42,13 +44,24 @@ def check_base(scale: Scale, bases: Path) -> None:
             raise UserError(f"{source / name}: missing; `git checkout {source}` brings it back")
 
 
-def take_base(scale: Scale, bases: Path, out: Path) -> None:
-    """Writes the committed base to a directory: model/, log.parquet, and run.json, the record of this copy, which says
-    in `made_by` what the base was pretrained with. Raises UserError if it is damaged, or was pretrained by other
-    settings than the scale's."""
-    record = RunRecord("base", pretraining(scale))
-    check_base(scale, bases)
-    source = bases / "seed0"
+def committed_bases(scale: Scale, bases: Path) -> dict[int, dict[str, str]]:
+    """Every committed base by its seed, with the checksums of its files. Raises UserError if one is damaged, or
+    was pretrained by other settings than the scale's."""
+    found = {}
+    for record in sorted(bases.glob("seed*/run.json")):
+        seed = int(record.parent.name.removeprefix("seed"))
+        check_base(scale, bases, seed)
+        found[seed] = checksums([record.parent], bases)
+    return found
+
+
+def take_base(scale: Scale, bases: Path, seed: int, out: Path) -> None:
+    """Writes the committed base of a seed to a directory: model/, log.parquet, and run.json, the record of this copy,
+    which says in `made_by` what the base was pretrained with. Raises UserError if it is damaged, or was pretrained by
+    other settings than the scale's."""
+    record = RunRecord("base", pretraining(scale, seed))
+    check_base(scale, bases, seed)
+    source = bases / f"seed{seed}"
     original = read_json(source / "run.json")
     for name in original["outputs"]:
         intact(source / name, source / "run.json")

@@ -10,6 +10,7 @@ from pathlib import Path
 import pandas as pd
 import torch
 import torch.nn.functional as F
+from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import WhitespaceSplit
@@ -71,14 +72,16 @@ def fresh_model(architecture: Architecture, seed: int, longest: int) -> PreTrain
     return Qwen3ForCausalLM(config).float()
 
 
-def batches(scale: Scale, encode: PreTrainedTokenizerFast, first_step: int) -> Iterator[Tensor]:
-    """Token batches (B, T), right-padded, of the documents of steps `first_step`, first_step + 1, ... (from 0)."""
+def batches(scale: Scale, seed: int, encode: PreTrainedTokenizerFast, first_step: int) -> Iterator[Tensor]:
+    """Token batches (B, T), right-padded, of the seed's documents of steps `first_step`, ... (from 0)."""
     _, settings, problems = _made_here(scale)
     habits = Habits()
     size = settings.documents_per_step
     for block in range(first_step // BATCHES_A_BLOCK, math.ceil(settings.steps / BATCHES_A_BLOCK)):
-        rng = random.Random(seed_of(settings.seed, "corpus", block))
-        texts = [document(rng, problems.largest_number, habits) for _ in range(size * BATCHES_A_BLOCK)]
+        rng = random.Random(seed_of(seed, "corpus", block))
+        texts = [
+            document(rng, problems.largest_number, habits, problems.restates) for _ in range(size * BATCHES_A_BLOCK)
+        ]
         documents = sorted(encode(texts)["input_ids"], key=len)
         order = rng.sample(range(BATCHES_A_BLOCK), BATCHES_A_BLOCK)
         for position, index in enumerate(order):
@@ -101,22 +104,23 @@ def learning_rate(settings: Pretrain, step: int) -> float:
     return settings.learning_rate * warm * (0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * step / settings.steps)))
 
 
-def pretrain(scale: Scale, out: Path) -> None:
-    """Trains the base model for a fixed number of steps; writes out/model, out/log.parquet and out/run.json.
+def pretrain(scale: Scale, seed: int, out: Path) -> None:
+    """Trains the base model of a seed, which draws its weights and documents, for a fixed number of steps; writes
+    out/model, out/log.parquet and out/run.json.
 
     Can be killed at any time: it goes on from the last checkpoint in out/checkpoints.
     """
     architecture, settings, _ = _made_here(scale)
     occupy(settings.threads)
-    config = pretraining(scale)
+    config = pretraining(scale, seed)
     record = RunRecord("base", config)
     encode = tokenizer()
-    model = fresh_model(architecture, seed_of(settings.seed, "weights") % 2**32, longest=512)
+    model = fresh_model(architecture, seed_of(seed, "weights") % 2**32, longest=512)
     optimizer = AdamW(model.parameters(), settings.learning_rate, settings.weight_decay, betas=(0.9, 0.95))
     checkpoints = Checkpoints(out / "checkpoints", config | {"code": fingerprint(__name__)})
     done, log = checkpoints.resume(model, optimizer)
     tokens, start = 0, time.monotonic()
-    for step, ids in enumerate(batches(scale, encode, done), start=done):
+    for step, ids in enumerate(batches(scale, seed, encode, done), start=done):
         if step == settings.steps:
             break
         rate = learning_rate(settings, step)
@@ -138,8 +142,8 @@ def pretrain(scale: Scale, out: Path) -> None:
             left = elapsed / (step + 1 - done) * (settings.steps - step - 1)
             mean = sum(row["loss"] for row in log[-100:]) / len(log[-100:])
             print(
-                f"base  step {step + 1}/{settings.steps}  loss {mean:.3f}  {tokens / elapsed:,.0f} tokens/s  "
-                f"{left:.0f} s left",
+                f"base seed {seed}  step {step + 1}/{settings.steps}  loss {mean:.3f}  "
+                f"{tokens / elapsed:,.0f} tokens/s  {left:.0f} s left",
                 file=sys.stderr,
                 flush=True,
             )
@@ -158,6 +162,9 @@ def pretrain(scale: Scale, out: Path) -> None:
 
 
 def save(model: PreTrainedModel, encode: PreTrainedTokenizerFast, path: Path) -> None:
-    """Saves model (safetensors) and tokenizer so that transformers, lm-eval and vLLM load them."""
+    """Saves model (safetensors) and tokenizer so that transformers, lm-eval and vLLM load them. Weights are rounded to
+    half precision, at half the size, since they are committed; they are float32 again for whoever loads them."""
     model.save_pretrained(path)
+    weights = {name: value.half() for name, value in load_file(path / "model.safetensors").items()}
+    save_file(weights, path / "model.safetensors", {"format": "pt"})
     encode.save_pretrained(path)

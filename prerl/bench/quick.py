@@ -14,12 +14,12 @@ from typing import Any
 from prerl.base.committed import take_base
 from prerl.engines.local import Run
 from prerl.errors import UserError
-from prerl.evaluation.alignment import GROUP, Comparison
+from prerl.evaluation.comparison import GROUP, Comparison
 from prerl.evaluation.partial import Partial
 from prerl.model.processor import occupy
 from prerl.problems.sets import write_problem_sets
 from prerl.seeds import seed_of
-from prerl.settings.methods import load_methods
+from prerl.settings.methods import UPDATE_METHODS, load_methods
 from prerl.settings.model import CountdownProblems
 from prerl.settings.scale import Scale
 
@@ -52,7 +52,7 @@ def quick(scale: Scale, bases: Path) -> str:
 def measure(scale: Scale, bases: Path, work: Path) -> Pace:
     """The pace of each kind of work; needs no results."""
     occupy(scale.threads)
-    take_base(scale, bases, work / "base")
+    take_base(scale, bases, 0, work / "base")
     assert isinstance(scale.problems, CountdownProblems)  # as in every scale that has a committed base
     write_problem_sets(scale.problems, work / "problems")
     begun = time.monotonic()
@@ -94,10 +94,11 @@ def study_seconds(scale: Scale, pace: Pace) -> dict[str, float]:
     responses = sum(sizes[name] * repeats for name, repeats in scale.evaluation.benchmarks.items())
     runs_aligned = len(analysis.alignment_methods) * len(scale.seeds)
     rollouts = analysis.alignment_rollouts * (1 + len(analysis.alignment_methods) * len(analysis.alignment_steps))
+    updates = analysis.alignment_batches * (len(UPDATE_METHODS) + 1)
     return {
         "training": runs * training,
         "evaluation": (runs + 1) * (pace.start + responses * pace.response),
-        "gradients": (runs_aligned + 1) * pace.start + rollouts * pace.gradients,
+        "gradients": (runs_aligned + 1) * pace.start + rollouts * pace.gradients + updates * pace.update,
     }
 
 

@@ -53,11 +53,12 @@ def bench(scale_file: Path, scale: Scale, results: Path, sizes: dict[str, int], 
     model and the problem sets; `sizes` are prompts, group and length of a batch."""
     work = {
         "scale": str(scale_file),
-        "model": str(results / "base/model"),
+        "model": str(results / "base/seed0/model"),
         "problems": str(results / "problems"),
     } | sizes
-    if not (results / "base/model/model.safetensors").is_file():
-        raise UserError(f"{results}/base/model: no base model; run `snakemake --cores all {results}/base/run.json`")
+    if not (results / "base/seed0/model/model.safetensors").is_file():
+        target = f"{results}/base/seed0/run.json"
+        raise UserError(f"{results}/base/seed0/model: no base model; run `snakemake --cores all {target}`")
     record = RunRecord("bench", {"threads": scale.threads, **sizes})
     names = [name for name in NAMES if name != "vllm_sampling" or find_spec("vllm")]
     names = [name for name in names if name != "trl_step" or find_spec("trl")]

@@ -19,7 +19,7 @@ from prerl.commands import (
     app,
 )
 from prerl.errors import UserError
-from prerl.settings.methods import find_method, new_method
+from prerl.settings.methods import find_method, load_methods, new_method
 from prerl.settings.scale import load_scale
 
 
@@ -33,10 +33,10 @@ def baselines(
 ) -> None:
     """Reduce the scale's runs to fixed baselines, with which new methods are compared."""
     from prerl.analysis.behaviour import load_lexicon
-    from prerl.compare.baselines import write_baselines
+    from prerl.compare.written import write_baselines
 
     settings = load_scale(scale)
-    chosen = {name: find_method(methods, name) for name in settings.methods}
+    chosen = {name: find_method(methods, name, settings) for name in (*settings.methods, *settings.further)}
     write_baselines(settings, chosen, load_lexicon(lexicon), results, out)
 
 
@@ -50,10 +50,14 @@ def compare(
     lexicon: LexiconFile = LEXICON,
     captions: Captions = CAPTIONS,
     template: Annotated[Path, typer.Option(help="The page's template.")] = Path("workflow/page/compare.html"),
+    look: Annotated[
+        int | None, typer.Option(min=1, max=3, help="Of a comparison that may stop early, after 3, 5, 8 replicates.")
+    ] = None,
 ) -> None:
     """Compare a new method's runs with the baselines: summaries, tables, figures, a page, and a conclusion."""
     from prerl.analysis.behaviour import load_lexicon
     from prerl.compare.baselines import Baselines
+    from prerl.compare.tuned import as_tuned, tuned_values
     from prerl.compare.versus import FIGURES, TABLES
     from prerl.compare.versus import compare as run
     from prerl.report.figures.write import draw_figures
@@ -62,11 +66,26 @@ def compare(
 
     settings, fixed, summary = load_scale(scale), Baselines(baselines), out / "summary"
     name, found = new_method(method, settings, fixed.methods())
-    print(run(settings, fixed, name, found, load_lexicon(lexicon), results, summary))
+    found = as_tuned(settings, name, load_methods(method)[name], tuned_values(fixed, name, found, results / name))
+    print(run(settings, fixed, name, found, load_lexicon(lexicon), results, summary, look))
     methods = fixed.methods() | {name: found}
     write_tables([*TABLES], summary, methods, captions / "tables", out / "tables")
     draw_figures([*FIGURES], summary, methods, captions / "figures", out / "figures")
     write_comparison(summary, methods, template, out / "index.html")
+
+
+@app.command()
+def power(
+    scale: Annotated[str, typer.Option(help="A scale whose baselines are committed, e.g. tiny.")] = "tiny",
+    difference: Annotated[float, typer.Option(min=0.01, max=100, help="That is to be found, in points.")] = 2.0,
+    replicates: Annotated[int, typer.Option(min=2, max=100, help="Of the studies that are simulated.")] = 5,
+    baselines: Annotated[Path | None, typer.Option(help="By default those of the scale.")] = None,
+) -> None:
+    """Say what a comparison with the baselines can see: how many replicates a difference takes, what is detectable."""
+    from prerl.compare.baselines import Baselines
+    from prerl.compare.power import power as run
+
+    print(run(Baselines(baselines or Path("results/baselines") / Path(scale).stem), difference / 100, replicates))
 
 
 @app.command()

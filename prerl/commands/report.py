@@ -6,7 +6,8 @@ from typing import Annotated
 import typer
 
 from prerl.commands import CAPTIONS, LEXICON, METHODS, Captions, LexiconFile, MethodsFile, Out, Results, ScaleFile, app
-from prerl.settings.methods import find_method, load_methods
+from prerl.errors import UserError, known
+from prerl.settings.methods import Method, find_method, fit_methods, load_methods
 from prerl.settings.scale import load_scale
 
 
@@ -20,31 +21,67 @@ def summarize(
     ] = None,
     methods: MethodsFile = METHODS,
     lexicon: LexiconFile = LEXICON,
+    sensitivity: Annotated[
+        Path | None, typer.Option(help="The committed sensitivity.parquet, to be shown with the study.")
+    ] = None,
 ) -> None:
     """Reduce all runs to tidy tables of estimates with 95 % intervals."""
     from prerl.analysis.behaviour import load_lexicon
     from prerl.analysis.summary import summarize as run
+    from prerl.files.atomic import write_table
+    from prerl.files.checksums import read_table
 
-    chosen = {name: find_method(methods, name) for name in names or []}
-    run(load_scale(scale), chosen, load_lexicon(lexicon), results, out)
+    settings = load_scale(scale)
+    chosen = {name: find_method(methods, name, settings) for name in names or []}
+    run(settings, chosen, load_lexicon(lexicon), results, out)
+    if sensitivity:
+        write_table(out / "sensitivity.parquet", read_table(sensitivity))
+
+
+@app.command()
+def sensitivity(
+    scale: ScaleFile,
+    results: Annotated[Path, typer.Option(help="Where the tuning's runs are, e.g. results/tiny/sensitivity.")],
+    out: Out,
+    names: Annotated[list[str], typer.Argument(help="The methods, in the order of print.")],
+    methods: MethodsFile = METHODS,
+    captions: Captions = CAPTIONS,
+    keep: Annotated[Path | None, typer.Option(help="A directory for what is to be committed; replaced.")] = None,
+) -> None:
+    """Choose each method's learning rate and warm-up among those that were tried: curves, choices, table, figure."""
+    from prerl.analysis.sensitivity import keep_tuning, summarize_tuning
+    from prerl.report.figures.write import draw_figures
+    from prerl.report.tables.write import write_tables
+
+    settings, named = load_scale(scale), load_methods(methods)
+    if settings.tuning is None:
+        raise UserError(f"{scale}: no section `tuning`, which says what is tried")
+    summary, chosen = out / "summary", {name: named[name] for name in known(names, named, "method")}
+    summarize_tuning(settings, settings.tuning, chosen, results, summary)
+    write_tables(["sensitivity"], summary, named, captions / "tables", out / "tables")
+    draw_figures(["sensitivity"], summary, named, captions / "figures", out / "figures")
+    if keep:
+        keep_tuning(out, keep)
 
 
 @app.command()
 def claims(
+    scale: ScaleFile,
     summary: Annotated[Path, typer.Option(help="Directory of the summaries.")],
     out: Annotated[Path, typer.Option(help="The file to write.")],
     reported: Annotated[Path, typer.Option(help="What the paper is reported to claim.")] = Path("paper/reported.yaml"),
     methods: MethodsFile = METHODS,
 ) -> None:
-    """Confront each of the paper's claims with the runs: effect, interval, verdict."""
+    """Confront each of the paper's claims with the runs: effects, intervals, verdict; claim_parts.csv lies beside."""
     from prerl.analysis.claims import write_claims
     from prerl.analysis.study import Study
 
-    write_claims(Study(summary, load_methods(methods)), reported, out)
+    write_claims(Study(summary, _as_trained(scale, methods)), reported, out)
 
 
 @app.command()
 def tables(
+    scale: ScaleFile,
     names: Annotated[list[str], typer.Argument(help="The tables to print.")],
     summary: Annotated[Path, typer.Option(help="Directory of the summaries.")],
     out: Out,
@@ -54,11 +91,12 @@ def tables(
     """Print the summaries as tables: CSV, Markdown, LaTeX and JSON."""
     from prerl.report.tables.write import write_tables
 
-    write_tables(names, summary, load_methods(methods), captions, out)
+    write_tables(names, summary, _as_trained(scale, methods), captions, out)
 
 
 @app.command()
 def figures(
+    scale: ScaleFile,
     names: Annotated[list[str], typer.Argument(help="The figures to draw.")],
     summary: Annotated[Path, typer.Option(help="Directory of the summaries.")],
     out: Out,
@@ -68,23 +106,25 @@ def figures(
     """Draw the figures: SVG, PDF and PNG."""
     from prerl.report.figures.write import draw_figures
 
-    draw_figures(names, summary, load_methods(methods), captions, out)
+    draw_figures(names, summary, _as_trained(scale, methods), captions, out)
 
 
 @app.command()
 def page(
+    scale: ScaleFile,
     results: Results,
     summary: Annotated[Path, typer.Option(help="Directory of the summaries; tables and figures lie beside it.")],
     out: Annotated[Path, typer.Option(help="The HTML file to write.")],
     methods: MethodsFile = METHODS,
     lexicon: LexiconFile = LEXICON,
     template: Annotated[Path, typer.Option(help="The page's Jinja2 template.")] = Path("workflow/page/index.html"),
+    further: Annotated[Path | None, typer.Option(help="Tables of the committed baselines, to be shown too.")] = None,
 ) -> None:
     """Put claims, figures, tables and samples into one page that works offline."""
     from prerl.analysis.behaviour import load_lexicon
     from prerl.report.page import write_page
 
-    write_page(results, summary, load_methods(methods), load_lexicon(lexicon), template, out)
+    write_page(results, summary, _as_trained(scale, methods), load_lexicon(lexicon), template, out, further)
 
 
 @app.command()
@@ -98,3 +138,8 @@ def paper(
     from prerl.report.paper import compile_paper
 
     compile_paper(source, results, baselines, out)
+
+
+def _as_trained(scale: Path, methods: Path) -> dict[str, Method]:
+    """All methods of a file, as they are trained at a scale."""
+    return fit_methods(load_scale(scale), load_methods(methods))

@@ -19,8 +19,10 @@ from prerl.commands import (
     app,
 )
 from prerl.errors import UserError, known
-from prerl.settings.methods import check_methods, find_method, load_methods
+from prerl.settings.methods import check_methods, find_method, fit_methods, load_methods
+from prerl.settings.reading import check
 from prerl.settings.scale import Architecture, load_scale
+from prerl.settings.tuning import Tuned, check_tuned, chosen
 
 if TYPE_CHECKING:
     from prerl.problems.public import PublicSet
@@ -93,26 +95,31 @@ def plan(
     """Reckon jobs, GPU-hours, memory, disk, tokens and cost of a scale; refuse what cannot fit. Starts nothing."""
     from prerl.plan import show_plan
 
-    show_plan(scale, assume or [], public_sets(scale, catalog), load_methods(methods))
+    settings, named = load_scale(scale), load_methods(methods)
+    check_tuned(str(scale), settings, named)
+    show_plan(scale, assume or [], public_sets(scale, catalog), fit_methods(settings, named))
 
 
 @app.command()
 def base(
     scale: ScaleFile,
     out: Out,
+    seed: Annotated[
+        int, typer.Option(min=0, help="Draws the weights and the documents; no part of a published one.")
+    ] = 0,
     data_dir: DataDir = DATA_DIR,
     bases: Annotated[Path | None, typer.Option(help="A directory of committed base models, to take it from.")] = None,
 ) -> None:
-    """Pretrain the base model (resumes after a kill), or take a committed or a published one."""
+    """Pretrain the base model of a seed (resumes after a kill), or take a committed or a published one."""
     settings = load_scale(scale)
     if bases:
         from prerl.base.committed import take_base
 
-        take_base(settings, bases, out)
+        take_base(settings, bases, seed, out)
     elif isinstance(settings.model, Architecture):
         from prerl.base.pretrain import pretrain
 
-        pretrain(settings, out)
+        pretrain(settings, seed, out)
     else:
         from prerl.base.published import import_model
 
@@ -128,10 +135,26 @@ def train(
     model: Annotated[Path, typer.Option(help="Directory of the model to start from.")],
     problems: ProblemSets,
     methods: MethodsFile = METHODS,
+    learning_rate_factor: Annotated[
+        float | None, typer.Option(help="Times the method's own learning rates, instead of what the scale tuned.")
+    ] = None,
+    warm_ups: Annotated[
+        float | None, typer.Option(help="Times the length of the method's warm-ups, instead of what the scale tuned.")
+    ] = None,
+    tuned: Annotated[
+        Path | None, typer.Option(help="choices.yaml of `prerl sensitivity`, instead of what the scale tuned.")
+    ] = None,
 ) -> None:
     """Train one method from one seed. Resumes after a kill."""
-    found, settings = find_method(methods, method), load_scale(scale)
-    check_methods(str(scale), settings.model_copy(update={"methods": [], "ablations": [method]}), {method: found})
+    settings = load_scale(scale)
+    if tuned:
+        settings = settings.tuned_to(method, chosen(tuned, method))
+    values = {"learning_rate_factor": learning_rate_factor, "warm_ups": warm_ups}
+    if values := {key: value for key, value in values.items() if value is not None}:
+        settings = settings.tuned_to(method, check(Tuned, values, "prerl train"))
+    found = find_method(methods, method, settings)
+    only = {"methods": [method], "further": [], "ablations": []}
+    check_methods(str(scale), settings.model_copy(update=only), {method: found})
     if settings.engine.name == "local":
         from prerl.engines.local import train as run
     else:
@@ -163,12 +186,15 @@ def align_base(
     out: Out,
     problems: ProblemSets,
     model: Annotated[Path, typer.Option(help="Directory of the model.")],
+    seed: Annotated[int, typer.Option(min=0, help="The base's: each has problems of its own.")] = 0,
+    methods: MethodsFile = METHODS,
 ) -> None:
-    """Compare the gradients of log P(y) and log P(y|x) on the base's rollouts, one by one, and with unrelated ones."""
+    """Compare the gradients of log P(y) and log P(y|x) on a base's rollouts, and methods' updates on its batches."""
     settings = load_scale(scale)
+    found = fit_methods(settings, load_methods(methods))
     from prerl.evaluation.alignment import align_base as run
 
-    run(settings, model, problems, out)
+    run(settings, found, seed, model, problems, out)
 
 
 @app.command()

@@ -1,26 +1,23 @@
 """Fixed baselines: what a new method is compared with, small enough to be committed and shared.
 
-They hold the base model itself, since another processor would pretrain another one; counts instead of responses; and
+They hold the base models themselves, since another processor would pretrain others; counts instead of responses; and
 what they were made with, so that nothing is compared that was not measured alike.
 """
 
 import json
-import shutil
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from prerl.analysis.behaviour import Lexicon
-from prerl.analysis.counts import AllRuns, Counts, read_counts
-from prerl.analysis.provenance import differences, distinct, mixed, warn
+from prerl.analysis.counts import AllRuns
+from prerl.analysis.provenance import differences
 from prerl.analysis.scores import BASE
-from prerl.base.committed import keep_base
 from prerl.errors import UserError
-from prerl.files.atomic import read_json, write, write_json, write_table
-from prerl.files.checksums import checksums, intact, read_table, sha256
+from prerl.files.atomic import read_json
+from prerl.files.checksums import sha256
 from prerl.files.fingerprint import fingerprint
 from prerl.settings.methods import Method
 from prerl.settings.reading import difference
@@ -28,77 +25,6 @@ from prerl.settings.scale import Scale
 
 RECORD = "baselines.json"
 JUDGES = {"countdown": "prerl.problems.countdown", "public": "prerl.verify"}
-
-
-def write_baselines(scale: Scale, methods: dict[str, Method], lexicon: Lexicon, results: Path, out: Path) -> None:
-    """Reduces the base's and all methods' runs under `results` (from the seeds of the baselines) to
-
-    out/bases/           the base model with its record, unless it is a published one, which is the same everywhere
-    out/tests.parquet    method, seed, benchmark, problem: n responses, how many were correct and finished, their
-                         tokens and the occurrences of each behaviour, summed
-    out/dev.parquet      method, seed, step, problem: those numbers of the dev responses; entropy in nats a token
-    out/updates.parquet  the training logs: method, seed, and a row an update as in log.parquet
-    out/tables/, out/learning_curves.png   of the main study, to be read
-    out/baselines.json   the record: identity (what a comparison must have in common), configuration of every method,
-                         cost and selected step of every run; threads, engine, and every set of versions and hardware
-                         that the runs were made with; commit; checksums of the other files
-    """
-    seeds = scale.baseline_seeds or scale.seeds
-    runs = {(name, seed): results / name / f"seed{seed}" for name in methods for seed in seeds}
-    tests = {(BASE, 0): results / BASE, **runs}
-    tables = {
-        "tests": {key: _kept(read_counts(run / "samples.parquet", lexicon)) for key, run in tests.items()},
-        "dev": {key: _with_entropy(read_counts(run / "dev.parquet", lexicon)) for key, run in runs.items()},
-        "updates": {key: read_table(run / "log.parquet") for key, run in runs.items()},
-    }
-    trained, tested = ([read_json(run / name) for run in runs.values()] for name in ("run.json", "evaluate.json"))
-    commits = distinct([*trained, *tested], "commit")
-    warn(results, mixed([trained, tested]))
-    record = {
-        "scale": results.name,
-        "identity": identity(scale),
-        "base": {
-            "parameters": read_json(results / BASE / "run.json")["parameters"],
-            "sha256": sha256(intact(results / BASE / "model/model.safetensors", results / BASE / "run.json")),
-        },
-        "problems": {
-            name: sha256(results / "problems" / f"{name}.jsonl") for name in ["dev", *scale.problems.benchmarks]
-        },
-        "seeds": seeds,
-        "methods": {name: method.model_dump() for name, method in methods.items()},
-        "runs": [cost(name, seed, run) for (name, seed), run in runs.items()],
-        "made_with": {
-            "settings": _settings(scale),
-            "versions": distinct([*trained, *tested], "versions"),
-            "hardware": distinct([*trained, *tested], "hardware"),
-            "commit": commits[0]["commit"] if len(commits) == 1 else None,
-            "code": _code(scale),
-            "lexicon": lexicon.model_dump(),
-        },
-    }
-
-    def produce(path: Path) -> None:
-        path.mkdir()
-        if scale.pretrain:
-            keep_base(results / BASE, out / "bases/seed0", path / "bases/seed0")
-        (path / "tables").mkdir()
-        for table in sorted((results / "tables").glob("*.md")):
-            shutil.copy(table, path / "tables")
-        shutil.copy(results / "figures/learning_curves.png", path)
-        for name, parts in tables.items():
-            rows = [table.assign(method=method, seed=seed) for (method, seed), table in parts.items()]
-            write_table(path / f"{name}.parquet", _small(pd.concat(rows, ignore_index=True)))
-        write_json(path / RECORD, record | {"files": checksums([path], path)})
-
-    write(out, produce)
-
-
-def cost(method: str, seed: int, run: Path) -> dict[str, Any]:
-    """What a run took, and the update that was selected: a row of costs.parquet."""
-    trained, evaluated = read_json(run / "run.json"), read_json(run / "evaluate.json")
-    keys = ("selected_step", "updates", "skipped_updates", "stopped_without_signal", "tokens")
-    seconds = {"train_seconds": trained["wall_seconds"], "evaluate_seconds": evaluated["wall_seconds"]}
-    return {"method": method, "seed": seed, **{key: trained[key] for key in keys}, **seconds}
 
 
 def identity(scale: Scale) -> dict[str, Any]:
@@ -120,7 +46,7 @@ def identity(scale: Scale) -> dict[str, Any]:
     )
 
 
-def _settings(scale: Scale) -> dict[str, Any]:
+def settings_of(scale: Scale) -> dict[str, Any]:
     """How a scale's jobs compute, which may differ between what is compared, but is warned of: it changes how sums are
     rounded, not what is computed."""
     return {"threads": scale.threads, "micro_batch": scale.rl.micro_batch, "engine": scale.engine.model_dump()}
@@ -142,6 +68,11 @@ class Baselines:
                 raise UserError(f"{path / name}: missing or damaged; take it again from where the baselines came")
         self.seeds: list[int] = self.record["seeds"]
 
+    def seeds_of(self, method: str) -> list[int]:
+        """The seeds of a method's runs, those that all methods have first; none if there is no such method."""
+        own = [row["seed"] for row in self.record["runs"] if row["method"] == method]
+        return sorted(own, key=lambda seed: (seed not in self.seeds, seed))
+
     def check_fit(self, scale: Scale) -> None:
         """Raises UserError if what is made at this scale must not be compared with the baselines."""
         for part, here in identity(scale).items():
@@ -151,27 +82,27 @@ class Baselines:
                     "the baselines anew with `snakemake --cores all baselines`"
                 )
 
-    def check_inputs(self, results: Path) -> None:
-        """Raises UserError if the base model or the problem sets under `results` are not those of the baselines."""
+    def check_inputs(self, results: Path, bases: list[int]) -> None:
+        """Raises UserError if the base models of these seeds or the problem sets under `results` are not those of the
+        baselines."""
         wanted = {f"problems/{name}.jsonl": checksum for name, checksum in self.record["problems"].items()}
-        for name, checksum in (wanted | {f"{BASE}/model/model.safetensors": self.record["base"]["sha256"]}).items():
+        made = self.record["base"]["sha256"]
+        wanted |= {f"{BASE}/seed{seed}/model/model.safetensors": made.get(str(seed)) for seed in bases}
+        for name, checksum in wanted.items():
             if sha256(results / name) != checksum:
                 raise UserError(f"{results / name}: not what {self.path} was made from: not comparable")
 
     def made_with(self) -> dict[str, list[dict[str, Any]]]:
         """Every set of versions and of hardware that baselines were made with, by those two words, with the number of
-        jobs of each; where baselines were committed when one set stood for all, without it."""
-        made = self.record["made_with"]
-        return {
-            key: made[key] if isinstance(made[key], list) else [{key: made[key]}] for key in ("versions", "hardware")
-        }
+        jobs of each."""
+        return {key: self.record["made_with"][key] for key in ("versions", "hardware")}
 
     def warnings(self, scale: Scale, lexicon: Lexicon | None, records: list[dict[str, Any]]) -> list[str]:
         """What differs in the records of runs at a scale from what the baselines were made with, and may matter."""
         made = self.record["made_with"]
-        there = [one for sets in self.made_with().values() for one in sets] + [{"settings": made.get("settings", {})}]
-        found = differences([*records, {"settings": _settings(scale)}], there)
-        if made["code"] != _code(scale):
+        there = [one for sets in self.made_with().values() for one in sets] + [{"settings": made["settings"]}]
+        found = differences([*records, {"settings": settings_of(scale)}], there)
+        if made["code"] != code_of(scale):
             found.append("the code that samples and learns has changed since")
         if lexicon and made["lexicon"] != lexicon.model_dump():
             found.append("the lexicon of behaviours has changed since")
@@ -193,24 +124,6 @@ class Baselines:
         return _by_run(table.assign(nats=table["entropy"] * table["tokens"]).drop(columns="entropy"))
 
 
-def _kept(counts: Counts) -> pd.DataFrame:
-    """What is committed of counts: whole numbers alone."""
-    return counts.drop(columns=["nats", "majority"], errors="ignore")
-
-
-def _with_entropy(counts: Counts) -> pd.DataFrame:
-    """The same, and the mean entropy in nats a token, which keeps its digits in single precision as a sum would not."""
-    return _kept(counts).assign(entropy=counts["nats"] / counts["tokens"])
-
-
-def _small(table: pd.DataFrame) -> pd.DataFrame:
-    """Numbers in half their size, keys first."""
-    keys = ["method", "seed"]
-    kinds = {name: np.float32 for name in table.select_dtypes("float64")}
-    kinds |= {name: np.int32 for name in table.select_dtypes("int64")}
-    return table[[*keys, *table.columns.drop(keys)]].astype(kinds)
-
-
 def _by_run(table: pd.DataFrame) -> AllRuns:
     found: AllRuns = {}
     for method in table["method"].unique():
@@ -222,6 +135,6 @@ def _by_run(table: pd.DataFrame) -> AllRuns:
     return found
 
 
-def _code(scale: Scale) -> str:
-    """Of what samples, scores and learns."""
+def code_of(scale: Scale) -> str:
+    """A fingerprint of what samples, scores and learns."""
     return fingerprint("prerl.model.rollout", "prerl.engines.update", JUDGES[scale.problems.world])

@@ -11,7 +11,7 @@ from scipy import special
 
 from prerl.analysis.counts import Counts, read_counts
 from prerl.analysis.provenance import warn
-from prerl.analysis.scores import averaged
+from prerl.analysis.scores import BASE, averaged
 from prerl.compare.baselines import Baselines
 from prerl.errors import UserError
 from prerl.files.atomic import read_json
@@ -63,10 +63,11 @@ def _run(
 
     if scale.problems.world == "public":
         raise UserError(f"{baselines.path}: check-baselines runs Countdown alone; compare runs at this scale by hand")
-    take_base(scale, baselines.path / "bases", out / "base")
+    base = out / BASE / f"seed{scale.base_of(seed)}"
+    take_base(scale, baselines.path / "bases", scale.base_of(seed), base)
     write_problem_sets(scale.problems, out / "problems")
-    baselines.check_inputs(out)
-    train(scale, method, baselines.methods()[method], seed, out / "base/model", out / "problems", out / "run")
+    baselines.check_inputs(out, [scale.base_of(seed)])
+    train(scale, method, baselines.methods()[method], seed, base / "model", out / "problems", out / "run")
     evaluate(scale, out / "run/model", out / "problems", tasks, out / "run")
     records = [read_json(out / "run" / name) for name in ("run.json", "evaluate.json")]
     return pd.read_parquet(out / "run/log.parquet"), read_counts(out / "run/samples.parquet"), records

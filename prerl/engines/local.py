@@ -45,6 +45,8 @@ def train(scale: Scale, method_name: str, method: Method, seed: int, base: Path,
         if session.collapsed:
             break
         index, phase = phase_at(method, step, scale.rl.steps)
+        if phase.fresh_optimizer and step > 1 and phase_at(method, step - 1, scale.rl.steps)[0] != index:
+            run.optimizer.state.clear()
         with session.naming():
             row = run.update(step, phase)
         session.add(step, {"phase": index, **row})

@@ -114,7 +114,20 @@ class Learner:
         are computed before the first. `sampler_gap` is how far the sampler's log-probabilities are from those, a check
         of the sampler.
         """
-        rl, at = self.rl, {"step": step, "steps": self.rl.steps}
+        learnt = self.lesson(batch, phase, start_token_id, step)
+        useful = learnt.useful.nonzero()[:, 0]
+        if len(useful) and phase.updates > 1:
+            learnt = replace(learnt, old_logp=self.logp(self.model, learnt.batch, useful))
+        tally, own = Tally(), own_loss(phase, step=step, steps=self.rl.steps)
+        for _ in range(phase.passes):
+            for part in learnt.mini_batches(phase.mini_batches):
+                self.update(part, phase, own, tally)
+        return {"used_samples": len(useful), "skipped": not tally.norms, **tally.row()}
+
+    def lesson(self, batch: Batch, phase: Phase, start_token_id: int, step: int = 1) -> Lesson:
+        """What is learnt from the batch that was sampled at `step`, as the model is now; with the reference's
+        log-probabilities where the phase asks for them."""
+        at = {"step": step, "steps": self.rl.steps}
 
         def advantage(scored: Batch) -> Tensor:
             if phase.advantage != "critic":
@@ -122,30 +135,35 @@ class Learner:
             values = self.values(scored)
             return critic_advantages(scored.rewards, values, scored.response_mask)
 
-        learnt = lesson(batch, phase, own_transform(phase, **at), advantage, start_token_id, rl.max_new_tokens)
+        learnt = lesson(batch, phase, own_transform(phase, **at), advantage, start_token_id, self.rl.max_new_tokens)
         useful = learnt.useful.nonzero()[:, 0]
-        if len(useful) and phase.updates > 1:
-            learnt = replace(learnt, old_logp=self.logp(self.model, learnt.batch, useful))
         if len(useful) and phase.kl_coefficient:
             assert self.reference is not None  # by the engine
             learnt = replace(learnt, ref_logp=self.logp(self.reference, learnt.batch, useful))
-        tally = Tally()
-        for _ in range(phase.passes):
-            for part in learnt.mini_batches(phase.mini_batches):
-                self.update(part, phase, own_loss(phase, **at), tally)
-        return {"used_samples": len(useful), "skipped": not tally.norms, **tally.row()}
+        return learnt
 
     def update(
         self, learnt: Lesson, phase: Phase, own: Callable[[dict[str, Any]], Tensor] | None, tally: Tally
     ) -> None:
         """One update on a lesson, skipped if no response there has a gradient; `own` is the phase's own loss, if it has
         one."""
-        useful = learnt.useful.nonzero()[:, 0]
-        if len(useful) == 0:
+        if not learnt.useful.any():
             return
-        joint, critic = Joint(), self.critic if phase.advantage == "critic" else None
         self.optimizer.zero_grad()
-        lean = LeanModel(self.model, joint)
+        self.backward(learnt, phase, own, tally)
+        norm = float(torch.nn.utils.clip_grad_norm_(self.parameters, self.rl.max_grad_norm))
+        check_finite("gradient's norm", norm)
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.rl.learning_rate * phase.learning_rate_factor
+        self.optimizer.step()
+        tally.norms.append(norm)
+
+    def backward(
+        self, learnt: Lesson, phase: Phase, own: Callable[[dict[str, Any]], Tensor] | None, tally: Tally
+    ) -> None:
+        """Adds the gradient of a lesson's loss to the parameters'; some response there must have one."""
+        joint, critic = Joint(), self.critic if phase.advantage == "critic" else None
+        lean, useful = LeanModel(self.model, joint), learnt.useful.nonzero()[:, 0]
         for rows, prompts in micro_batches(lean, learnt.batch, useful, self.rl.micro_batch):
             part = learnt.rows(rows).trimmed()
             hidden = response_hidden(lean, part.batch, prompts)
@@ -160,12 +178,6 @@ class Learner:
             (loss * part.weights.sum() / learnt.denominator * phase.loss_coefficient).backward()
             tally.add(part, phase, logp.detach())
         joint.back()
-        norm = float(torch.nn.utils.clip_grad_norm_(self.parameters, self.rl.max_grad_norm))
-        check_finite("gradient's norm", norm)
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.rl.learning_rate * phase.learning_rate_factor
-        self.optimizer.step()
-        tally.norms.append(norm)
 
     def logp(self, model: "Model", batch: Batch, rows: Tensor) -> Tensor:
         """Log-probabilities of the response tokens in the given rows, by a model. (B, T), 0 elsewhere"""

@@ -2,6 +2,8 @@
 
 import math
 from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import combinations
 
 import torch
@@ -12,7 +14,22 @@ from prerl.seeds import seed_of
 
 SPACES = ("post_train", "pre_train")
 
+OTHER_PROMPT = "other_prompt"  # the post-train space behind the prompt of another problem
+
 Gradients = dict[str, dict[str, Tensor]]  # by part of the response and space, flat
+
+
+@contextmanager
+def gathered(model: nn.Module) -> Iterator[Tensor]:
+    """A flat gradient by all parameters, which the backward passes inside add to. Each part is added at its place, for
+    a large model has no memory for a copy."""
+    parameters = list(model.parameters())
+    sizes = [parameter.numel() for parameter in parameters]
+    flat = torch.zeros(sum(sizes))
+    for parameter, place in zip(parameters, flat.split(sizes), strict=True):
+        parameter.grad = place.view_as(parameter)
+    yield flat
+    model.zero_grad(set_to_none=True)
 
 
 class Sketch:
@@ -51,31 +68,34 @@ def parameter_groups(model: nn.Module) -> dict[str, list[slice]]:
     return dict(sorted(places.items()))
 
 
-def compare(pair: dict[str, Tensor], groups: dict[str, list[slice]]) -> Rows:
-    """Inner product, cosine (NaN if a gradient is zero) and norms of two gradients, whole and by parameter group."""
-    first, second = pair["post_train"], pair["pre_train"]
-    sums = {}  # a @ b, a @ a, b @ b: gradients of a large model are read once, in place
+def compare(gradients: dict[str, Tensor], groups: dict[str, list[slice]]) -> Rows:
+    """Inner product, cosine and norms of a response's gradients in both spaces, whole and by parameter group; and as
+    `other_prompt` the cosine of the post-train one with that behind another problem's prompt. A cosine is NaN if a
+    gradient is zero, or the other prompt's is missing."""
+    first, second, other = gradients["post_train"], gradients["pre_train"], gradients.get(OTHER_PROMPT)
+    pairs = [(first, second), (first, first), (second, second)]
+    pairs += [] if other is None else [(first, other), (other, other)]
+    sums = {}  # of products: gradients of a large model are read in place
     for group, places in groups.items():
-        products = [
-            [float(x[s] @ y[s]) for x, y in ((first, second), (first, first), (second, second))] for s in places
-        ]
+        products = [[float(x[s] @ y[s]) for x, y in pairs] for s in places]
         sums[group] = [sum(column) for column in zip(*products, strict=True)]
     whole = [sum(column) for column in zip(*sums.values(), strict=True)]
     rows = []
     for group, (product, *squares) in {"whole": whole, **sums}.items():
-        norms = [math.sqrt(square) for square in squares]
-        size = norms[0] * norms[1]
-        row = {"group": group, "inner_product": product, "cosine": product / size if size else math.nan}
-        rows.append(row | {"norm_post_train": norms[0], "norm_pre_train": norms[1]})
+        norms = [math.sqrt(square) for square in squares[:2]]
+        row = {"group": group, "inner_product": product, "cosine": _quotient(product, norms[0] * norms[1])}
+        null = math.nan if other is None else _quotient(squares[2], norms[0] * math.sqrt(squares[3]))
+        rows.append(row | {OTHER_PROMPT: null, "norm_post_train": norms[0], "norm_pre_train": norms[1]})
     return rows
 
 
-def unrelated(own: dict[str, Tensor], other: dict[str, Tensor]) -> dict[str, float]:
+def _quotient(product: float, size: float) -> float:
+    return product / size if size else math.nan
+
+
+def unrelated(own: dict[str, Tensor], other: Tensor) -> dict[str, float]:
     """Cosines of a rollout's gradients, by space, with the post-train one of another problem's rollout."""
-    return {
-        "across": float(cosine(own["pre_train"], other["post_train"])),
-        "within": float(cosine(own["post_train"], other["post_train"])),
-    }
+    return {"across": float(cosine(own["pre_train"], other)), "within": float(cosine(own["post_train"], other))}
 
 
 def cosine(a: Tensor, b: Tensor) -> Tensor:

@@ -1,17 +1,22 @@
 """The Countdown corpus: worked solutions that the base model is pretrained on.
 
-A document restates the problem, tries a way, says whether it hit, and ends with an answer. Like human text it errs
-(wishful sums, slips, giving up), and it rarely checks itself or switches to another way. Those rare habits are what RL
-can amplify; their words are counted in `prerl.analysis.behaviour`.
+A document tries a way, says whether it hit, and ends with an answer. Like human text it errs (wishful sums, slips,
+giving up), and it rarely checks itself or switches to another way. Those rare habits are what RL can amplify; their
+words are counted in `prerl.analysis.behaviour`.
 
-    Q get 14 with 7 4 3 A get 14 with 7 4 3 : 7 - 4 = 3 , 3 * 3 = 9 no . but try 4 + 3 = 7 , 7 + 7 = 14 yes .
-    answer ( 4 + 3 ) + 7
+    Q get 14 with 7 4 3 A 7 - 4 = 3 , 3 * 3 = 9 no . but try 4 + 3 = 7 , 7 + 7 = 14 yes . answer ( 4 + 3 ) + 7
+
+A world's documents may first restate their problem, `get 14 with 7 4 3 :`, or its target, `14 :`. So much of x stands
+then in y, and log P(y) tells that much of log P(y|x).
 """
 
 import random
 from dataclasses import dataclass
+from typing import Literal
 
 from prerl.problems.countdown import LARGEST_VALUE, Problem, Way, draw, solutions, ways
+
+Restates = Literal["all", "target", "nothing"]  # what a response tells of its problem
 
 SPECIAL_TOKENS = ("<pad>", "<bos>", "<eos>")
 PUNCTUATION = tuple(":.,=+-*()")
@@ -38,13 +43,13 @@ class Habits:
     attempts: int = 8  # at most
 
 
-def worked_solution(rng: random.Random, problem: Problem, habits: Habits) -> str:
+def worked_solution(rng: random.Random, problem: Problem, habits: Habits, restates: Restates) -> str:
     """One worked solution (the response part of a document, without special tokens)."""
     known = ways(tuple(sorted(problem.numbers)))
     hits = solutions(problem)
     misses = [way for way in known if way.value != problem.target]
     patient = rng.random() < habits.patient
-    text = [f"{problem.question} :"]
+    text = {"all": [f"{problem.question} :"], "target": [f"{problem.target} :"], "nothing": []}[restates]
     for attempt in range(habits.attempts):
         hit = not misses or rng.random() < habits.right_way
         way = rng.choice(hits if hit else misses)
@@ -79,14 +84,16 @@ def _attempt(rng: random.Random, way: Way, target: int, wishful: bool, slip: boo
     return f"{' , '.join([*before, shown])} {'yes' if value == target else 'no'} ."
 
 
-def document(rng: random.Random, largest_number: int, habits: Habits) -> str:
+def document(rng: random.Random, largest_number: int, habits: Habits, restates: Restates) -> str:
     """One training document of the train split: prompt (most of the time), worked solution and end token."""
     count = 4 if rng.random() < habits.four_numbers else 3
     problem = draw(rng, count, largest_number, "train")
-    response = f"{worked_solution(rng, problem, habits)} <eos>"
+    response = f"{worked_solution(rng, problem, habits, restates)} <eos>"
     return response if rng.random() < habits.without_prompt else f"{problem.prompt} {response}"
 
 
-def header(ids: list[int], colon: int) -> int:
-    """The number of tokens with which a response restates its problem, up to the first colon; 0 if it does not."""
-    return ids.index(colon) + 1 if colon in ids else 0
+def header(ids: list[int], colon: int, equals: int) -> int:
+    """The number of tokens with which a response restates its problem, up to a colon before its first sum; 0 if it does
+    not: a check has a colon, too, but of a sum."""
+    first = ids.index(equals) if equals in ids else len(ids)
+    return ids.index(colon, 0, first) + 1 if colon in ids[:first] else 0

@@ -5,7 +5,6 @@ train, dev or test split, whatever order the numbers are shown in, so no rewordi
 """
 
 import ast
-import hashlib
 import random
 import re
 from collections.abc import Iterator
@@ -13,8 +12,9 @@ from dataclasses import dataclass
 from functools import cache
 from itertools import combinations
 
+from prerl.problems.splits import split_of
+
 LARGEST_VALUE = 99  # every number and every intermediate value of a worked solution lies in 0..LARGEST_VALUE
-SPLITS = {"train": range(0, 70), "dev": range(70, 80), "test": range(80, 100)}  # percentiles of the identity's hash
 OPERATORS = {ast.Add: "+", ast.Sub: "-", ast.Mult: "*"}
 
 
@@ -32,8 +32,7 @@ class Problem:
 
     @property
     def split(self) -> str:
-        percentile = int.from_bytes(hashlib.sha256(self.id.encode()).digest()[:8]) % 100
-        return next(name for name, percentiles in SPLITS.items() if percentile in percentiles)
+        return split_of(self.id)
 
     @property
     def question(self) -> str:
@@ -104,32 +103,20 @@ def solutions(problem: Problem) -> list[Way]:
 
 
 def draw_distinct(
-    rng: random.Random, count: int, largest: int, split: str, size: int, most_solutions: int = 10_000
+    rng: random.Random, count: int, largest: int, split: str, size: int, most_solutions: int | None = None
 ) -> list[Problem]:
-    """Draws `size` problems of at most `most_solutions` solutions, no two with the same identity.
+    """Draws `size` problems of at most `most_solutions` solutions (None: any number), no two with the same identity.
 
     Raises ValueError if the split has too few.
     """
     found: dict[str, Problem] = {}
     for _ in range(1000 * size):
         problem = draw(rng, count, largest, split)
-        if len(solutions(problem)) <= most_solutions:
+        if most_solutions is None or len(solutions(problem)) <= most_solutions:
             found.setdefault(problem.id, problem)
         if len(found) == size:
             return list(found.values())
     raise ValueError(f"the {split} split has fewer than {size} problems of {count} numbers up to {largest}")
-
-
-def doubled(rng: random.Random, largest: int, size: int) -> list[Problem]:
-    """`size` distinct problems of three numbers two of which are equal, which `draw` never shows."""
-    pairs = [(a, a, b) for a in range(1, largest + 1) for b in range(1, largest + 1) if a != b]
-    found: dict[str, Problem] = {}
-    while len(found) < size:
-        numbers = tuple(rng.sample(rng.choice(pairs), 3))
-        problem = Problem(numbers, rng.choice(ways(tuple(sorted(numbers)))).value)
-        if problem.target > 0:
-            found.setdefault(problem.id, problem)
-    return list(found.values())
 
 
 def is_correct(response: str, problem: Problem) -> bool:
@@ -163,8 +150,8 @@ def _answer(response: str) -> ast.expr | None:
 
 
 def _canonical(node: ast.expr) -> str:
-    if isinstance(node, ast.Constant):
-        return str(node.value)
+    if not isinstance(node, ast.BinOp):
+        return ast.unparse(node)  # an integer
     left, right, operator = _canonical(node.left), _canonical(node.right), OPERATORS[type(node.op)]
     if operator != "-":
         left, right = sorted((left, right))

@@ -2,13 +2,13 @@
 
 import random
 from collections import Counter
-from itertools import combinations, permutations
+from itertools import combinations
 from math import comb
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from prerl.files.atomic import read_jsonl, write_jsonl
-from prerl.problems.countdown import LARGEST_VALUE, Problem, doubled, draw_distinct, ways
+from prerl.problems.countdown import LARGEST_VALUE, Problem, draw_distinct, ways
 from prerl.problems.prompts import chat_text
 from prerl.problems.public import PublicSet, read_set
 from prerl.seeds import seed_of
@@ -18,8 +18,9 @@ from prerl.settings.scale import Scale
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-RL_NUMBERS = 3  # RL trains on Countdown problems of three numbers; the base has also seen four
-HARD_SOLUTIONS = 8  # at most; problems with more fall to anyone who samples often enough
+RL_NUMBERS = 3  # RL trains on Countdown problems of three numbers
+OOD_NUMBERS = 4  # the base has also seen four
+HARD_SOLUTIONS = 2  # at most; problems with more fall to anyone who samples often enough
 
 
 def check_sizes(scale: Scale, catalog: dict[str, PublicSet]) -> None:
@@ -61,38 +62,27 @@ def problem_sets(settings: CountdownProblems) -> dict[str, list[Problem]]:
 
     dev             dev split, three numbers: every choice is made here
     countdown       test split, three numbers: in domain
-    countdown-hard  test split, four numbers and few solutions: four were seen in pretraining, never in RL
-    countdown-ood   three numbers two of which are equal: never seen at all
+    countdown-hard  test split, three numbers and at most two solutions
+    countdown-ood   test split, four numbers: seen in pretraining, never in RL
 
     Raises ValueError if there are fewer than asked for.
     """
     largest = settings.largest_number
-    most = {"countdown-hard": comb(largest, 4), "countdown-ood": largest * (largest - 1)}  # choices of numbers
-    sizes: dict[str, int] = {"dev": settings.dev, **settings.benchmarks}
-    for name, size in sizes.items():
-        if size > (limit := most.get(name, comb(largest, 3)) * LARGEST_VALUE):
-            raise ValueError(f"{name}: {size} problems, but numbers up to {largest} make fewer than {limit}")
-    if (size := settings.benchmarks.get("countdown-ood", 0)) > (there := len(_doubled_ids(largest))):
-        raise ValueError(f"countdown-ood: {size} problems, but numbers up to {largest} make {there}")
-    for name, numbers, split, most_solutions in (
-        ("dev", 3, "dev", None),
-        ("countdown", 3, "test", None),
-        ("countdown-hard", 4, "test", HARD_SOLUTIONS),
-    ):
-        size = sizes.get(name, 0)
-        if size > (there := _count(numbers, largest, split, size, most_solutions)):
-            raise ValueError(f"{name}: {size} problems, but numbers up to {largest} make {there}")
-    makers = {
-        "countdown": lambda rng, size: draw_distinct(rng, 3, largest, "test", size),
-        "countdown-hard": lambda rng, size: draw_distinct(rng, 4, largest, "test", size, HARD_SOLUTIONS),
-        "countdown-ood": lambda rng, size: doubled(rng, largest, size),
+    kinds = {  # numbers, split, most solutions
+        "dev": (RL_NUMBERS, "dev", None),
+        "countdown": (RL_NUMBERS, "test", None),
+        "countdown-hard": (RL_NUMBERS, "test", HARD_SOLUTIONS),
+        "countdown-ood": (OOD_NUMBERS, "test", None),
     }
-
-    def rng(name: str) -> random.Random:
-        return random.Random(seed_of("problems", name))
-
-    dev = draw_distinct(rng("dev"), 3, largest, "dev", settings.dev)
-    return {"dev": dev} | {name: makers[name](rng(name), size) for name, size in settings.benchmarks.items()}
+    found = {}
+    for name, size in {"dev": settings.dev, **settings.benchmarks}.items():
+        numbers, split, most = kinds[name]
+        if size > (limit := comb(largest, numbers) * LARGEST_VALUE):
+            raise ValueError(f"{name}: {size} problems, but numbers up to {largest} make fewer than {limit}")
+        if size > (there := _count(numbers, largest, split, size, most)):
+            raise ValueError(f"{name}: {size} problems, but numbers up to {largest} make {there}")
+        found[name] = draw_distinct(random.Random(seed_of("problems", name)), numbers, largest, split, size, most)
+    return found
 
 
 def _count(numbers: int, largest: int, split: str, enough: int, most_solutions: int | None = None) -> int:
@@ -104,15 +94,6 @@ def _count(numbers: int, largest: int, split: str, enough: int, most_solutions: 
         for value, solutions in Counter(way.value for way in ways(chosen)).items():
             few = most_solutions is None or solutions <= most_solutions
             found += few and value > 0 and Problem(chosen, value).split == split
-    return found
-
-
-def _doubled_ids(largest: int) -> set[str]:
-    """All problems of three numbers two of which are equal."""
-    found = set()
-    for a, b in permutations(range(1, largest + 1), 2):
-        numbers = tuple(sorted((a, a, b)))
-        found |= {Problem(numbers, way.value).id for way in ways(numbers) if way.value > 0}
     return found
 
 

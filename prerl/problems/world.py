@@ -62,7 +62,7 @@ class CountdownWorld:
     chat = False
 
     def __init__(self, settings: CountdownProblems, directory: Path) -> None:
-        self.largest, self.directory = settings.largest_number, directory
+        self.largest, self.restates, self.directory = settings.largest_number, settings.restates, directory
 
     def draw(self, rng: random.Random, size: int) -> list[countdown.Problem]:
         return [countdown.draw(rng, RL_NUMBERS, self.largest, "train") for _ in range(size)]
@@ -73,9 +73,11 @@ class CountdownWorld:
     def score(self, response: str, problem: countdown.Problem) -> float:
         return float(countdown.is_correct(response, problem))
 
-    def header(self, ids: list[int], tokenizer: "PreTrainedTokenizerBase") -> int:
-        colon = tokenizer.convert_tokens_to_ids(":")
-        return header(ids, colon)  # pyright: ignore[reportArgumentType]  (of one token there is one)
+    def header(self, ids: list[int], tokenizer: "PreTrainedTokenizerBase") -> int | None:
+        if self.restates == "nothing":
+            return None
+        colon, equals = (tokenizer.convert_tokens_to_ids(word) for word in ":=")
+        return header(ids, colon, equals)  # pyright: ignore[reportArgumentType]  (of one token there is one)
 
 
 @dataclass(frozen=True)

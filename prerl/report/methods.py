@@ -69,6 +69,8 @@ def formula(phase: Phase) -> dict[str, str]:
     if phase.updates > 1:
         again = f", {phase.passes} times over" if phase.passes > 1 else ""
         words["Updates a batch"] = f"{phase.updates}: {phase.mini_batches} mini-batches of whole groups{again}"
+    if phase.fresh_optimizer:
+        words["Optimiser"] = "begins anew, without the moments of the phase before"
     if phase.loss_coefficient != 1:
         words["Loss coefficient"] = f"{phase.loss_coefficient:g}"
     if phase.learning_rate_factor != 1:

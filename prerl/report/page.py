@@ -6,35 +6,48 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
-import pandas as pd
 from markupsafe import Markup
 
 from prerl.analysis.behaviour import Lexicon
 from prerl.analysis.study import Study
+from prerl.analysis.verdicts import amount
 from prerl.errors import UserError
 from prerl.files.atomic import read_json, write_text
 from prerl.report.methods import cards
 from prerl.report.samples import pack, sample_data
 from prerl.settings.methods import Method
 
-VERDICTS = ("reproduced", "not reproduced", "inconclusive", "not tested at this scale")
+VERDICTS = ("reproduced", "not reproduced", "equivalent", "inconclusive", "not tested at this scale")
 
 
 def write_page(
-    results: Path, summary: Path, methods: dict[str, Method], lexicon: Lexicon, template: Path, out: Path
+    results: Path,
+    summary: Path,
+    methods: dict[str, Method],
+    lexicon: Lexicon,
+    template: Path,
+    out: Path,
+    further: Path | None = None,
 ) -> None:
     """Writes the page of the study whose summaries lie in `summary`, beside its tables, figures and claims; `results`
-    holds the runs. Raises UserError if one of them is missing or the template is malformed.
+    holds the runs, and `further` tables of the committed baselines that it shows too. Raises UserError if one of them
+    is missing or the template is malformed.
     """
     study = Study(summary, methods)
-    claims = [{str(name): value for name, value in row.items()} for row in study.claims.to_dict("records")]
+    claims, parts = (
+        [{str(name): value for name, value in row.items()} for row in table.to_dict("records")]
+        for table in (study.claims, study.parts)
+    )
+    for part in parts:
+        part |= {"bar": bar(part), "found": amount(part["unit"], part["estimate"], part["low"], part["high"])}
     render(
         study,
         template,
         out,
         verdicts={name: sum(row["verdict"] == name for row in claims) for name in VERDICTS},
-        claims=[row | {"bar": bar(row)} for row in claims],
+        claims=[row | {"parts": [part for part in parts if part["id"] == row["id"]]} for row in claims],
         samples=pack(sample_data(results, study, lexicon)),
+        further=[(path.stem, read_json(path)) for path in sorted(further.glob("*.json"))] if further else [],
     )
 
 
@@ -51,6 +64,7 @@ def write_comparison(summary: Path, methods: dict[str, Method], template: Path, 
         label=new.label,
         description=new.description,
         phases=[phase.model_dump() for phase in new.phases],
+        further=[],
     )
 
 
@@ -109,28 +123,24 @@ def drawing(path: Path, name: str) -> Markup:
     return Markup(text.replace("<svg ", f'<svg role="img" aria-labelledby="caption-{name}" ', 1))
 
 
-def bar(claim: dict[str, Any]) -> dict[str, float] | None:
-    """Where a claim's interval, estimate, margin and reported number lie along a line, in per cent of its length;
-    `from` and `to` bound the part where the claim wants the interval. None if the claim was not tested.
-
-    Ratios lie on a logarithmic scale.
-    """
-    if pd.isna(claim["estimate"]):
-        return None
-    names = ("low", "estimate", "high", "margin", "reported")
-    logarithmic = claim["unit"] == "ratio"
+def bar(part: dict[str, Any]) -> dict[str, Any]:
+    """Where a part's interval, estimate, margins and reported number lie along a line, in per cent of its length;
+    `from` and `to` bound where a condition wants the interval. Ratios lie on a logarithmic scale."""
+    named = {name: part[name] for name in ("low", "estimate", "high", "reported")}
+    margins = {"margin": part["margin"], "other": -part["margin"]} if part["side"] == "within" else {}
+    places = named | (margins or {"margin": part["margin"]})
+    logarithmic = part["unit"] == "ratio"
     if logarithmic:
-        places = {name: math.log(claim[name]) if claim[name] > 0 else -math.inf for name in names}
-    else:
-        places = {name: claim[name] for name in names}
-    finite = [value for value in places.values() if math.isfinite(value)] + ([] if logarithmic else [0.0])
+        places = {name: math.log(value) if value > 0 else -math.inf for name, value in places.items() if value == value}
+    finite = [value for value in places.values() if math.isfinite(value)] + [0.0]  # no effect
     room = 0.08 * (max(finite) - min(finite) or 1.0)
     first, last = min(finite) - room, max(finite) + room
-    found = {
+    found: dict[str, Any] = {
         name: round(100 * (min(max(value, first), last) - first) / (last - first), 2)
         for name, value in places.items()
         if not math.isnan(value)
     }
-    wanted = {"above": (found["margin"], 100.0), "below": (0.0, found["margin"])}
-    start, end = wanted.get(claim["side"], (0.0, found["margin"]))
-    return found | {"from": start, "to": end}
+    margin = found.pop("margin", None)
+    margins = [found.pop("other"), margin] if "other" in found else [] if margin is None else [margin]
+    wanted = {"above": [*margins, 100.0], "below": [0.0, *margins], "within": margins}.get(part["side"])
+    return found | {"margins": margins} | (dict(zip(("from", "to"), wanted, strict=True)) if wanted else {})

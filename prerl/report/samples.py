@@ -130,7 +130,8 @@ def _cut(
 
 
 def _runs(results: Path, study: Study) -> Iterator[tuple[str, int, Path]]:
-    yield BASE, study.scale["seeds"][0], results / BASE
+    first = study.scale["base_seeds"][0]  # of the bases, one is enough to see what they say
+    yield BASE, first, results / BASE / f"seed{first}"
     for method in study.scale["methods"]:
         for seed in study.scale["seeds"]:
             yield method, seed, results / method / f"seed{seed}"
@@ -140,10 +141,11 @@ def _parts(run: Path) -> Iterator[tuple[str, int, pd.DataFrame]]:
     """The test benchmarks of a run at the step that was chosen on dev, then dev at each step: (set, step, rows)."""
     columns = ["problem", "sample", "response", "tokens", "finished", "score"]
     tested = read_table(run / "samples.parquet", columns=["benchmark", *columns])
-    chosen = 0 if run.name == BASE else read_json(run / "run.json")["selected_step"]
+    base = run.parent.name == BASE
+    chosen = 0 if base else read_json(run / "run.json")["selected_step"]
     for name, rows in tested.groupby("benchmark", sort=False):
         yield str(name), chosen, rows
-    if run.name != BASE:
+    if not base:
         for step, rows in read_table(run / "dev.parquet", columns=["step", *columns]).groupby("step"):
             yield DEV, int(cast(int, step)), rows
 

@@ -11,17 +11,22 @@ from prerl.errors import UserError
 from prerl.files.checksums import sha256
 from prerl.settings.functions import load_function, source
 from prerl.settings.reading import check, read_yaml
-from prerl.settings.scale import Scale
-from prerl.settings.values import NAME, Integer, NotNegative, Number, Positive, Rate, Strict
+from prerl.settings.scale import Scale, Tuned
+from prerl.settings.values import NAME, Integer, Name, NotNegative, Number, Positive, Rate, Strict
 
 # Directories beside those of methods.
-RESERVED = {"ablations", "base", "base-study", "bench", "compare", "figures", "logs", "problems", "summary", "tables"}
+RESERVED = {
+    "ablations", "base", "base-study", "bench", "compare", "figures", "logs", "problems", "sensitivity", "summary",
+    "tables",
+}  # fmt: skip
 DEFAULTS = Path("workflow/methods.yaml")
 KINDS = ("std", "mean", "leave-one-out", "batch", "batch-std", "weighted", "maxrl", "pass@k", "critic")  # of advantages
 PLACES = ("advantage", "transform", "loss")  # keys that may name a function
 LOSSES = ("clip", "gspo", "cispo", "sapo")
 # Those of a phase that its functions may ask for.
 SETTINGS = ("clip_low", "clip_high", "dual_clip", "sapo_temperature_pos", "sapo_temperature_neg", "pass_k")
+# Those whose whole updates are compared on the same batches, as far as they are there.
+UPDATE_METHODS = ("grpo", "psr-rl", "nsr-rl", "prerl", "psr-prerl", "nsr-prerl")
 FUNCTION = re.compile(r"^([^:]+\.py|[A-Za-z_][\w.]*):[A-Za-z_]\w*$")
 
 
@@ -32,7 +37,9 @@ class Phase(Strict):
     samples: Literal["all", "positive", "negative"]
     advantage: str  # one of KINDS, or a function's place
     transform: str | None = None  # a function's place: what it makes of the scored batch, see prerl.engines.custom
-    steps: Positive | None = None  # batches; None, in one phase: what the others leave of the run
+    # Batches: so many, or so many times the scale's warm-up; neither, in one phase: what the others leave of the run
+    steps: Positive | None = None
+    warm_ups: Rate | None = None
     tokens: Literal["all", "body"]  # body: without those that restate the problem
     # Of the loss: kept tokens; the tokens that the batch could have had; each kept response's own length
     denominator: Literal["tokens", "budget", "length"]
@@ -54,6 +61,7 @@ class Phase(Strict):
     redraw: Annotated[Integer, Field(ge=0, le=1000)] = 0  # at most so often, groups without signal are drawn anew
     overlong_buffer: Annotated[Number, Field(ge=0, le=1)] = 0.0  # share of the limit, its end, where length is punished
     overlong_penalty: Rate = 0.5  # of the reward, at the limit: half of the range of rewards, as in DAPO
+    fresh_optimizer: bool = False  # the moments of earlier phases are forgotten
 
     @property
     def updates(self) -> int:
@@ -81,6 +89,8 @@ class Phase(Strict):
 
     @model_validator(mode="after")
     def _consistent(self) -> "Phase":
+        if self.steps is not None and self.warm_ups is not None:
+            raise ValueError("steps and warm_ups both say how many batches: name one of them")
         if self.advantage == "critic" and (self.space, self.samples) != ("post-train", "all"):
             raise ValueError("a critic values tokens given the prompt: it needs space post-train and samples all")
         if self.start_token is not None and self.space != "pre-train":
@@ -94,6 +104,8 @@ class Method(Strict):
     label: str
     description: str
     phases: Annotated[list[Phase], Field(min_length=1)]
+    tuned_as: Name | None = None  # of an ablation: the method that it changes, and whose tuned values it takes
+    tune: bool = False  # of a new method alone: before it is compared it is tuned as the baselines were
 
     def sources(self) -> dict[str, str]:
         """The places of its author's own functions, with the checksums of the files that they stand in. Raises
@@ -107,8 +119,10 @@ class Method(Strict):
 
     @model_validator(mode="after")
     def _one_open(self) -> "Method":
-        if sum(phase.steps is None for phase in self.phases) != 1:
-            raise ValueError("exactly one phase must be without steps: it takes what the others leave of the run")
+        if sum(phase.steps is None and phase.warm_ups is None for phase in self.phases) != 1:
+            raise ValueError(
+                "exactly one phase must be without steps and warm_ups: it takes what the others leave of the run"
+            )
         return self
 
 
@@ -121,6 +135,8 @@ def load_methods(path: Path) -> dict[str, Method]:
         if not re.match(NAME, name):
             raise UserError(f"{path}: the file names the method: call it by small letters, digits and hyphens")
         entry = {"label": path.stem.replace("_", " ").replace("-", " ").capitalize(), "description": "", **data}
+        if "tuned_as" in data:
+            raise UserError(f"{path}: tuned_as: only an ablation in {DEFAULTS} has it; a new method may say tune: true")
         return {name: _method(path, "", entry, read_yaml(DEFAULTS)["defaults"])}
     if unknown := set(data) - {"defaults", "methods"}:
         raise UserError(f"{path}: {min(map(str, unknown))}: unknown key (expected phases, or defaults and methods)")
@@ -133,7 +149,13 @@ def load_methods(path: Path) -> dict[str, Method]:
                 f"{path}: methods: {name}: call it by small letters, digits and hyphens, and not as a "
                 f"stage ({', '.join(sorted(RESERVED))})"
             )
-    return {name: _method(path, f"methods.{name}", entry, defaults) for name, entry in methods.items()}
+    found = {name: _method(path, f"methods.{name}", entry, defaults) for name, entry in methods.items()}
+    for name, method in found.items():
+        if method.tune:
+            raise UserError(f"{path}: methods.{name}: tune: only a new method's file has it; these are tuned together")
+        if method.tuned_as is not None and method.tuned_as not in found:
+            raise UserError(f"{path}: methods.{name}: tuned_as: no method {method.tuned_as!r}")
+    return found
 
 
 def _method(path: Path, key: str, entry: Any, defaults: dict[str, Any]) -> Method:
@@ -147,18 +169,37 @@ def _method(path: Path, key: str, entry: Any, defaults: dict[str, Any]) -> Metho
     return check(Method, entry, f"{path}: {key}" if key else str(path))
 
 
+def fit_methods(scale: Scale, methods: dict[str, Method]) -> dict[str, Method]:
+    """The methods as they are trained at a scale: every phase's batches in numbers, by the length of the scale's
+    warm-up, and what was tuned there put in, of an ablation what the method that it changes was tuned to."""
+    return {name: _fitted(scale, name, method) for name, method in methods.items()}
+
+
+def _fitted(scale: Scale, name: str, method: Method) -> Method:
+    tuned = scale.tuned.get(name) or scale.tuned.get(method.tuned_as or name) or Tuned()
+    phases = []
+    for phase in method.phases:
+        change: dict[str, Any] = {"learning_rate_factor": phase.learning_rate_factor * tuned.learning_rate_factor}
+        if phase.warm_ups is not None:
+            steps = max(1, round(phase.warm_ups * tuned.warm_ups * scale.rl.warm_up))
+            change |= {"steps": steps, "warm_ups": None}
+        phases.append(phase.model_copy(update=change))
+    return method.model_copy(update={"phases": phases})
+
+
 def check_methods(path: str, scale: Scale, methods: dict[str, Method]) -> None:
     """Raises UserError if a method of the scale does not exist, or cannot be trained there."""
-    for name in (*scale.methods, *scale.ablations):
+    for name in (*scale.methods, *scale.further, *scale.ablations):
         if name not in methods:
             raise UserError(f"{path}: methods: no method {name!r} in workflow/methods.yaml")
         for index, phase in enumerate(methods[name].phases):
             if wrong := _unfit(phase, methods[name], scale):
                 raise UserError(f"{path}: methods: {name!r}: phases.{index}: {wrong}")
-        if scale.problems.world == "public" and any(phase.tokens == "body" for phase in methods[name].phases):
+        restated = scale.problems.world == "countdown" and scale.problems.restates != "nothing"
+        if not restated and any(phase.tokens == "body" for phase in methods[name].phases):
             raise UserError(
                 f"{path}: methods: {name!r} has a phase with `tokens: body`, without what restates the problem: "
-                "responses to public problems restate nothing; take `tokens: all`"
+                "responses here restate nothing; take `tokens: all`"
             )
 
 
@@ -173,6 +214,8 @@ def _unfit(phase: Phase, method: Method, scale: Scale) -> str | None:
         return None
     if phase.advantage == "critic":
         return "advantage: a critic is something that only the local engine can train"
+    if phase.fresh_optimizer:
+        return "fresh_optimizer: only the local engine forgets its optimiser's moments on the way"
     if phase.redraw:
         return "redraw: only the local engine draws groups anew; TRL samples once a batch"
     if (phase.passes, phase.mini_batches) != (method.phases[0].passes, method.phases[0].mini_batches):
@@ -180,11 +223,12 @@ def _unfit(phase: Phase, method: Method, scale: Scale) -> str | None:
     return None
 
 
-def find_method(path: Path, name: str) -> Method:
+def find_method(path: Path, name: str, scale: Scale) -> Method:
+    """A method of a file, as it is trained at the scale. Raises UserError if there is none of that name."""
     methods = load_methods(path)
     if name not in methods:
         raise UserError(f"{path}: no method {name!r}; there are {', '.join(methods)}")
-    return methods[name]
+    return fit_methods(scale, methods)[name]
 
 
 def new_method(path: Path, scale: Scale, methods: dict[str, Method]) -> tuple[str, Method]:
@@ -196,7 +240,7 @@ def new_method(path: Path, scale: Scale, methods: dict[str, Method]) -> tuple[st
     [(name, method)] = found.items()
     if name in methods or name in RESERVED:
         raise UserError(f"{path}: there is a method {name!r} already; give the file another name")
-    check_methods(str(path), scale.model_copy(update={"methods": [name], "ablations": []}), found)
+    check_methods(str(path), scale.model_copy(update={"methods": [name], "further": [], "ablations": []}), found)
     for place in method.sources():
         load_function(place)
-    return name, method
+    return name, fit_methods(scale, found)[name]

@@ -60,9 +60,8 @@ Model = Annotated[
 
 
 class Pretrain(Strict):
-    """How the base model is made."""
+    """How base models are made, one a seed."""
 
-    seed: Integer
     steps: Positive
     documents_per_step: Positive
     learning_rate: Rate  # peak; linear warm-up, then cosine to a twentieth
@@ -83,6 +82,7 @@ class CountdownProblems(Strict):
 
     world: Literal["countdown"]
     largest_number: Annotated[Integer, Field(ge=4, le=99)]
+    restates: Literal["all", "target", "nothing"]  # what a response tells of its problem at its start
     dev: Positive  # distinct problems on which every choice is made
     benchmarks: dict[Literal["countdown", "countdown-hard", "countdown-ood"], Positive]  # distinct problems of each
 

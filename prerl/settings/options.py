@@ -13,6 +13,7 @@ class Options(Strict):
 
     scale: str = "tiny"  # a file of workflow/scales, without its suffix
     method: str | None = None  # the file of a method that is to be compared with the baselines
+    look: Literal["1", "2", "3"] | None = None  # of a comparison that may stop early, after 3, 5, or 8 replicates
     bases: Literal["committed", "fresh"] | None = None  # in place of what the scale says
     data_dir: str = "results/data"  # where what was downloaded is kept
 
@@ -29,6 +30,8 @@ def load_options(config: dict[str, Any], scales: Path) -> Options:
     options = check(Options, {key: str(value) for key, value in config.items()}, "--config")  # Snakemake parses 4 as 4
     if options.method and options.bases == "fresh":
         raise UserError("--config: bases: a method is compared with baselines that started from the committed base")
+    if options.look and not options.method:
+        raise UserError("--config: look: it is one of comparing a method: give method=FILE.yaml too")
     there = sorted(path.stem for path in scales.glob("*.yaml"))
     if options.scale not in there:
         raise UserError(

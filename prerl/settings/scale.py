@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from prerl.errors import UserError
+from prerl.settings.analysis import Analysis
 from prerl.settings.engine import Engine, LocalEngine, TrlEngine, VllmSampler
 from prerl.settings.model import (
     Architecture,
@@ -17,13 +18,13 @@ from prerl.settings.model import (
     PublicProblems,
     PublishedModel,
 )
+from prerl.settings.plan import Plan
 from prerl.settings.reading import check, read_yaml
+from prerl.settings.tuning import Tuned, Tuning
 from prerl.settings.values import (
     NAME,
-    Integer,
     Name,
     NotNegative,
-    Number,
     Positive,
     Rate,
     Seed,
@@ -38,7 +39,8 @@ from prerl.settings.values import (
 # The door to all settings: the modules behind it are parts of this one.
 __all__ = [
     "NAME", "Architecture", "CountdownProblems", "Evaluation", "HubModel", "LocalEngine", "Plan", "Positive",
-    "Pretrain", "PublicProblems", "PublishedModel", "Rate", "Reinforce", "Scale", "Strict", "TrlEngine", "load_scale",
+    "Pretrain", "PublicProblems", "PublishedModel", "Rate", "Reinforce", "Scale", "Strict", "TrlEngine", "Tuned",
+    "Tuning", "load_scale",
 ]  # fmt: skip
 
 
@@ -58,6 +60,7 @@ class Reinforce(Strict):
     sample_batch: Positive  # responses sampled at once; part of the result: the random stream runs along the batch
     checkpoint_every: Positive  # also the cadence of dev evaluations
     dev_samples: Positive  # responses a dev problem
+    warm_up: Positive  # updates, of the methods that begin with some
     stop_after_skipped: Positive  # updates without a signal in a row, after which the run has collapsed and ends
 
     @model_validator(mode="after")
@@ -93,43 +96,6 @@ class Evaluation(Strict):
         return self
 
 
-class Roles(Strict):
-    """The benchmarks on which the paper's claims are tested."""
-
-    in_domain: Annotated[list[Name], Field(min_length=1)]  # their mean, each with the same weight
-    hard: Name  # where pass@k is compared
-    out_of_domain: str | None  # may be a task of lm-eval, named as it likes
-
-
-class Analysis(Strict):
-    claims_on: Roles
-    # Of the base, and at each step of each method below, shared by its seeds. Four to a problem; the halves of the
-    # problems that are compared are made of eight parts, none of which may be empty.
-    alignment_rollouts: Annotated[Integer, Field(ge=32, le=10**9)]
-    alignment_methods: list[Name]
-    alignment_steps: list[Positive]  # at which these keep a checkpoint
-    bootstrap: Annotated[Integer, Field(ge=40, le=10**9)]  # resamples of an interval: one lies beyond each end
-
-    @model_validator(mode="after")
-    def _alignable(self) -> "Analysis":
-        if bool(self.alignment_methods) != bool(self.alignment_steps):
-            raise ValueError("alignment_methods and alignment_steps go together: name both, or leave both empty")
-        return self
-
-
-class Plan(Strict):
-    """What the cost of a scale is reckoned with before anything is run: assumptions, not measurements."""
-
-    gpu_memory_gb: Rate
-    prompt_tokens: Positive  # mean
-    response_tokens: Positive  # mean over training, and of an evaluation
-    generate_tokens_per_second: Rate  # a GPU, or a process on the CPU
-    update_tokens_per_second: Rate
-    overhead: Annotated[Number, Field(ge=1)]  # times those: what comes between
-    cpu_tflops: Rate  # of a job's threads, for the gradients
-    gpu_hour_price: NotNegative
-
-
 class Scale(Strict):
     """One size of the whole study."""
 
@@ -145,23 +111,48 @@ class Scale(Strict):
     evaluation: Evaluation
     analysis: Analysis
     methods: Annotated[list[Name], Field(min_length=1)]
+    further: list[Name] = Field(default_factory=list)  # methods that only the target `baselines` trains, beside those
     ablations: list[Name]  # methods that only the target `ablations` trains, beside the others
-    seeds: Annotated[list[Seed], Field(min_length=1)]
-    baseline_seeds: list[Seed] = Field(default_factory=list)  # of the target `baselines`; none: the same
+    seeds: Annotated[list[Seed], Field(min_length=1)]  # of replicates: where base models are made here, each its own
+    more_seeds: list[Seed] = Field(default_factory=list)  # of GRPO in the baselines, for comparisons that go on
+    tuning: Tuning | None = None  # what the target `sensitivity` tries
+    tuned: dict[Name, Tuned] = Field(
+        default_factory=dict
+    )  # what it chose; another method is trained as its file has it
     plan: Plan | None = None  # of a scale whose cost one wants to know beforehand
+
+    def base_of(self, seed: int) -> int:
+        """The seed of the base model that a run starts from; there is one published model for all."""
+        return seed if self.pretrain else 0
+
+    def tuned_to(self, method: str, tuned: Tuned) -> "Scale":
+        """This scale with other values for a method."""
+        return self.model_copy(update={"tuned": {**self.tuned, method: tuned}})
+
+    @property
+    def base_seeds(self) -> list[int]:
+        """Seeds of the base models of a study."""
+        return sorted({self.base_of(seed) for seed in self.seeds})
 
     @model_validator(mode="after")
     def _distinct(self) -> "Scale":
         for key, values in {
-            "methods": [*self.methods, *self.ablations],
-            "seeds": self.seeds,
-            "baseline_seeds": self.baseline_seeds,
+            "methods": [*self.methods, *self.further, *self.ablations],
+            "seeds": [*self.seeds, *self.more_seeds],
             "analysis.claims_on.in_domain": self.analysis.claims_on.in_domain,
             "analysis.alignment_methods": self.analysis.alignment_methods,
             "analysis.alignment_steps": self.analysis.alignment_steps,
         }.items():
             if (twice := repeated(values)) is not None:
                 raise ValueError(f"{key} must be distinct: {twice!r} stands there twice")
+        return self
+
+    @model_validator(mode="after")
+    def _tuned_apart(self) -> "Scale":
+        if self.tuned and self.tuning is None:
+            raise ValueError("tuned: without the section `tuning`, which says what was tried")
+        if self.tuning and (both := {*self.tuning.seeds} & {*self.seeds, *self.more_seeds}):
+            raise ValueError(f"tuning.seeds: {min(both)} is a seed of the study too: what is tuned on it is not apart")
         return self
 
     @model_validator(mode="after")
@@ -205,7 +196,8 @@ class Scale(Strict):
         for step in self.analysis.alignment_steps:
             if step > last or step % every:
                 raise ValueError(f"analysis.alignment_steps: no checkpoint at {step}: every {every} updates, to {last}")
-        if self.analysis.alignment_methods and self.analysis.alignment_rollouts <= 4 * len(self.seeds):
+        shared = bool(self.analysis.alignment_methods) or len(self.base_seeds) > 1
+        if shared and self.analysis.alignment_rollouts <= 4 * len(self.seeds):
             raise ValueError(
                 f"analysis.alignment_rollouts: {self.analysis.alignment_rollouts} shared by {len(self.seeds)} seeds, "
                 "four to a problem, are one problem a run; an interval over problems needs two"

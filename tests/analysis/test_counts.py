@@ -34,6 +34,7 @@ def test_responses_are_counted_by_problem_in_the_order_of_the_first(tmp_path):
         "correct": [2, 1, 1],
         "tokens": [11, 8, 9],
         "finished": [2, 2, 1],
+        "finished_tokens": [8, 4, 9],
         "transition": [3, 0, 0],
         "execution": [3, 2, 1],
         "doubt": [2, 1, 0],

@@ -6,7 +6,17 @@ import pandas as pd
 import pytest
 from scipy import special
 
-from prerl.analysis.curves import at_equal_tokens, crossing, curve_interval, gain, halfway, speeds, tokens_spent
+from prerl.analysis.curves import (
+    TARGETS,
+    at_equal_tokens,
+    crossing,
+    curve_interval,
+    ending,
+    gain,
+    part_way,
+    speeds,
+    tokens_spent,
+)
 from prerl.analysis.scores import Estimator
 from prerl.report.figures.write import draw_figures
 from prerl.report.tables.write import write_tables
@@ -21,7 +31,14 @@ def test_crossing_by_hand():
     assert crossing(np.array([0.5, 0.2, 0.6]), steps, 0.4) == 0
     assert crossing(np.array([0.1, 0.2, 0.3]), steps, 0.4) == np.inf
     assert crossing(np.array([[0.0, 0.4, 0.3], [0.0, 0.0, 0.4]]), steps, np.array([0.4, 0.2])).tolist() == [10, 15]
-    assert halfway(np.array([[0.2, 0.6, 0.4], [0.5, 0.1, 0.1]])).tolist() == pytest.approx([0.4, 0.5])
+    curves = np.array([[0.2, 0.6, 0.4], [0.5, 0.1, 0.1]])
+    assert part_way(curves, 0.5).tolist() == pytest.approx([0.4, 0.5])
+    assert part_way(curves, 0.75).tolist() == pytest.approx([0.5, 0.5])
+
+
+def test_the_end_is_the_last_sixth_of_the_updates_and_one_evaluation_at_least():
+    assert [list(range(0, 121, 5))[column] for column in ending(list(range(0, 121, 5)))] == [105, 110, 115, 120]
+    assert ending([0, 5, 10, 15, 20]) == [4] and ending([0, 60]) == [1]
 
 
 def learner(rng, seeds, difficulty, pace):
@@ -32,7 +49,7 @@ def learner(rng, seeds, difficulty, pace):
 
 
 def updates(mine, its):
-    return crossing(mine, STEPS, halfway(its))
+    return crossing(mine, STEPS, part_way(its, 0.5))
 
 
 def sooner(mine, its):
@@ -111,6 +128,17 @@ def test_a_sure_gain_of_grpo_has_a_half():
     assert found.notna().all(axis=None) and (found.low > 0).all()
 
 
+def test_each_part_of_the_gain_is_a_target():
+    """Linear from 0.1 to 0.5 in 20 updates; DSRL is twice as fast to 75 %, where it stops."""
+    runs = dev({"grpo": (0.1, 0.3, 0.5), "dsrl": (0.1, 0.4, 0.4)})
+    rows = pd.DataFrame(speeds(runs, [0, 10, 20], Estimator(200, np.random.default_rng(0)), [*TARGETS]))
+    found = rows.set_index(["method", "target"])
+    assert found.estimate["grpo"].round(6).to_dict() == {"25 %": 5, "50 %": 10, "75 %": 15, "90 %": 18}
+    assert found.estimate["dsrl"].round(2).to_dict() == {"25 %": 3.33, "50 %": 6.67, "75 %": 10, "90 %": np.inf}
+    assert found.speedup_estimate["dsrl"].round(6).to_dict() == {"25 %": 1.5, "50 %": 1.5, "75 %": 1.5, "90 %": 0}
+    assert found.threshold["dsrl", "90 %"] == pytest.approx(0.46)
+
+
 def test_at_equal_tokens_the_dearer_method_is_met_on_its_way():
     """DAPO takes 3 times the tokens here, in its second half; GRPO ends at 200, where DAPO is a quarter of that half on
     its way from 0.5 to 0.9."""
@@ -143,6 +171,6 @@ def test_a_study_without_a_gain_prints_no_speeds(study, methods, tmp_path):
     printed = json.loads((tmp_path / "speed.json").read_text())
     assert printed["rows"] == [] and printed["columns"][0] == "Method" and "no row" in printed["caption"]
     text = (tmp_path / "speed.md").read_text() + (tmp_path / "speed.tex").read_text()
-    assert "never" not in text and "nan" not in text and "Times sooner than GRPO" in text
+    assert "never [" not in text and "nan" not in text and "Times sooner than GRPO" in text
     draw_figures(["sample_efficiency"], tmp_path / "summary", methods, CAPTIONS / "figures", tmp_path)
     assert (tmp_path / "sample_efficiency.png").stat().st_size > 4_000

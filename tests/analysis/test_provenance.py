@@ -25,25 +25,25 @@ def remade(record, **changes):
 def test_provenance_adds_up_the_cost_of_each_stage(study, tmp_path):
     made = json.loads((study / "summary/provenance.json").read_text())
     assert made["parameters"] == 1000 and made["mixed"] == []
-    assert made["hardware"] == [{"jobs": 14, "hardware": {"machine": "abacus", "cpus": 2}}]
-    assert made["commit"] == "0123456789abcdef" and made["commits"] == [{"jobs": 14, "commit": "0123456789abcdef"}]
+    assert made["hardware"] == [{"jobs": 16, "hardware": {"machine": "abacus", "cpus": 2}}]
+    assert made["commit"] == "0123456789abcdef" and made["commits"] == [{"jobs": 16, "commit": "0123456789abcdef"}]
     stages = {stage["stage"]: stage for stage in made["stages"]}
     assert set(stages) == {"base model", "training", "evaluation"}  # no records of alignment here
     training = stages["training"]
     assert (training["jobs"], training["wall_seconds"], training["tokens"]) == (6, 18.0, 600)
-    assert stages["evaluation"]["jobs"] == 7 and stages["base model"]["peak_memory_bytes"] == 30
+    assert stages["evaluation"]["jobs"] == 8 and stages["base model"]["peak_memory_bytes"] == 30
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
-        ({"commit": "another"}, "commit is 0123456789abcdef in 13 jobs and another in 1 job"),
-        ({"versions": {"torch": "2.0"}}, "torch is 1.0 in 13 jobs and 2.0 in 1 job"),
-        ({"hardware": {"processor": "Z80"}}, "the processor is not named in 13 jobs and Z80 in 1 job"),
-        ({"hardware": {"machine": "slide rule"}}, "the architecture is abacus in 13 jobs and slide rule in 1 job"),
-        ({"hardware": {"kernel": "AVX2"}}, "torch's CPU kernel is not named in 13 jobs and AVX2 in 1 job"),
-        ({"hardware": {"gpu": "Voodoo 2"}}, "the GPU is not named in 13 jobs and Voodoo 2 in 1 job"),
+        ({"commit": "another"}, "commit is 0123456789abcdef in 15 jobs and another in 1 job"),
+        ({"versions": {"torch": "2.0"}}, "torch is 1.0 in 15 jobs and 2.0 in 1 job"),
+        ({"hardware": {"processor": "Z80"}}, "the processor is not named in 15 jobs and Z80 in 1 job"),
+        ({"hardware": {"machine": "slide rule"}}, "the architecture is abacus in 15 jobs and slide rule in 1 job"),
+        ({"hardware": {"kernel": "AVX2"}}, "torch's CPU kernel is not named in 15 jobs and AVX2 in 1 job"),
+        ({"hardware": {"gpu": "Voodoo 2"}}, "the GPU is not named in 15 jobs and Voodoo 2 in 1 job"),
         ({"hardware": {"cpus": 64}}, None),
     ],
 )
@@ -60,7 +60,7 @@ def test_a_mixed_study_is_warned_of_and_lists_every_set(study, methods, tmp_path
     warned = f"prerl: warning: {copy}: {sentence}\n" if sentence else ""
     assert capsys.readouterr().err == warned and (made["commit"] is None) == ("commit" in changes)
     for key, plural in (("commit", "commits"), ("versions", "versions"), ("hardware", "hardware")):
-        assert [one["jobs"] for one in made[plural]] == ([13, 1] if key in changes else [14])
+        assert [one["jobs"] for one in made[plural]] == ([15, 1] if key in changes else [16])
         if key in changes:
             assert made[plural][1][key] == json.loads((copy / name).read_text())[key]
 
@@ -72,7 +72,7 @@ def test_a_run_that_several_machines_made_in_turn_counts_for_each(study, methods
     record = json.loads(path.read_text())
     began = {key: record[key] for key in ("versions", "commit")} | {"hardware": {"processor": "Z80"}}
     path.write_text(json.dumps(record | {"earlier": [began]}))
-    found = provenance(copy, [path.parent])
+    found = provenance([copy / "base/seed0"], [path.parent])
     assert {"jobs": 1, "hardware": {"processor": "Z80"}} in found["hardware"]
     assert any("Z80 in 1 job" in sentence for sentence in found["mixed"])
 

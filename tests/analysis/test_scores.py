@@ -26,7 +26,11 @@ def without(path, **where):
     ("name", "where", "message"),
     [
         ("grpo/seed1/samples", {"benchmark": "countdown", "problem": "p3"}, "countdown: problem p3 has 3 resp.*s 4"),
-        ("base/samples", {"benchmark": "countdown-hard", "problem": "p0"}, "countdown-hard: problem p0 has 7 resp"),
+        (
+            "base/seed0/samples",
+            {"benchmark": "countdown-hard", "problem": "p0"},
+            "countdown-hard: problem p0 has 7 resp",
+        ),
         ("grpo/seed0/dev", {"step": 10, "problem": "p9"}, "step 10: problem p9 has 3 responses, others 4"),
     ],
 )
@@ -59,7 +63,7 @@ def test_runs_on_other_problems_are_not_compared(study, tmp_path, methods):
     path = other / "grpo/seed1/samples.parquet"
     pd.read_parquet(path).replace({"problem": {"p3": "q3"}}).to_parquet(path)
     with pytest.raises(
-        UserError, match=r"grpo/seed1/samples\.parquet: 0 .* p3 of benchmark countdown, 4 in base"
+        UserError, match=r"grpo/seed1/samples\.parquet: 0 .* p3 of benchmark countdown, 4 in base/seed0"
     ) as error:
         summarize(few_resamples(), {"grpo": methods["grpo"]}, load_lexicon(LEXICON), other, tmp_path / "summary")
     assert "\n" not in str(error.value)
@@ -132,7 +136,17 @@ def test_the_mean_over_benchmarks_gives_each_the_same_weight():
     )
     assert (averages.problems == 100).all()
     compared = pd.DataFrame(comparisons(tests, estimate, ["small", "large"])).query("benchmark == @IN_DOMAIN")
-    found = compared.set_index(["method", "reference"]).estimate
+    found = compared[compared.metric == "avg"].set_index(["method", "reference"]).estimate
     assert found["dsrl", "grpo"] == pytest.approx(1 / 6) and found["grpo", "base"] == pytest.approx(5 / 12)
+    solved = compared[compared.metric == "pass"].set_index(["method", "reference"])
+    assert solved.estimate["dsrl", "base"] == pytest.approx(1 / 2) and solved.k["dsrl", "base"] == 6
     alone = pd.DataFrame(scores(tests, estimate, ["small"]))
     assert IN_DOMAIN not in set(alone.benchmark)
+
+
+def test_only_who_a_claim_names_is_compared_with_a_further_reference():
+    run = {0: pd.DataFrame({"benchmark": "one", "problem": ["a", "b"], "n": 2, "correct": [1, 2]})}
+    tests = dict.fromkeys(["base", "grpo", "prerl", "dsrl", "nsr-rl-grpo"], run)
+    rows = pd.DataFrame(comparisons(tests, Estimator(40, np.random.default_rng(0)), ["one"]))
+    assert set(rows[rows.reference == "nsr-rl-grpo"].method) == {"dsrl"}
+    assert set(rows[rows.reference == "grpo"].method) == {"prerl", "dsrl", "nsr-rl-grpo"}

@@ -26,8 +26,8 @@ SIZES = {"prompts": 2, "group": 2, "length": 12}
 @pytest.fixture(scope="module")
 def results(trained, tmp_path_factory):
     root = tmp_path_factory.mktemp("bench")
-    (root / "base").mkdir()
-    (root / "base/model").symlink_to(trained / "model")
+    (root / "base/seed0").mkdir(parents=True)
+    (root / "base/seed0/model").symlink_to(trained / "model")
     (root / "problems").symlink_to(trained / "problems")
     return root
 
@@ -36,7 +36,7 @@ def results(trained, tmp_path_factory):
 def work(results):
     return {
         "scale": str(SMOKE_FILE),
-        "model": str(results / "base/model"),
+        "model": str(results / "base/seed0/model"),
         "problems": str(results / "problems"),
     } | SIZES
 
@@ -137,7 +137,7 @@ def test_the_quick_bench_counts_what_a_study_consists_of(scale):
     assert found["training"] == 6 * (1 + 6 * 2 + 3 * 4)
     responses = sum(24 * repeats for repeats in study.evaluation.benchmarks.values())
     assert found["evaluation"] == pytest.approx(7 * (1 + responses * 0.01))
-    assert found["gradients"] == 5 * 1 + 32 * (1 + 2 * 2) * 0.5
+    assert found["gradients"] == 5 * 1 + 32 * (1 + 2 * 2) * 0.5 + 4 * 7 * 2  # six methods and the null on each batch
     assert "With 1 job at once" in said(study, pace, 1) and "With 4 jobs at once" in said(study, pace, 4)
     minutes = sum(found.values()) / 2 / 60
     assert f"about {minutes:.0f} minutes" in said(study, pace, 2)
@@ -148,7 +148,7 @@ def test_the_quick_bench_measures_what_it_counts(scale, trained, tmp_path, monke
     root = tmp_path / "bases/seed0"
     shutil.copytree(trained / "model", root / "model")
     outputs = checksums([root / "model"], root)
-    record = {"config": pretraining(scale), "parameters": 1, "commit": None, "versions": {}, "hardware": {}}
+    record = {"config": pretraining(scale, 0), "parameters": 1, "commit": None, "versions": {}, "hardware": {}}
     write_json(root / "run.json", record | {"outputs": outputs})
     monkeypatch.setattr("prerl.bench.quick.SECONDS", 0)
     monkeypatch.chdir(ROOT)

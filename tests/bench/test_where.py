@@ -15,8 +15,8 @@ NOTES = [
     ("results/tiny/grpo/seed0/run.json", "train", 100.0, 130.0),
     ("results/tiny/grpo/seed0/log.parquet", "train", 100.0, 130.5),  # of the same job
     ("results/tiny/dsrl/seed0/run.json", "train", 140.0, 150.0),
-    ("results/tiny/base/samples.parquet", "evaluate", 130.0, 150.0),
-    ("results/smoke/base/samples.parquet", "evaluate", 1.0, 99.0),  # of another study
+    ("results/tiny/base/seed0/samples.parquet", "evaluate", 130.0, 150.0),
+    ("results/smoke/base/seed0/samples.parquet", "evaluate", 1.0, 99.0),  # of another study
 ]
 
 

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from prerl.analysis.behaviour import load_lexicon
-from prerl.compare.baselines import write_baselines
+from prerl.compare.written import write_baselines
 from prerl.settings.scale import load_scale
 from tests.helpers import SMOKE_FILE
 from tests.study import ACCURACIES, LEXICON
@@ -37,10 +37,9 @@ def runs(printed, tmp_path_factory):
     """Results with two new methods: `copied`, with GRPO's very responses, and `perfect`, which is always right."""
     results = tmp_path_factory.mktemp("new") / "compare"
     shutil.copytree(printed / "problems", results / "problems")
-    shutil.copytree(
-        printed / "base/model", results / "base/model"
-    )  # it is not evaluated, and no gradients are compared
-    shutil.copy(printed / "base/run.json", results / "base")
+    for seed in (0, 1):  # they are not evaluated, and no gradients are compared
+        shutil.copytree(printed / f"base/seed{seed}/model", results / f"base/seed{seed}/model")
+        shutil.copy(printed / f"base/seed{seed}/run.json", results / f"base/seed{seed}")
     for name in ("copied", "perfect"):
         shutil.copytree(printed / "grpo", results / name)
     for seed in (0, 1):

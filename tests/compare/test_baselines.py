@@ -7,11 +7,11 @@ import pandas as pd
 import pytest
 
 from prerl.analysis.counts import read_counts
-from prerl.compare.baselines import RECORD, Baselines, write_baselines
+from prerl.compare.baselines import RECORD, Baselines
+from prerl.compare.written import write_baselines
 from prerl.errors import UserError
 from prerl.files.checksums import sha256
-from prerl.settings.scale import load_scale
-from tests.helpers import ROOT, changed
+from tests.helpers import changed
 from tests.study import ACCURACIES
 
 NAMES = list(ACCURACIES)
@@ -25,7 +25,7 @@ def test_baselines_are_the_counts_of_the_runs(fixed, printed, lexicon):
     assert list(tests) == ["base", *NAMES] and list(dev) == NAMES and list(tests["grpo"]) == [0, 1]
     for name, runs in tests.items():
         for seed, run in runs.items():
-            path = printed / (f"{name}/seed{seed}" if name != "base" else name)
+            path = printed / f"{name}/seed{seed}"
             read = read_counts(path / "samples.parquet", lexicon)
             pd.testing.assert_frame_equal(run, read.drop(columns=["nats", "majority"]), check_dtype=False)
             if name in dev:
@@ -78,12 +78,12 @@ def test_another_verifier_is_not_compared(fixed, smoke, monkeypatch):
 def test_other_problems_or_another_base_are_not_compared(fixed, runs, tmp_path):
     for name in ("problems", "base"):
         shutil.copytree(runs / name, tmp_path / name)
-    Baselines(fixed).check_inputs(tmp_path)
-    for name in ("problems/countdown.jsonl", "base/model/model.safetensors"):
+    Baselines(fixed).check_inputs(tmp_path, [0, 1])
+    for name in ("problems/countdown.jsonl", "base/seed1/model/model.safetensors"):
         before = (tmp_path / name).read_text()
         (tmp_path / name).write_text(before + "{}\n")
         with pytest.raises(UserError, match=f"{name}: not what .* was made from"):
-            Baselines(fixed).check_inputs(tmp_path)
+            Baselines(fixed).check_inputs(tmp_path, [0, 1])
         (tmp_path / name).write_text(before)
 
 
@@ -120,7 +120,7 @@ def test_other_versions_and_machines_are_warned_of(fixed, smoke, lexicon):
 
 
 @pytest.fixture
-def named(fixed, tmp_path):
+def hardware_named(fixed, tmp_path):
     """The baselines, made on a machine that they name in full."""
     copy = shutil.copytree(fixed, tmp_path / "named")
     record = json.loads((copy / RECORD).read_text())
@@ -144,11 +144,11 @@ NAMED = {"machine": "abacus", "cpus": 2, "processor": "Z80", "kernel": "AVX2", "
     ],
 )
 def test_another_processor_kernel_or_gpu_is_warned_of_and_the_number_of_cores_is_not(
-    named, smoke, lexicon, other, warning
+    hardware_named, smoke, lexicon, other, warning
 ):
-    assert named.warnings(smoke, lexicon, records(hardware=NAMED | other)) == ([warning] if warning else [])
+    assert hardware_named.warnings(smoke, lexicon, records(hardware=NAMED | other)) == ([warning] if warning else [])
     both = [*records(hardware=NAMED), *records(hardware=NAMED | other)]
-    found = named.warnings(smoke, lexicon, both)  # one run of several
+    found = hardware_named.warnings(smoke, lexicon, both)  # one run of several
     assert len(found) == (warning is not None) and (not found or " here, " in found[0])
 
 
@@ -165,28 +165,10 @@ def test_another_processor_kernel_or_gpu_is_warned_of_and_the_number_of_cores_is
         ),
     ],
 )
-def test_other_threads_and_another_engine_are_warned_of(named, smoke, lexicon, key, value, warning):
+def test_other_threads_and_another_engine_are_warned_of(hardware_named, smoke, lexicon, key, value, warning):
     other = changed(smoke, **{key: value})
-    named.check_fit(other)
-    assert named.warnings(other, lexicon, records(hardware=NAMED)) == [warning]
-
-
-def test_baselines_that_do_not_name_their_processor_say_so():
-    """The committed ones, which were written before records named it. They stay usable, and what else they name is
-    compared."""
-    scale, committed = load_scale(ROOT / "workflow/scales/tiny.yaml"), Baselines(ROOT / "results/baselines/tiny")
-    made = committed.record["made_with"]
-    assert isinstance(made["hardware"], dict) and "processor" not in made["hardware"]
-    here = [{"versions": made["versions"], "hardware": made["hardware"] | NAMED | {"machine": "x86_64", "cpus": 8}}]
-    found = [text for text in committed.warnings(scale, None, here) if "code" not in text]
-    assert found == [
-        "not named there: the processor, torch's CPU kernel, the number of threads, engine (here: the processor Z80, "
-        "torch's CPU kernel AVX2, the number of threads 1, engine local)"
-    ]
-    old = [{"versions": made["versions"] | {"torch": "9.9"}, "hardware": made["hardware"]}]
-    found = committed.warnings(scale, None, old)
-    assert "torch is 9.9 here, 2.13.0+cpu there" in found
-    assert "not named here: the processor, torch's CPU kernel" in found
+    hardware_named.check_fit(other)
+    assert hardware_named.warnings(other, lexicon, records(hardware=NAMED)) == [warning]
 
 
 def test_baselines_name_every_set_that_they_were_made_with(printed, methods, lexicon, smoke, tmp_path, capsys):

@@ -143,6 +143,31 @@ def test_a_warm_up_of_s_steps_makes_exactly_s_updates(scale, methods, trained, t
         assert log.phase.tolist() == [0] * steps + [1] * (scale.rl.steps - steps)
 
 
+@pytest.mark.parametrize("killed_at", [None, 4])  # the second phase's first update
+def test_an_optimiser_is_forgotten_once_where_a_phase_says_so(
+    scale, methods, trained, tmp_path, mixed_rewards, monkeypatch, killed_at
+):
+    start, rest = methods["dsrl-reset"].phases
+    every, update = scale.rl.checkpoint_every, Run.update
+    method = changed(methods["dsrl-reset"], phases=[changed(start, steps=every), rest])
+    counts, kills = [], [killed_at]
+
+    def watched(self, step, phase):
+        if step in kills:
+            kills.remove(step)
+            raise Killed
+        row = update(self, step, phase)
+        counts.append(int(next(iter(self.optimizer.state.values()))["step"]))  # Adam's own
+        return row
+
+    monkeypatch.setattr(Run, "update", watched)
+    if killed_at:
+        with pytest.raises(Killed):
+            run(scale, {"dsrl-reset": method}, trained, tmp_path, "dsrl-reset")
+    run(scale, {"dsrl-reset": method}, trained, tmp_path, "dsrl-reset")
+    assert counts == [*range(1, every + 1), *range(1, scale.rl.steps - every + 1)]
+
+
 def test_a_run_without_signal_skips_counts_and_stops(scale, methods, trained, tmp_path, monkeypatch):
     monkeypatch.setattr("prerl.problems.countdown.is_correct", lambda response, problem: False)
     scale = changed(scale, rl=changed(scale.rl, stop_after_skipped=4))

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 import torch
 
-from prerl.evaluation.gradients import Sketch, compare, halves, parameter_groups
+from prerl.evaluation.gradients import Sketch, compare, gathered, halves, parameter_groups
 
 
 def test_parameter_groups_are_disjoint_and_whole(model):
@@ -33,8 +33,28 @@ def test_compare_by_hand_and_groups_add_up(model):
     assert rows.inner_product["whole"] == pytest.approx(float((a * b).sum()), rel=1e-3)
     assert rows.cosine["whole"] == pytest.approx(float(torch.cosine_similarity(a, b, 0)), abs=1e-4)
     assert rows.inner_product.drop("whole").sum() == pytest.approx(rows.inner_product["whole"], abs=0.1)
+    assert rows.other_prompt.isna().all()
     zero = compare({"post_train": torch.zeros(size), "pre_train": b}, groups)
     assert all(np.isnan(row["cosine"]) and row["inner_product"] == 0 for row in zero)
+
+
+def test_the_null_of_a_comparison_is_the_post_train_gradient_behind_another_prompt(model):
+    groups = parameter_groups(model)
+    size = sum(parameter.numel() for parameter in model.parameters())
+    a, b, c = torch.randn(3, size, generator=torch.Generator().manual_seed(0))
+    c = a + c
+    rows = pd.DataFrame(compare({"post_train": a, "pre_train": b, "other_prompt": c}, groups)).set_index("group")
+    assert rows.other_prompt["whole"] == pytest.approx(float(torch.cosine_similarity(a, c, 0)), abs=1e-4)
+    parts = [torch.cat([flat[place] for place in groups["mlp"]]) for flat in (a, c)]
+    assert rows.other_prompt["mlp"] == pytest.approx(float(torch.cosine_similarity(*parts, 0)), abs=1e-4)
+
+
+def test_a_flat_gradient_is_the_parameters_and_leaves_none_behind(model):
+    values = list(model.parameters())
+    with gathered(model) as flat:
+        sum((number + 1) * value.sum() for number, value in enumerate(values)).backward()
+    assert torch.equal(flat, torch.cat([torch.full((value.numel(),), n + 1.0) for n, value in enumerate(values)]))
+    assert all(value.grad is None for value in values)
 
 
 def test_halves_are_all_equal_splits_and_their_cosines():

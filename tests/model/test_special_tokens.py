@@ -9,7 +9,7 @@ from prerl.base.pretrain import save
 from prerl.commands.run import problems
 from prerl.engines.local import Run
 from prerl.errors import UserError
-from prerl.evaluation.alignment import Comparison
+from prerl.evaluation.comparison import Comparison
 from prerl.model.tokens import Tokens
 from tests.helpers import ROOT, changed
 from tests.speakers import public_scale, write_problems, write_speaker

@@ -104,7 +104,7 @@ def test_every_stage_runs(name, speaker, base, methods, tmp_path):
     samples = pd.read_parquet(tmp_path / "samples.parquet")
     assert 0 < samples.finished.mean() < 1
     assert not any(token in response for token in speaker.ends for response in samples.response)
-    align_base(scale, tmp_path / "model", base / "problems", tmp_path)
+    align_base(scale, methods, 0, tmp_path / "model", base / "problems", tmp_path)
     assert len(pd.read_parquet(tmp_path / "positions.parquet")) > 0
 
 

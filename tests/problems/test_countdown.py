@@ -1,24 +1,23 @@
 import random
 import re
-from itertools import permutations, product
+from itertools import combinations, permutations, product
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from prerl.problems.corpus import VOCABULARY, Habits, document, worked_solution
+from prerl.problems.corpus import VOCABULARY, Habits, document, header, worked_solution
 from prerl.problems.countdown import (
-    SPLITS,
     Problem,
     answer,
-    doubled,
     draw,
     draw_distinct,
     is_correct,
     solutions,
     ways,
 )
-from prerl.problems.sets import HARD_SOLUTIONS, _doubled_ids, problem_sets, read_problems, write_problem_sets
+from prerl.problems.sets import HARD_SOLUTIONS, OOD_NUMBERS, problem_sets, read_problems, write_problem_sets
+from prerl.problems.splits import SPLITS
 from prerl.settings.scale import load_scale
 from tests.helpers import ROOT
 
@@ -110,7 +109,6 @@ def test_drawn_problems_keep_to_their_split_and_shape():
         for problem in (draw(rng, count, 9, "dev") for _ in range(50)):
             assert problem.split == "dev" and len(set(problem.numbers)) == count
             assert min(problem.numbers) >= 1 and max(problem.numbers) <= 9 and solutions(problem)
-    assert all(len(set(problem.numbers)) == 2 and solutions(problem) for problem in doubled(rng, 9, 50))
 
 
 @pytest.mark.slow
@@ -122,8 +120,8 @@ def test_too_few_problems_is_an_error():
 @pytest.mark.parametrize(
     "name, size, message",
     [
-        ("countdown-ood", 10_000, r"countdown-ood: 10000 problems, but numbers up to 6 make fewer than 2970"),
-        ("countdown-ood", 1_500, r"countdown-ood: 1500 problems, but numbers up to 6 make \d+$"),
+        ("countdown-ood", 10_000, r"countdown-ood: 10000 problems, but numbers up to 6 make fewer than 1485"),
+        ("countdown-ood", 1_400, r"countdown-ood: 1400 problems, but numbers up to 6 make \d+$"),
         ("countdown", 10**9, r"countdown: 1000000000 problems"),
         ("countdown-hard", 10**9, r"countdown-hard: 1000000000 problems"),
     ],
@@ -134,20 +132,24 @@ def test_more_problems_than_there_are_is_refused_at_once(name, size, message):
         problem_sets(smoke.model_copy(update={"benchmarks": {name: size}}))
 
 
-def test_all_problems_of_two_equal_numbers_can_be_asked_for():
+def test_all_problems_of_a_kind_can_be_asked_for():
     smoke = load_scale(ROOT / "workflow/scales/smoke.yaml").problems
-    small = smoke.model_copy(update={"largest_number": 4, "dev": 1, "benchmarks": {"countdown-ood": 1}})
-    limit = len(_doubled_ids(4))
-    found = problem_sets(small.model_copy(update={"benchmarks": {"countdown-ood": limit}}))["countdown-ood"]
-    assert {problem.id for problem in found} == _doubled_ids(4)
+    every = {Problem(numbers, way.value) for numbers in combinations(range(1, 5), OOD_NUMBERS) for way in ways(numbers)}
+    tested = {problem.id for problem in every if problem.split == "test" and problem.target > 0}
+    size = {"largest_number": 4, "dev": 1, "benchmarks": {"countdown-ood": len(tested)}}
+    assert {problem.id for problem in problem_sets(smoke.model_copy(update=size))["countdown-ood"]} == tested
 
 
-def test_corpus_stays_in_train_and_in_the_vocabulary():
+@pytest.mark.parametrize("restates", ["all", "target", "nothing"])
+def test_corpus_stays_in_train_and_in_the_vocabulary(restates):
     rng, habits = random.Random(0), Habits()
-    documents = [document(rng, 12, habits) for _ in range(2000)]
+    documents = [document(rng, 12, habits, restates) for _ in range(2000)]
     for text in documents:
         assert set(text.split()) <= set(VOCABULARY) and text.endswith("<eos>")
-        target, numbers = re.search(r"get (\d+) with ([\d ]+) [A:]", text).groups()
+        if not (asked := re.search(r"get (\d+) with ([\d ]+) [A:]", text)):
+            assert restates != "all" and not text.startswith("Q")
+            continue
+        target, numbers = asked.groups()
         problem = Problem(tuple(map(int, numbers.split())), int(target))
         assert problem.split == "train" and len(set(problem.numbers)) == len(problem.numbers)
     share = sum(not text.startswith("Q") for text in documents) / len(documents)
@@ -159,7 +161,7 @@ def test_a_perfect_writer_is_always_right():
     rng, habits = random.Random(0), Habits(right_way=1.0)
     for _ in range(200):
         problem = draw(rng, rng.choice([3, 4]), 12, "train")
-        assert is_correct(worked_solution(rng, problem, habits), problem)
+        assert is_correct(worked_solution(rng, problem, habits, "nothing"), problem)
 
 
 @pytest.mark.parametrize("name", ["tiny", "smoke"])
@@ -170,9 +172,9 @@ def test_problem_sets(name):
     for key, problems in sets.items():
         assert len({problem.id for problem in problems}) == (settings.dev if key == "dev" else settings.benchmarks[key])
     assert {problem.split for problem in sets["dev"]} == {"dev"}
-    assert {problem.split for key in ("countdown", "countdown-hard") for problem in sets[key]} == {"test"}
-    assert all(len(p.numbers) == 4 and len(solutions(p)) <= HARD_SOLUTIONS for p in sets["countdown-hard"])
-    assert all(len(set(problem.numbers)) == 2 for problem in sets["countdown-ood"])
+    assert {problem.split for key in settings.benchmarks for problem in sets[key]} == {"test"}
+    assert all(len(p.numbers) == 3 and len(solutions(p)) <= HARD_SOLUTIONS for p in sets["countdown-hard"])
+    assert all(len(problem.numbers) == OOD_NUMBERS for problem in sets["countdown-ood"])
     if name == "tiny":
         assert min(settings.benchmarks.values()) >= 100
 
@@ -199,3 +201,17 @@ def test_responses_with_the_same_answer_have_the_same_score(seed):
     scores = {}
     for text in texts:
         assert scores.setdefault(answer(text), is_correct(text, problem)) == is_correct(text, problem)
+
+
+def test_what_a_response_tells_of_its_problem_is_a_dial():
+    problem, habits = Problem((7, 4, 3), 14), Habits(right_way=1.0, patient=0.0, check_hit=1.0)
+    told = {dial: worked_solution(random.Random(0), problem, habits, dial) for dial in ("all", "target", "nothing")}
+    body = told["nothing"]
+    assert body[0].isdigit() and told == {
+        "all": f"get 14 with 7 4 3 : {body}",
+        "target": f"14 : {body}",
+        "nothing": body,
+    }
+    ids = {word: number for number, word in enumerate(VOCABULARY)}
+    counts = {dial: header([ids[word] for word in text.split()], ids[":"], ids["="]) for dial, text in told.items()}
+    assert ":" in body and counts == {"all": 7, "target": 2, "nothing": 0}  # a check has a colon of its own

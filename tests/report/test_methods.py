@@ -6,11 +6,12 @@ import pytest
 
 from prerl.analysis.study import Study
 from prerl.report.methods import ADVANTAGES, LOSSES, cards, formula, linked, ranked, written
-from prerl.settings.methods import KINDS, load_methods
+from prerl.settings.methods import KINDS, fit_methods, load_methods
 from prerl.settings.methods import LOSSES as NAMES
-from tests.helpers import METHODS_FILE, ROOT, changed
+from prerl.settings.scale import load_scale
+from tests.helpers import METHODS_FILE, ROOT, SMOKE_FILE, changed
 
-METHODS = load_methods(METHODS_FILE)
+METHODS = fit_methods(load_scale(SMOKE_FILE), load_methods(METHODS_FILE))
 
 
 @pytest.fixture(autouse=True)

@@ -8,15 +8,17 @@ import matplotlib.pyplot as plt
 import pandas as pd
 import pytest
 from matplotlib.figure import Figure
+from typer.testing import CliRunner
 
 from prerl.analysis.study import Study
+from prerl.cli import app
 from prerl.errors import UserError
 from prerl.report.figures.style import STYLE, Figures
 from prerl.report.figures.write import FIGURES, draw_figures, save
 from prerl.report.paper import compile_paper
 from prerl.report.tables.typeset import interval, latex, pivot
 from prerl.report.tables.write import write_tables
-from tests.helpers import CAPTIONS, ROOT, STUDY_FIGURES, STUDY_TABLES, changed
+from tests.helpers import CAPTIONS, ROOT, SMOKE_FILE, STUDY_FIGURES, STUDY_TABLES, changed
 from tests.study import read, write_study
 
 ABLATIONS = {"warm_up", "ablations"}  # tables and figures of the other study alone
@@ -93,6 +95,17 @@ def test_an_unknown_table_or_figure_is_a_users_error(study, methods, tmp_path):
         write_tables(["nothing"], study / "summary", methods, CAPTIONS / "tables", tmp_path)
     with pytest.raises(UserError, match="no figure 'nothing'"):
         draw_figures(["nothing"], study / "summary", methods, CAPTIONS / "figures", tmp_path)
+
+
+def test_methods_are_printed_as_they_are_trained_at_the_scale(study, tmp_path):
+    """With the length of the scale's warm-up, and what was tuned there."""
+    scale = tmp_path / "scale.yaml"
+    scale.write_text(SMOKE_FILE.read_text() + "tuned: {dsrl: {learning_rate_factor: 3, warm_ups: 2}}\n")
+    places = ["--scale", scale, "--summary", study / "summary", "--out", tmp_path]
+    result = CliRunner().invoke(app, ["tables", "methods", *map(str, places)])
+    assert result.exit_code == 0, result.output
+    rows = pd.read_csv(tmp_path / "methods.csv").query("Method == 'DSRL'")
+    assert rows.Batches.tolist() == ["10", "to the end"] and rows.And.str.contains("rate x 3").all()
 
 
 def test_a_table_without_a_caption_is_a_users_error_before_anything_is_written(study, methods, tmp_path):
@@ -199,3 +212,30 @@ def test_a_layout_that_rounds_otherwise_is_saved_as_the_same_bytes(tmp_path, mon
         save(drawn(), tmp_path / "other.svg", "svg", {"Date": None})
     plt.close("all")
     assert (tmp_path / "one.svg").read_bytes() == (tmp_path / "other.svg").read_bytes()
+
+
+def test_whole_updates_are_printed_also_where_no_batch_had_a_signal(study, methods, tmp_path):
+    """NSR-PreRL's and the null in numbers; methods that the study has no runs of are called by their labels."""
+    shutil.copytree(study / "summary", tmp_path / "summary")
+    shutil.copy(study / "claims.csv", tmp_path)
+    summary, out = tmp_path / "summary", tmp_path / "out"
+
+    def printed():
+        write_tables(["alignment_updates", "alignment_noise"], summary, methods, CAPTIONS / "tables", out)
+        draw_figures(["alignment_updates"], summary, methods, CAPTIONS / "figures", out)
+        return (out / "alignment_updates.md").read_text(), (out / "alignment_updates.svg").read_bytes()
+
+    (text, drawn), rows = printed(), read(study, "updates")
+    for method, label in {"psr-rl": "PSR-RL", "grpo, other prompts": "GRPO, other prompts"}.items():
+        line = next(line for line in text.splitlines() if line.startswith(f"| {label} "))
+        [row] = rows[(rows.method == method) & (rows.quantity == "cosine")].itertuples()
+        assert interval(row, 3) in line
+    noise = read(study, "noise").query("of == 'rollouts' and part == 'all'").set_index("pair")
+    shown = (out / "alignment_noise.md").read_text()
+    assert all(interval(noise.loc[pair], 3) in shown for pair in ("cosine", "other_prompt", "excess", "across"))
+    rows.iloc[:0].to_parquet(summary / "updates.parquet")
+    empty, bare = printed()
+    assert "| Update " in empty and "GRPO, other" not in empty and bare != drawn
+    restated = rows[rows.quantity != "header_share"]
+    restated.to_parquet(summary / "updates.parquet")
+    assert "restated" not in printed()[0].splitlines()[2]

@@ -5,6 +5,7 @@ import sys
 import pytest
 
 from prerl.errors import UserError
+from prerl.settings.methods import check_methods
 from prerl.settings.scale import load_scale
 from tests.helpers import PAPER, ROOT, SMOKE_FILE, broken
 
@@ -16,10 +17,23 @@ def test_scales_name_methods_and_benchmarks_that_exist(name, methods):
     for benchmark in scale.evaluation.benchmarks:
         assert (ROOT / f"workflow/tasks/{benchmark}.yaml").is_file()
     if name == "tiny":
-        assert scale.methods[:8] == PAPER and len(scale.seeds) == 3
-        more = {"grpo-length", "grpo-kl", "maxrl", "lite-ppo", "pass-at-k"}
-        more |= {"grpo-4", "dapo-clip", "dapo", "gspo", "cispo", "sapo"}
-        assert {*scale.methods, *scale.ablations, *more} == set(methods)
+        assert scale.methods[:8] == PAPER and len(scale.seeds) == 5
+        assert {*scale.methods, *scale.further, *scale.ablations, "dsrl-body"} == set(methods)
+
+
+@pytest.mark.parametrize(
+    ("name", "restates"), [("tiny", "nothing"), ("tiny-target", "target"), ("tiny-restating", "all")]
+)
+def test_what_responses_tell_is_all_that_the_tiny_worlds_differ_in(name, restates, methods):
+    scale, tiny = (load_scale(ROOT / f"workflow/scales/{which}.yaml") for which in (name, "tiny"))
+    check_methods(name, scale, methods)
+    assert scale.problems == tiny.problems.model_copy(update={"restates": restates})
+    assert (scale.rl, scale.evaluation, scale.methods, scale.seeds) == (
+        tiny.rl,
+        tiny.evaluation,
+        tiny.methods,
+        tiny.seeds,
+    )
 
 
 GPUS = {
@@ -69,6 +83,9 @@ BAD_SCALES = {
     ),
     "analysis.alignment_rollouts: Input should be greater than or equal to 32": lambda data: data["analysis"].update(
         alignment_rollouts=4
+    ),
+    "analysis: alignment_batches: an interval over batches needs two": lambda data: data["analysis"].update(
+        alignment_batches=1
     ),
     "analysis.alignment_rollouts: 32 shared by 8 seeds": lambda data: data.update(seeds=list(range(8))),
     "analysis.bootstrap: Input should be greater than or equal to 40": lambda data: data["analysis"].update(
@@ -122,7 +139,7 @@ def test_gpus_and_rollouts_that_fit_are_taken(tmp_path):
 
 
 def test_the_least_number_of_rollouts_fills_every_part_of_the_problems(tmp_path):
-    from prerl.evaluation.alignment import BLOCKS, GROUP
+    from prerl.evaluation.comparison import BLOCKS, GROUP
 
     assert GROUP == 4  # as prerl/settings/scale.py and prerl/problems/sets.py say
     load_scale(broken(tmp_path, lambda data: data["analysis"].update(alignment_rollouts=BLOCKS * GROUP)))

@@ -5,8 +5,8 @@ import re
 import pytest
 
 from prerl.errors import UserError
-from prerl.settings.methods import KINDS, check_methods, load_methods
-from prerl.settings.scale import load_scale
+from prerl.settings.methods import KINDS, check_methods, fit_methods, load_methods
+from prerl.settings.scale import Tuned, load_scale
 from tests.helpers import METHODS_FILE, PAPER, ROOT, SMOKE_FILE, broken, changed
 
 
@@ -33,21 +33,61 @@ def test_all_methods_share_one_clip_range(methods):
     assert all(range == {(0.2, 0.2)} for range in ranges.values())
 
 
-def test_ablations_change_one_thing(methods):
+def test_ablations_change_one_thing():
+    methods = load_methods(METHODS_FILE)
     dsrl = methods["dsrl"]
     changes = {}
     for name, method in methods.items():
-        if name.startswith("dsrl-") and name != "dsrl-reversed":
+        if name.startswith("dsrl-") and name not in ("dsrl-reversed", "dsrl-reset"):
             assert method.phases[1:] == dsrl.phases[1:]
             mine, its = method.phases[0].model_dump(), dsrl.phases[0].model_dump()
             changes[name] = {key: value for key, value in mine.items() if value != its[key]}
     assert changes == {
-        **{f"dsrl-{steps}": {"steps": steps} for steps in (5, 10, 25, 40)},
+        "dsrl-half": {"warm_ups": 0.5},
+        "dsrl-double": {"warm_ups": 2.0},
+        "dsrl-quadruple": {"warm_ups": 4.0},
         "dsrl-start": {"start_token": "<eos>"},
         "dsrl-body": {"tokens": "body"},
         "dsrl-slow": {"learning_rate_factor": 0.333},
         "dsrl-fast": {"learning_rate_factor": 3.0},
     }
+
+
+def test_controls_take_one_thing_apart(methods):
+    def difference(mine, its):
+        return {key: value for key, value in mine.model_dump().items() if value != its.model_dump()[key]}
+
+    (warm_up, after), dsrl = methods["dsrl-reset"].phases, methods["dsrl"].phases
+    assert warm_up == dsrl[0] and difference(after, dsrl[1]) == {"fresh_optimizer": True}
+    (start, after), [grpo] = methods["grpo-scaled"].phases, methods["grpo"].phases
+    scaled = {key: getattr(dsrl[0], key) for key in ("steps", "loss_coefficient")}
+    assert after == grpo and difference(start, grpo) == scaled
+    [mean], [nsr_rl] = methods["nsr-rl-mean"].phases, methods["nsr-rl"].phases
+    assert difference(mean, nsr_rl) == {"advantage": methods["nsr-prerl"].phases[0].advantage}
+
+
+def test_a_warm_up_is_as_long_as_its_scale_has_it():
+    written = load_methods(METHODS_FILE)
+    for name, length, run in (("tiny", 10, 120), ("qwen3-4b", 20, 348), ("qwen3-8b", 20, 348)):
+        scale = load_scale(ROOT / f"workflow/scales/{name}.yaml")
+        scale = scale.model_copy(update={"tuned": {}})
+        methods = fit_methods(scale, written)
+        assert (scale.rl.warm_up, scale.rl.steps) == (length, run)
+        assert [phase.steps for phase in methods["dsrl"].phases] == [length, None]
+        assert [phase.steps for phase in methods["dsrl-half"].phases] == [length // 2, None]
+        assert [phase.steps for phase in methods["dsrl-reversed"].phases] == [None, length]
+        assert methods["grpo"] == written["grpo"]
+
+
+def test_what_was_tuned_is_put_into_the_phases():
+    scale = load_scale(SMOKE_FILE)
+    tuned = {"dsrl-slow": Tuned(learning_rate_factor=3, warm_ups=2), "grpo": Tuned(learning_rate_factor=0.5)}
+    methods = fit_methods(scale.model_copy(update={"tuned": tuned}), load_methods(METHODS_FILE))
+    slow = methods["dsrl-slow"].phases
+    assert [phase.learning_rate_factor for phase in slow] == pytest.approx([3 * 0.333, 3])
+    assert [phase.steps for phase in slow] == [2 * scale.rl.warm_up, None]
+    assert [phase.learning_rate_factor for phase in methods["grpo"].phases] == [0.5]
+    assert [phase.learning_rate_factor for phase in methods["dsrl"].phases] == [1, 1]  # each method by itself
 
 
 def test_advantages_named_in_the_configuration_are_registered():
@@ -60,8 +100,9 @@ BAD_METHODS = {
     "methods.grpo: phases.0.space": lambda data: data["methods"]["grpo"]["phases"][0].update(space="prompt"),
     "methods.grpo: phases.0.color: unknown key": lambda data: data["methods"]["grpo"]["phases"][0].update(color=1),
     "methods.dsrl: (top level): exactly one phase must be without steps": lambda data: (
-        data["methods"]["dsrl"]["phases"][0].pop("steps") and None
+        data["methods"]["dsrl"]["phases"][0].pop("warm_ups") and None
     ),
+    "phases.0: steps and warm_ups both say": lambda data: data["methods"]["dsrl"]["phases"][0].update(steps=3),
     "phases.0: a critic values tokens": lambda data: data["methods"]["ppo"]["phases"][0].update(samples="negative"),
     "phases.0: start_token has no meaning": lambda data: data["methods"]["grpo"]["phases"][0].update(
         start_token="<bos>"

@@ -10,22 +10,18 @@ import pyarrow.parquet
 import pytest
 
 from prerl.analysis.behaviour import load_lexicon
+from prerl.analysis.sensitivity import summarize_tuning
 from prerl.analysis.summary import summarize
 from prerl.base.committed import take_base
 from prerl.base.pretrain import pretrain
-from prerl.compare.baselines import Baselines, write_baselines
+from prerl.compare.baselines import Baselines
 from prerl.compare.versus import TABLES, compare
+from prerl.compare.written import write_baselines
 from prerl.engines.local import train
 from prerl.evaluation.alignment import align_base, align_run
 from prerl.evaluation.evaluate import evaluate
-from prerl.files.atomic import write_jsonl, write_table
-from prerl.files.checksums import sha256
-from prerl.problems.overlap import overlaps
-from prerl.problems.public import PublicSet
-from prerl.problems.sets import write_public_sets
 from prerl.report.tables.write import TABLES as REGISTERED
 from prerl.report.tables.write import write_tables
-from prerl.settings.model import PublicProblems
 from prerl.settings.scale import load_scale
 from tests.helpers import CAPTIONS, ROOT, SMOKE_FILE, changed
 from tests.study import ACCURACIES, LEXICON
@@ -34,8 +30,9 @@ README = ROOT / "results/README.md"
 RECORD, SOURCES = "Every record", "Tables with all numbers"
 # What a test of this package alone cannot write: it takes a GPU, a published model, or responses to public problems.
 ELSEWHERE = {"hardware.gpu", "peak_gpu_memory_bytes", "inputs", "unreadable"}
-ELSEWHERE |= {"updates", "clipped", "kl", "redrawn"}  # the committed baselines are older
-STUDIES = re.compile(r"^(ablations/|base-study/|compare/([^/]+/(?=summary/|tables/))?)")
+STUDIES = re.compile(
+    r"^(ablations/|base-study/|compare/([^/]+/(?=summary/|tables/))?|sensitivity/(?=summary/|tables/))"
+)
 PLACES = {"METHOD": "[^/]+", "seedN": r"seed\d+", "NAME": "[^/]+", "SCALE": "[^/]+"}
 
 
@@ -89,7 +86,7 @@ def pattern(path):
 
 def section_of(path, known):
     """The section about a file, by its path below results/SCALE or results."""
-    path = STUDIES.sub("", path)
+    path = path if path in known else STUDIES.sub("", path)
     table = re.fullmatch(r"tables/(\w+)\.csv", path)
     path = sources().get(table[1], path) if table else path
     found = [name for name in known if re.fullmatch(pattern(name), path)]
@@ -140,31 +137,15 @@ def real(scale, trained, methods, tmp_path_factory):
         methods=["grpo"],
         seeds=[0],
     )
-    base, run, problems = root / "base", root / "grpo/seed0", root / "problems"
+    base, run, problems = root / "base/seed0", root / "grpo/seed0", root / "problems"
     shutil.copytree(trained / "problems", problems)
-    pretrain(small, base)
+    pretrain(small, 0, base)
     train(small, "grpo", methods["grpo"], 0, base / "model", problems, run)
     for path in (base, run):
         evaluate(small, path / "model", problems, ROOT / "workflow/tasks", path)
-    align_base(small, base / "model", problems, base)
+    align_base(small, methods, 0, base / "model", problems, base)
     align_run(small, run, problems, run)
     summarize(small, {"grpo": methods["grpo"]}, load_lexicon(LEXICON), root, root / "summary")
-    return below(root, ".")
-
-
-@pytest.fixture(scope="module")
-def public(tokenizer, tmp_path_factory):
-    """Problem sets of a public world, and the summary of what they share."""
-    root, data = (tmp_path_factory.mktemp(name) for name in ("public", "data"))
-    files = {name: data / f"{name}.jsonl" for name in ("mine", "other")}
-    for name, file in files.items():
-        write_jsonl(file, [{"ask": f"{name} {number}?", "gold": str(number)} for number in range(3)])
-    place = {"repository": "some/where", "revision": "0" * 40, "path": "a.jsonl", "question": "ask", "answer": "gold"}
-    catalog = {name: PublicSet(**place, sha256=sha256(file), problems=3) for name, file in files.items()}
-    form = {"system": "Think.", "examples": [], "template_options": {}}
-    settings = PublicProblems(world="public", train="mine", dev=1, benchmarks={"other": None}, **form)
-    write_public_sets(settings, catalog, data, tokenizer, root / "problems")
-    write_table(root / "summary/overlap.parquet", pd.DataFrame(overlaps(root / "problems", ["dev", "other"])))
     return below(root, ".")
 
 
@@ -176,30 +157,46 @@ def compared(printed, methods, tmp_path_factory):
     write_baselines(scale, old, lexicon, printed, root / "baselines/made-up")
     fixed, results, new = Baselines(root / "baselines/made-up"), root / "compare", changed(methods["grpo"], label="New")
     shutil.copytree(printed / "problems", results / "problems")
-    shutil.copytree(root / "baselines/made-up/bases/seed0", results / "base")
+    shutil.copytree(root / "baselines/made-up/bases", results / "base")
     shutil.copytree(printed / "grpo", results / "new")
     compare(scale, fixed, "new", new, lexicon, results, results / "new/summary")
     write_tables([*TABLES], results / "new/summary", old | {"new": new}, CAPTIONS / "tables", results / "new/tables")
     baselines = [f"baselines/made-up/{name}" for name in ("tests.parquet", "dev.parquet", "baselines.json")]
-    return below(root, *baselines, "compare/new/summary", "compare/new/tables")
+    return below(root, *baselines, "compare/new/summary", "compare/new/tables", "compare/ledger.jsonl")
+
+
+@pytest.fixture(scope="module")
+def tuned(printed, as_written, tmp_path_factory):
+    """The outcome of the made-up study's tuning."""
+    root, scale = tmp_path_factory.mktemp("tuned"), load_scale(SMOKE_FILE)
+    few, summary = {name: as_written[name] for name in ACCURACIES}, root / "sensitivity/summary"
+    summarize_tuning(scale, scale.tuning, few, printed / "sensitivity", summary)
+    write_tables(["sensitivity"], summary, as_written, CAPTIONS / "tables", root / "sensitivity/tables")
+    return below(root, ".")
 
 
 @pytest.fixture(scope="module")
 def taken(tmp_path_factory):
     """A base model that was not pretrained, but committed."""
     root = tmp_path_factory.mktemp("taken")
-    take_base(load_scale(ROOT / "workflow/scales/tiny.yaml"), ROOT / "results/baselines/tiny/bases", root / "base")
+    take_base(
+        load_scale(ROOT / "workflow/scales/tiny.yaml"), ROOT / "results/baselines/tiny/bases", 0, root / "base/seed0"
+    )
     return below(root, "base")
 
 
 @pytest.fixture(scope="module")
-def written(real, public, compared, taken, printed):
+def written(real, public_sets, compared, tuned, taken, printed):
     """(path, file) of one of every kind, also of what is committed."""
     committed = below(ROOT / "results", "baselines/tiny")
     bench = below(ROOT / "results/baselines", "bench")
     bench = {f"bench/{file.name}": file for file in bench.values()}
-    made_up = below(printed, "summary", "tables", "claims.csv")
-    return [item for files in (real, public, compared, taken, made_up, committed, bench) for item in files.items()]
+    made_up = below(printed, "summary", "tables", "claims.csv", "claim_parts.csv")
+    return [
+        item
+        for files in (real, below(public_sets, "."), compared, tuned, taken, made_up, committed, bench)
+        for item in files.items()
+    ]
 
 
 def test_every_file_has_the_columns_that_the_readme_lists(written):
@@ -227,7 +224,7 @@ def test_every_file_has_the_columns_that_the_readme_lists(written):
 
 
 def test_the_readme_names_a_source_of_every_table():
-    others = {"methods"}
+    others = {"methods", "sensitivity"}
     assert set(sources()) == {*REGISTERED} - others
     assert set(sources().values()) <= set(documented())
 

@@ -66,7 +66,7 @@ def test_a_parameter_stands_in_the_command_or_is_what_the_rule_depends_on():
             names = re.findall(rf"^{indent}    (\w+)=", parameters, re.MULTILINE)
             assert names and set(names) - {"depends"} == set(re.findall(r"{params\.(\w+)", shell)), (path.name, names)
             found += 1
-    assert found == 17  # of all rules that run a command
+    assert found == 19  # of all rules that run a command
 
 
 def test_every_job_that_runs_a_command_names_its_time_and_memory(checkout):
@@ -100,11 +100,11 @@ def with_base(checkout, tmp_path):
         copy = tmp_path / "copy"
         shutil.copytree(checkout, copy, ignore=shutil.ignore_patterns(".snakemake", "results"))
         problems = [f"problems/{name}.jsonl" for name in ("dev", "countdown", "countdown-hard", "countdown-ood")]
-        for name in ("base/model/model.safetensors", "base/run.json", *problems):
+        for name in ("base/seed0/model/model.safetensors", "base/seed0/run.json", *problems):
             path = copy / "results" / scale / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.touch()
-        os.truncate(copy / "results" / scale / "base/model/model.safetensors", 100 * 2**20)
+        os.truncate(copy / "results" / scale / "base/seed0/model/model.safetensors", 100 * 2**20)
         return copy
 
     return make

@@ -221,7 +221,7 @@ def test_a_gradient_that_is_no_number_moves_no_weight(scale, methods, trained, t
 def test_pretraining_stops_at_a_loss_that_is_no_number(scale, tmp_path, monkeypatch):
     monkeypatch.setattr(base.F, "cross_entropy", lambda logits, labels, **_: logits.sum() * float("nan"))
     with pytest.raises(UserError, match="the loss is nan"):
-        base.pretrain(scale, tmp_path)
+        base.pretrain(scale, 0, tmp_path)
     assert not (tmp_path / "model").exists()
 
 

@@ -12,7 +12,8 @@ import pytest
 import torch
 
 from prerl.base import pretrain as base
-from prerl.evaluation.alignment import Comparison, align_base
+from prerl.evaluation.alignment import align_base
+from prerl.evaluation.comparison import Comparison
 from prerl.evaluation.evaluate import evaluate
 from prerl.evaluation.lm import RecordingLM
 from prerl.evaluation.partial import Partial
@@ -72,7 +73,7 @@ def test_pretraining_starts_anew(scale, tmp_path, monkeypatch, capsys, upgraded)
         with monkeypatch.context() as patch:
             patch.setattr(base, "learning_rate", counted)
             with suppress(Killed):
-                base.pretrain(small, tmp_path / "base")
+                base.pretrain(small, 0, tmp_path / "base")
         return count
 
     assert steps(dies_at=3) == [0, 1, 2] and steps(dies_at=3) == [2]
@@ -111,7 +112,7 @@ def test_an_evaluation_with_other_threads_or_another_torch_starts_anew(scale, tr
     assert batches(small) == every
 
 
-def test_gradients_with_other_threads_start_anew(scale, trained, tmp_path, monkeypatch):
+def test_gradients_with_other_threads_start_anew(scale, methods, trained, tmp_path, monkeypatch):
     """Killed when the rollouts were sampled."""
     sampled, sample = [], Comparison.sample
     monkeypatch.setattr(Comparison, "sample", lambda self: sampled.append(1) or sample(self))
@@ -123,15 +124,16 @@ def test_gradients_with_other_threads_start_anew(scale, trained, tmp_path, monke
         with monkeypatch.context() as patch:
             patch.setattr(Comparison, "gradients", die)
             with pytest.raises(Killed):
-                align_base(changed(scale, threads=threads), trained / "model", trained / "problems", tmp_path)
+                asked = changed(scale, threads=threads)
+                align_base(asked, methods, 0, trained / "model", trained / "problems", tmp_path)
         assert len(sampled) == expected
 
 
 MADE = {
-    "base": "base/run.json",
+    "base": "base/seed0/run.json",
     "train": "dsrl/seed0/run.json",
     "evaluate": "dsrl/seed0/samples.parquet",
-    "align_base": "base/alignment.parquet",
+    "align_base": "base/seed0/alignment.parquet",
     "align_run": "dsrl/seed0/alignment.parquet",
 }
 
@@ -145,10 +147,10 @@ def test_the_dag_makes_anew_what_a_model_made_and_the_problems_stay(tmp_path, up
     shutil.copy(ROOT / "Snakefile", copy)
     scale, results = load_scale(SMOKE_FILE), copy / "results/smoke"
     files = [f"problems/{name}.jsonl" for name in ("dev", *scale.problems.benchmarks)]
-    files += [f"{run}/model/model.safetensors" for run in ("base", "dsrl/seed0")]
-    files += [f"base/{name}.parquet" for name in ("positions", "noise", "halves")]
+    files += [f"{run}/model/model.safetensors" for run in ("base/seed0", "dsrl/seed0")]
+    files += [f"base/seed0/{name}.parquet" for name in ("positions", "noise", "halves")]
     files += [f"dsrl/seed0/{name}.parquet" for name in ("log", "dev")]
-    files += [f"{run}/{name}.json" for run in ("base", "dsrl/seed0") for name in ("run", "evaluate", "alignment")]
+    files += [f"{run}/{name}.json" for run in ("base/seed0", "dsrl/seed0") for name in ("run", "evaluate", "alignment")]
     for name in {*files, *MADE.values()}:
         (results / name).parent.mkdir(parents=True, exist_ok=True)
         (results / name).touch()

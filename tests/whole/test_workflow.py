@@ -23,11 +23,10 @@ def test_the_plan_has_a_job_a_method_and_seed(checkout, name):
     runs = len(scale.methods) * len(scale.seeds)
     jobs = planned(result.stdout)
     assert jobs.pop("total") == sum(jobs.values())
-    once = dict.fromkeys(
-        ("all", "problems", "base", "align_base", "summary", "claims", "tables", "figures", "paper", "page"), 1
-    )
+    once = dict.fromkeys(("all", "problems", "summary", "claims", "tables", "figures", "paper", "page"), 1)
+    bases = len(scale.base_seeds)
     aligned = len(scale.analysis.alignment_methods) * len(scale.seeds)
-    each = {"train": runs, "evaluate": runs + 1, "align_run": aligned}
+    each = {"base": bases, "align_base": bases, "train": runs, "evaluate": runs + bases, "align_run": aligned}
     assert jobs == once | {rule: number for rule, number in each.items() if number}
 
 
@@ -41,7 +40,7 @@ def test_what_a_benchmark_includes_is_an_input_of_the_evaluation(checkout):
     included = set(
         re.findall(r"^include: (.+)$", "".join(p.read_text() for p in (ROOT / "workflow/tasks").glob("*.yaml")), re.M)
     )
-    result = snakemake(checkout, "--dry-run", "results/smoke/base/samples.parquet", "--config", "scale=smoke")
+    result = snakemake(checkout, "--dry-run", "results/smoke/base/seed0/samples.parquet", "--config", "scale=smoke")
     inputs = re.search(r"rule evaluate:\n +input: (.+)", result.stdout)[1].split(", ")
     assert included and {f"workflow/tasks/{name}" for name in included} <= set(inputs)
 
@@ -57,13 +56,13 @@ def test_the_ablations_add_their_runs_to_what_they_share_with_the_main_study(che
 
 
 def test_the_rules_make_every_table_and_figure(checkout):
-    listed = snakemake(checkout, "all", "ablations", "--dry-run", "--quiet", "rules", "--summary").stdout
+    listed = snakemake(checkout, "all", "ablations", "sensitivity", "--dry-run", "--quiet", "rules", "--summary").stdout
     public = snakemake(checkout, "--dry-run", "--quiet", "rules", "--summary", "--config", "scale=smollm").stdout
     assert "results/smollm/tables/overlap.tex" in public and "overlap" not in listed
     for kind, names in {"figures/{}.svg": STUDY_FIGURES, "tables/{}.tex": set(STUDY_TABLES) - {"overlap"}}.items():
         for name in names:
             file = kind.format(name)
-            assert f"results/tiny/{file}" in listed or f"results/tiny/ablations/{file}" in listed, file
+            assert any(f"results/tiny/{study}{file}" in listed for study in ("", "ablations/", "sensitivity/")), file
 
 
 def test_a_bad_configuration_stops_before_any_job(checkout):
@@ -78,11 +77,11 @@ def test_a_bad_configuration_stops_before_any_job(checkout):
     [
         (
             ["scales=smoke", "mehtod=x.yaml"],
-            "prerl: --config: scales: unknown key; there are scale, method, bases, data_dir",
+            "prerl: --config: scales: unknown key; there are scale, method, look, bases, data_dir",
         ),
         (
             ["scale=smoke", "mehtod=x.yaml"],
-            "prerl: --config: mehtod: unknown key; there are scale, method, bases, data_dir",
+            "prerl: --config: mehtod: unknown key; there are scale, method, look, bases, data_dir",
         ),
         (
             ["scale=4"],
@@ -142,9 +141,8 @@ def finished(checkout, tmp_path):
     scale = load_scale(copy / "workflow/scales/smoke.yaml")
     runs = [f"results/smoke/{method}/seed{seed}" for method in scale.methods for seed in scale.seeds]
     names = [f"{run}/{name}" for run in runs for name in ("run.json", "log.parquet", "dev.parquet")]
-    names += [f"{run}/model/model.safetensors" for run in [*runs, "results/smoke/base"]] + [
-        "results/smoke/base/run.json"
-    ]
+    bases = [f"results/smoke/base/seed{seed}" for seed in scale.base_seeds]
+    names += [f"{run}/model/model.safetensors" for run in [*runs, *bases]] + [f"{base}/run.json" for base in bases]
     names += [f"results/smoke/problems/{name}.jsonl" for name in ("dev", *scale.problems.benchmarks)]
     for name in names:
         (copy / name).parent.mkdir(parents=True, exist_ok=True)
@@ -164,7 +162,7 @@ def test_a_change_of_one_method_retrains_that_method_alone_and_a_seed_adds_only_
     assert trained(finished) == set()
     path = finished / "workflow/methods.yaml"
     text = path.read_text()
-    path.write_text(text.replace("loss_coefficient: 0.01, steps: 15}", "loss_coefficient: 0.01, steps: 12}", 1))
+    path.write_text(text.replace("loss_coefficient: 0.01, warm_ups: 1}", "loss_coefficient: 0.01, warm_ups: 3}", 1))
     assert trained(finished) == {"dsrl-seed0", "dsrl-seed1"}
     path.write_text(text)
     scale = finished / "workflow/scales/smoke.yaml"
@@ -178,7 +176,7 @@ def test_the_main_job_starts_from_it_unless_it_is_told_to_pretrain(checkout, tmp
     shutil.copytree(ROOT / bases, here / bases)
 
     def plan(*config):
-        return snakemake(here, "results/tiny/base/run.json", "--dry-run", "--printshellcmds", *config)
+        return snakemake(here, "results/tiny/base/seed0/run.json", "--dry-run", "--printshellcmds", *config)
 
     assert f"--bases {bases}" in plan().stdout
     fresh = plan("--config", "bases=fresh").stdout

@@ -15,7 +15,7 @@ rule fetch:
 rule problems:
     """The problem sets: dev, the benchmarks, and what is trained on where problems are not drawn without end."""
     input:
-        f"{RESULTS}/base/model/model.safetensors" if PUBLIC else [],  # its chat template makes the prompts
+        f"{RESULTS}/base/seed0/model/model.safetensors" if PUBLIC else [],  # its chat template makes the prompts
     output:
         expand(
             f"{RESULTS}/problems/{{name}}.jsonl",
@@ -37,6 +37,8 @@ rule problems:
         "prerl problems --scale {params.scale} {params.model} --out {params.out} 2> {log}"
 
 
+# What the documents of pretraining are about.
+DOCUMENTS = SCALE.problems.model_dump(include={"largest_number", "restates"}) if SCALE.pretrain else None
 MADE_BY = dict(
     torch=TORCH if SCALE.pretrain else None,
     code=fingerprint("prerl.base.pretrain" if SCALE.pretrain else "prerl.base.published"),
@@ -44,39 +46,39 @@ MADE_BY = dict(
 
 
 rule base:
-    """The base model: a committed one, one pretrained here, or a published one."""
+    """A base model: a committed one, one pretrained here, or a published one."""
     output:
-        model=f"{RESULTS}/base/model/model.safetensors",
-        record=f"{RESULTS}/base/run.json",
+        model=f"{RESULTS}/base/seed{{seed}}/model/model.safetensors",
+        record=f"{RESULTS}/base/seed{{seed}}/run.json",
     log:
-        f"{LOGS}/base.log",
+        f"{LOGS}/base/seed{{seed}}.log",
     conda:
         "../envs/prerl.yaml"
-    threads: SCALE.pretrain.threads if SCALE.pretrain and not COMMITTED else 1
+    threads: lambda w: SCALE.pretrain.threads if SCALE.pretrain and int(w.seed) not in COMMITTED else 1
     resources:
         mem_mb=memory(beside=4000 + 4 * getattr(SCALE.model, "parameters", 0) // 10**6),
         runtime=minutes(240),
     params:
         scale=SCALE_FILE,
         out=subpath(output.record, parent=True),
-        source=f"--bases {BASES}" if COMMITTED else f"--data-dir {DATA_DIR}",
-        depends=dict(
+        source=lambda w: f"--bases {BASES}" if int(w.seed) in COMMITTED else f"--data-dir {DATA_DIR}",
+        depends=lambda w: dict(
             settings=settings("model", "pretrain"),
-            documents=SCALE.problems.largest_number if SCALE.pretrain else None,
-            **(dict(made=checksums([Path(BASES)], Path(BASES))) if COMMITTED else MADE_BY),
+            documents=DOCUMENTS,
+            **(dict(made=COMMITTED[int(w.seed)]) if int(w.seed) in COMMITTED else MADE_BY),
         ),
     shell:
-        "prerl base --scale {params.scale} {params.source} --out {params.out} 2> {log}"
+        "prerl base --scale {params.scale} --seed {wildcards.seed} {params.source} --out {params.out} 2> {log}"
 
 
 if SCALE.pretrain:
 
-    rule bases:
-        """The base model that is committed, pretrained anew; studies start from it."""
+    rule fresh_base:
+        """A base model that is committed, pretrained anew."""
         output:
-            f"{BASES}/seed0/run.json",
+            f"{BASES}/seed{{seed}}/run.json",
         log:
-            f"{LOGS}/bases.log",
+            f"{LOGS}/bases/seed{{seed}}.log",
         conda:
             "../envs/prerl.yaml"
         threads: SCALE.pretrain.threads
@@ -86,6 +88,11 @@ if SCALE.pretrain:
         params:
             scale=SCALE_FILE,
             out=subpath(output[0], parent=True),
-            depends=dict(settings=settings("model", "pretrain"), documents=SCALE.problems.largest_number, **MADE_BY),
+            depends=dict(settings=settings("model", "pretrain"), documents=DOCUMENTS, **MADE_BY),
         shell:
-            "prerl base --scale {params.scale} --out {params.out} 2> {log}"
+            "prerl base --scale {params.scale} --seed {wildcards.seed} --out {params.out} 2> {log}"
+
+    rule bases:
+        """The base models that are committed, pretrained anew; studies start from them."""
+        input:
+            expand(rules.fresh_base.output, seed=sorted({*KEPT_BASES, *TUNING_BASES})),

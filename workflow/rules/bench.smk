@@ -1,7 +1,7 @@
 rule bench:
     """Speed side by side with TRL, transformers and vLLM, on a machine that does nothing else."""
     input:
-        model=rules.base.output.model,
+        model=f"{RESULTS}/base/seed0/model/model.safetensors",
         problems=rules.problems.output,
     output:
         json=f"{RESULTS}/bench/bench.json",
@@ -18,7 +18,7 @@ rule bench:
         runtime=minutes(60),
     params:
         scale=SCALE_FILE,
-        results=subpath(input.model, ancestor=3),
+        results=subpath(input.model, ancestor=4),
         out=subpath(output.json, parent=True),
     shell:
         "prerl bench --scale {params.scale} --results {params.results} --growth --out {params.out} 2> {log}"

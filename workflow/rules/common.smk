@@ -5,11 +5,12 @@ from importlib.metadata import version
 from pathlib import Path
 from shlex import quote
 
-from prerl.base.committed import check_base
+from prerl.base.committed import committed_bases
 from prerl.commands.run import public_sets
 from prerl.settings.scale import load_scale
 from prerl.settings.options import load_options
-from prerl.settings.methods import check_methods, load_methods, new_method
+from prerl.settings.methods import UPDATE_METHODS, check_methods, fit_methods, load_methods, new_method
+from prerl.settings.tuning import check_tuned
 from prerl.errors import UserError
 from prerl.files.checksums import checksums
 from prerl.files.fingerprint import fingerprint
@@ -41,26 +42,31 @@ METHODS_FILE = "workflow/methods.yaml"
 NEW = None  # its name
 
 try:
-    SCALE, METHODS = load_scale(Path(SCALE_FILE)), load_methods(Path(METHODS_FILE))
+    SCALE = load_scale(Path(SCALE_FILE))
+    NAMED = load_methods(Path(METHODS_FILE))  # as their file has them; METHODS as they are trained at the scale
+    check_tuned(SCALE_FILE, SCALE, NAMED)
+    METHODS = fit_methods(SCALE, NAMED)
     check_methods(SCALE_FILE, SCALE, METHODS)
     public_sets(Path(SCALE_FILE), Path("workflow/problems.yaml"))
-    # A comparison starts from the baselines' own.
-    COMMITTED = (NEW_FILE or (OPTIONS.bases or SCALE.bases) == "committed") and os.path.isfile(
-        f"{BASES}/seed0/run.json"
-    )
-    if COMMITTED:
-        check_base(SCALE, Path(BASES))
+    # The base models that are taken from there, by seed; others are made. A comparison starts from the baselines' own.
+    TAKEN = NEW_FILE or (OPTIONS.bases or SCALE.bases) == "committed"
+    COMMITTED = committed_bases(SCALE, Path(BASES)) if TAKEN else {}
     if NEW_FILE:
         from prerl.compare.baselines import Baselines  # and pandas and scipy with it, for which no other study waits
+        from prerl.compare.tuned import check_tuning
 
         NEW, METHODS[NEW] = new_method(Path(NEW_FILE), SCALE, METHODS)
+        NAMED |= load_methods(Path(NEW_FILE))
         FIXED = Baselines(Path(BASELINES))
         FIXED.check_fit(SCALE)
+        if NAMED[NEW].tune:
+            check_tuning(FIXED, SCALE)
 except UserError as error:
     sys.exit(f"prerl: {error}")
 
 
-# The main study, and beside it, in directories of their own, one of DSRL's ablations and one of the base alone.
+# The main study, and beside it, in directories of their own, one of DSRL's ablations, one of the base alone, and one of
+# all baselines where the main study does not train them all.
 STUDIES = {
     "": SCALE.methods,
     "ablations/": [
@@ -68,11 +74,59 @@ STUDIES = {
         *SCALE.ablations,
     ],
     "base-study/": [],
+    **({"baselines/": [*SCALE.methods, *SCALE.further]} if SCALE.further else {}),
 }
+FIXED_STUDY = "baselines/" if SCALE.further else ""  # what the fixed baselines are made from
+
+
+# The outcome of tuning: of all methods, which is committed and shown with the main study, or of a new one that asks.
+KEPT_TUNING = f"{BASELINES}/sensitivity"
+SENSITIVITY = f"{RESULTS}/{NEW}/sensitivity" if NEW else f"{RESULTS}/sensitivity"
+SHOWN_TUNING = checksums([Path(f"{KEPT_TUNING}/sensitivity.parquet")], Path(KEPT_TUNING))
+
+
+# Tuning: the same candidates of every method of the study and the baselines, or of a new method that asks for it, each
+# from the same base model and seeds, which no other run has.
+TUNED = {NEW: NAMED[NEW]} if NEW else {name: NAMED[name] for name in [*SCALE.methods, *SCALE.further]}
+CANDIDATES = {
+    method: {one.name: one for one in SCALE.tuning.candidates(named)} if SCALE.tuning else {}
+    for method, named in TUNED.items()
+}
+TUNING_RUN = f"{RESULTS}/sensitivity/{{method}}/{{candidate}}/seed{{seed}}"
+
+
+def candidate_phases(wildcards):
+    """The phases of a method with a candidate's values."""
+    scale = SCALE.tuned_to(wildcards.method, CANDIDATES[wildcards.method][wildcards.candidate])
+    method = fit_methods(scale, {wildcards.method: NAMED[wildcards.method]})[wildcards.method]
+    return [phase.model_dump() for phase in method.phases]
+
+
+def tuning_runs(wildcards):
+    if not SCALE.tuning:
+        raise WorkflowError(f"sensitivity: {SCALE_FILE} has no section `tuning`, which says what is tried")
+    return [
+        f"{TUNING_RUN}/{file}".format(method=method, candidate=candidate, seed=seed)
+        for method, candidates in CANDIDATES.items()
+        for candidate in candidates
+        for seed in SCALE.tuning.seeds
+        for file in ("dev.parquet", "run.json")
+    ]
 
 
 def runs(study):
     return expand("{method}/seed{seed}", method=STUDIES[study], seed=SCALE.seeds)
+
+
+# Of the main study; and of all that is committed.
+KEPT_BASES = sorted({SCALE.base_of(seed) for seed in [*SCALE.seeds, *SCALE.more_seeds]})
+TUNING_BASES = [SCALE.base_of(SCALE.tuning.base_seed)] if SCALE.tuning else []
+BASE_RUNS = expand("base/seed{seed}", seed=SCALE.base_seeds)
+
+
+def base_model(wildcards):
+    """The base model that a run starts from."""
+    return f"{RESULTS}/base/seed{SCALE.base_of(int(wildcards.seed))}/model/model.safetensors"
 
 
 def needs_method(wildcards):
@@ -116,7 +170,7 @@ def gpus(stage):
 def reported(study, kind, name, suffix):
     """A table or figure that stands, with its caption, in Snakemake's report."""
     labels = {"name": name.replace("_at_", "@").replace("_", " ")}
-    categories = {"": "Main study", "ablations/": "Ablations", "base-study/": "Base"}
+    categories = {"": "Main study", "ablations/": "Ablations", "base-study/": "Base", "baselines/": "Baselines"}
     options = {"category": categories[study], "subcategory": kind.capitalize(), "labels": labels}
     return report(f"{RESULTS}/{study}{kind}/{name}.{suffix}", caption=f"../report/{kind}/{name}.rst", **options)
 
@@ -133,11 +187,11 @@ def measured(study):
     return [
         *expand(
             f"{RESULTS}/{{run}}/{{file}}",
-            run=["base", *runs(study)],
+            run=[*BASE_RUNS, *runs(study)],
             file=["samples.parquet", "evaluate.json", "run.json"],
         ),
         *expand(f"{RESULTS}/{{run}}/dev.parquet", run=runs(study)),
-        *rules.align_base.output,
+        *expand(rules.align_base.output, seed=SCALE.base_seeds),
         *expand(rules.align_run.output.table, method=aligned, seed=SCALE.seeds),
     ]
 
@@ -158,8 +212,8 @@ TRAINING_PROBLEMS = SCALE.problems.model_dump(exclude={"dev", "benchmarks"})
 wildcard_constraints:
     method="|".join(METHODS),
     seed=r"\d+",
-    study="|ablations/|base-study/",
-    run=rf"base|({'|'.join(METHODS)})/seed\d+",
+    study="|ablations/|base-study/|baselines/",
+    run=rf"(base|{'|'.join(METHODS)})/seed\d+",
 
 
 # The parameter `depends` gathers what no command names, but a change of which makes a result anew: code, sections of

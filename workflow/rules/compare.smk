@@ -2,7 +2,14 @@
 if NEW:
     from prerl.compare.versus import FIGURES as COMPARE_FIGURES, TABLES as COMPARE_TABLES
 
-    SEEDS = FIXED.seeds
+    from prerl.compare.differences import PRIMARY
+    from prerl.compare.levels import replicates
+
+    LOOK = int(OPTIONS.look) if OPTIONS.look else None
+    try:
+        SEEDS = replicates(FIXED.seeds, FIXED.seeds_of(PRIMARY), LOOK)
+    except UserError as error:
+        sys.exit(f"prerl: {error}")
     FILES = ["samples.parquet", "evaluate.json", "dev.parquet", "run.json"]
 
     rule compare:
@@ -10,8 +17,9 @@ if NEW:
         default_target: True
         input:
             expand(f"{RESULTS}/{NEW}/seed{{seed}}/{{file}}", seed=SEEDS, file=FILES),
-            rules.base.output.record,
+            expand(rules.base.output.record, seed=sorted({SCALE.base_of(seed) for seed in SEEDS})),
             rules.problems.output,
+            f"{SENSITIVITY}/summary/choices.yaml" if NAMED[NEW].tune else [],
             PAGE,
             "workflow/page/compare.html",
             expand("workflow/report/tables/{name}.rst", name=COMPARE_TABLES),
@@ -35,6 +43,7 @@ if NEW:
             results=subpath(output[0], ancestor=2),
             baselines=BASELINES,
             out=subpath(output[0], parent=True),
+            look=f"--look {LOOK}" if LOOK else "",
             depends=dict(
                 made=FIXED.record["files"],
                 code=fingerprint(
@@ -46,11 +55,15 @@ if NEW:
             ),
         shell:
             "prerl compare --scale {params.scale} --method {input.method:q} --results {params.results}"
-            " --baselines {params.baselines} --lexicon {input.lexicon} --out {params.out} 2>&1 | tee {log}"
+            " --baselines {params.baselines} --lexicon {input.lexicon} --out {params.out} {params.look} 2>&1 | tee {log}"
 
 else:
-    BASELINE_SEEDS = SCALE.baseline_seeds or SCALE.seeds
-    BASELINE_RUNS = expand("{method}/seed{seed}", method=SCALE.methods, seed=BASELINE_SEEDS)
+    BASELINE_METHODS = [*SCALE.methods, *SCALE.further]
+    BASELINE_RUNS = [
+        *expand("{method}/seed{seed}", method=BASELINE_METHODS, seed=SCALE.seeds),
+        *expand("grpo/seed{seed}", seed=SCALE.more_seeds),
+    ]
+    BASELINE_BASES = expand("base/seed{seed}", seed=KEPT_BASES)
 
     rule compare:
         """A new method against the baselines; wants --config method=FILE.yaml."""
@@ -58,15 +71,22 @@ else:
             needs_method,
 
     rule baselines:
-        """The fixed baselines anew, from their own seeds."""
+        """The fixed baselines anew."""
         input:
-            expand(f"{RESULTS}/{{run}}/{{file}}", run=["base", *BASELINE_RUNS], file=["samples.parquet", "run.json"]),
+            expand(
+                f"{RESULTS}/{{run}}/{{file}}",
+                run=[*BASELINE_BASES, *BASELINE_RUNS],
+                file=["samples.parquet", "run.json"],
+            ),
             expand(
                 f"{RESULTS}/{{run}}/{{file}}", run=BASELINE_RUNS, file=["dev.parquet", "log.parquet", "evaluate.json"]
             ),
+            expand(rules.base.output.record, seed=TUNING_BASES),
             rules.problems.output,
-            rules.tables.output,
-            rules.figures.output,
+            f"{RESULTS}/{FIXED_STUDY}tables/captions.json",
+            f"{RESULTS}/tables/captions.json",
+            f"{RESULTS}/figures/captions.json",
+            f"{RESULTS}/claims.csv",
             lexicon=LEXICON,
         output:
             f"{BASELINES}/baselines.json",
@@ -79,11 +99,12 @@ else:
             runtime=minutes(60),
         params:
             scale=SCALE_FILE,
-            results=subpath(input[0], ancestor=2),
+            results=subpath(input[0], ancestor=3),
             out=subpath(output[0], parent=True),
             depends=dict(
-                methods={name: METHODS[name].model_dump() for name in SCALE.methods},
-                code=fingerprint("prerl.compare.baselines"),
+                methods={name: METHODS[name].model_dump() for name in BASELINE_METHODS},
+                tuning=settings("tuning", "tuned"),
+                code=fingerprint("prerl.compare.written"),
             ),
         shell:
             "prerl baselines --scale {params.scale} --results {params.results} --lexicon {input.lexicon}"

@@ -42,19 +42,20 @@ rule evaluate:
 
 
 rule align_base:
-    """The gradients of log P(y) and log P(y|x) on the base's rollouts, side by side."""
+    """The gradients of log P(y) and log P(y|x) on a base's rollouts, side by side; and methods' updates on its batches."""
     input:
         dev=rules.train.input.dev,
         train=rules.train.input.train,
         model=rules.base.output.model,
     output:
-        table=f"{RESULTS}/base/alignment.parquet",
-        positions=f"{RESULTS}/base/positions.parquet",
-        noise=f"{RESULTS}/base/noise.parquet",
-        halves=f"{RESULTS}/base/halves.parquet",
-        record=f"{RESULTS}/base/alignment.json",
+        table=f"{RESULTS}/base/seed{{seed}}/alignment.parquet",
+        positions=f"{RESULTS}/base/seed{{seed}}/positions.parquet",
+        noise=f"{RESULTS}/base/seed{{seed}}/noise.parquet",
+        halves=f"{RESULTS}/base/seed{{seed}}/halves.parquet",
+        updates=f"{RESULTS}/base/seed{{seed}}/updates.parquet",
+        record=f"{RESULTS}/base/seed{{seed}}/alignment.json",
     log:
-        f"{LOGS}/align/base.log",
+        f"{LOGS}/align/base-seed{{seed}}.log",
     conda:
         "../envs/prerl.yaml"
     threads: SCALE.threads
@@ -66,9 +67,17 @@ rule align_base:
         model=subpath(input.model, parent=True),
         out=subpath(output.record, parent=True),
         problems=subpath(input.dev, parent=True),
-        depends=ALIGNED_BY,
+        methods=METHODS_FILE,
+        depends=dict(
+            ALIGNED_BY,
+            seeds=len(SCALE.base_seeds),
+            batches=SCALE.analysis.alignment_batches,
+            phases={name: METHODS[name].model_dump() for name in UPDATE_METHODS if name in METHODS},
+            functions=[METHODS[name].sources() for name in UPDATE_METHODS if name in METHODS],
+        ),
     shell:
-        "prerl align-base --scale {params.scale} --model {params.model} --problems {params.problems} --out {params.out} 2> {log}"
+        "prerl align-base --scale {params.scale} --methods {params.methods} --seed {wildcards.seed} --model {params.model}"
+        " --problems {params.problems} --out {params.out} 2> {log}"
 
 
 rule align_run:

@@ -1,4 +1,3 @@
-SUMMARY = f"{RESULTS}/{{study}}summary"
 PAGE = expand("workflow/page/{name}", name=["layout.html", "index.html", "methods.html", "style.css", "page.js"])
 MAIN_TABLES = [
     "methods",
@@ -12,10 +11,12 @@ MAIN_TABLES = [
     "alignment",
     "alignment_groups",
     "alignment_noise",
+    "alignment_updates",
     "alignment_tokens",
     "alignment_training",
     "runs",
     "claims",
+    "claim_parts",
 ]
 MAIN_FIGURES = [
     "learning_curves",
@@ -23,12 +24,16 @@ MAIN_FIGURES = [
     "dynamics",
     "behaviours",
     "alignment",
+    "alignment_updates",
     "alignment_positions",
     "alignment_training",
     "sample_efficiency",
     "claims",
 ]
 MAIN_TABLES += ["overlap"] if PUBLIC else []
+if SHOWN_TUNING:  # that of this scale is committed
+    MAIN_TABLES.append("sensitivity")
+    MAIN_FIGURES.append("sensitivity")
 if not SCALE.analysis.alignment_methods:  # the base's alone, which another table and figure show
     MAIN_TABLES.remove("alignment_training")
     MAIN_FIGURES.remove("alignment_training")
@@ -40,87 +45,23 @@ BASE_TABLES = [
     "alignment",
     "alignment_groups",
     "alignment_noise",
+    "alignment_updates",
     "alignment_tokens",
     *(["overlap"] if PUBLIC else []),
     "claims",
+    "claim_parts",
 ]
-BASE_FIGURES = ["pass_at_k", "alignment", "alignment_positions", "claims"]
-ABLATION_TABLES = ["methods", "warm_up", "accuracy", "comparison", "speed", "runs", "claims"]
+BASE_FIGURES = ["pass_at_k", "alignment", "alignment_updates", "alignment_positions", "claims"]
+if not SCALE.analysis.alignment_batches:
+    for names in (MAIN_TABLES, MAIN_FIGURES, BASE_TABLES, BASE_FIGURES):
+        names.remove("alignment_updates")
+ABLATION_TABLES = ["methods", "warm_up", "accuracy", "comparison", "speed", "runs", "claims", "claim_parts"]
 ABLATION_FIGURES = ["warm_up", "ablations"]
+BASELINE_TABLES = ["methods", "accuracy", "pass_at_k", "comparison", "spread", "speed", "behaviour", "runs"]
 
-SUMMED_BY = dict(
-    settings=settings("description", "seeds", "rl", "analysis"), code=fingerprint("prerl.analysis.summary")
-)
-
-
-rule summary:
-    """Every estimate of a study with its interval."""
-    input:
-        lambda w: measured(w.study),
-        rules.problems.output if PUBLIC else [],
-        lexicon=LEXICON,
-    output:
-        expand(
-            "{summary}/{name}",
-            summary=SUMMARY,
-            name=[
-                "scores.parquet",
-                "comparisons.parquet",
-                "spread.parquet",
-                "changes.parquet",
-                "speeds.parquet",
-                "warm_ups.parquet",
-                "behaviour.parquet",
-                "curves.parquet",
-                "seeds.parquet",
-                "runs.parquet",
-                "alignment.parquet",
-                "rollouts.parquet",
-                "positions.parquet",
-                "noise.parquet",
-                "pairs.parquet",
-                *(["overlap.parquet"] if PUBLIC else []),
-                "scale.json",
-                "provenance.json",
-            ],
-        ),
-    log:
-        f"{LOGS}/{{study}}summary.log",
-    conda:
-        "../envs/prerl.yaml"
-    resources:
-        mem_mb=memory(),
-        runtime=minutes(60),
-    params:
-        scale=SCALE_FILE,
-        results=lambda w, input: str(Path(input[0]).parents[1]),
-        out=subpath(output[0], parent=True),
-        names=lambda w: STUDIES[w.study],
-        depends=lambda w: dict(SUMMED_BY, phases={name: METHODS[name].model_dump() for name in STUDIES[w.study]}),
-    shell:
-        "prerl summarize {params.names} --scale {params.scale} --results {params.results}"
-        " --lexicon {input.lexicon} --out {params.out} 2> {log}"
-
-
-rule claims:
-    """A verdict on each claim of the paper."""
-    input:
-        rules.summary.output,
-        reported="paper/reported.yaml",
-    output:
-        f"{RESULTS}/{{study}}claims.csv",
-    log:
-        f"{LOGS}/{{study}}claims.log",
-    conda:
-        "../envs/prerl.yaml"
-    resources:
-        mem_mb=memory(),
-        runtime=minutes(60),
-    params:
-        summary=subpath(input[0], parent=True),
-        depends=dict(code=fingerprint("prerl.analysis.claims")),
-    shell:
-        "prerl claims --summary {params.summary} --reported {input.reported} --out {output} 2> {log}"
+# Of the committed baselines, which the page of the main study shows too.
+FURTHER = [f"{BASELINES}/tables/{name}.json" for name in ("accuracy", "comparison")] if SCALE.further else []
+FURTHER = [path for path in FURTHER if os.path.isfile(path)]
 
 
 # Tables, figures and a page of each study: its rules' prefix, what it prints.
@@ -129,6 +70,8 @@ PRINTED = {
     "ablations/": ("ablation_", ABLATION_TABLES, ABLATION_FIGURES),
     "base-study/": ("base_", BASE_TABLES, BASE_FIGURES),
 }
+if SCALE.further:
+    PRINTED["baselines/"] = ("baseline_", BASELINE_TABLES, ["learning_curves"])
 
 for study, (prefix, table_names, figure_names) in PRINTED.items():
 
@@ -151,6 +94,7 @@ for study, (prefix, table_names, figure_names) in PRINTED.items():
             mem_mb=memory(),
             runtime=minutes(60),
         params:
+            scale=SCALE_FILE,
             names=table_names,
             summary=subpath(input[0], parent=True),
             out=subpath(output[0], parent=True),
@@ -159,7 +103,7 @@ for study, (prefix, table_names, figure_names) in PRINTED.items():
                 code=fingerprint("prerl.report.tables.write"),
             ),
         shell:
-            "prerl tables {params.names} --summary {params.summary} --out {params.out} 2> {log}"
+            "prerl tables {params.names} --scale {params.scale} --summary {params.summary} --out {params.out} 2> {log}"
 
     rule:
         """The figures of a study, as SVG, PDF and PNG."""
@@ -180,6 +124,7 @@ for study, (prefix, table_names, figure_names) in PRINTED.items():
             mem_mb=memory(),
             runtime=minutes(60),
         params:
+            scale=SCALE_FILE,
             names=figure_names,
             summary=subpath(input[0], parent=True),
             out=subpath(output[0], parent=True),
@@ -188,7 +133,7 @@ for study, (prefix, table_names, figure_names) in PRINTED.items():
                 code=fingerprint("prerl.report.figures.write"),
             ),
         shell:
-            "prerl figures {params.names} --summary {params.summary} --out {params.out} 2> {log}"
+            "prerl figures {params.names} --scale {params.scale} --summary {params.summary} --out {params.out} 2> {log}"
 
     rule:
         """A page of a study, to be read offline."""
@@ -204,6 +149,7 @@ for study, (prefix, table_names, figure_names) in PRINTED.items():
             measured(study),
             rules.problems.output,
             PAGE,
+            [] if study else FURTHER,
             lexicon=LEXICON,
         output:
             f"{RESULTS}/{study}index.html",
@@ -215,36 +161,13 @@ for study, (prefix, table_names, figure_names) in PRINTED.items():
             mem_mb=memory(),
             runtime=minutes(60),
         params:
+            scale=SCALE_FILE,
             results=subpath(output[0], ancestor=2 if study else 1),
             summary=subpath(input[0], parent=True),
+            further=f"--further {BASELINES}/tables" if FURTHER and not study else "",
             depends=dict(
                 labels={name: METHODS[name].label for name in STUDIES[study]}, code=fingerprint("prerl.report.page")
             ),
         shell:
-            "prerl page --results {params.results} --summary {params.summary} --lexicon {input.lexicon} --out {output} 2> {log}"
-
-
-rule paper:
-    """The paper, all of whose numbers are read from the results."""
-    input:
-        expand(rules.summary.output, study=""),
-        expand(rules.claims.output, study=""),
-        rules.tables.output,
-        rules.figures.output,
-        source="paper/main.typ",
-        references="paper/references.bib",
-        baselines=sorted(map(str, Path("results/baselines").glob("*/alignment.json"))),
-    output:
-        report(f"{RESULTS}/paper.pdf", caption="../report/paper.rst", category="Paper", labels={"name": "paper"}),
-    log:
-        f"{LOGS}/paper.log",
-    conda:
-        "../envs/prerl.yaml"
-    resources:
-        mem_mb=memory(),
-        runtime=minutes(60),
-    params:
-        results=subpath(output[0], parent=True),
-        depends=dict(code=fingerprint("prerl.report.paper")),
-    shell:
-        "prerl paper --results {params.results} --source {input.source} --out {output} 2> {log}"
+            "prerl page --scale {params.scale} --results {params.results} --summary {params.summary} --lexicon {input.lexicon}"
+            " {params.further} --out {output} 2> {log}"

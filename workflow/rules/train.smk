@@ -12,9 +12,10 @@ TRAINED_BY = dict(
 rule train:
     """One method from one seed: the model of the update that was best on dev, and what was logged on the way."""
     input:
-        model=rules.base.output.model,
+        model=base_model,
         dev=f"{RESULTS}/problems/dev.jsonl",
         train=f"{RESULTS}/problems/train.jsonl" if PUBLIC else [],
+        tuned=lambda w: f"{SENSITIVITY}/summary/choices.yaml" if NAMED[w.method].tune else [],
     output:
         model=f"{RESULTS}/{{method}}/seed{{seed}}/model/model.safetensors",
         record=f"{RESULTS}/{{method}}/seed{{seed}}/run.json",
@@ -35,6 +36,7 @@ rule train:
         out=subpath(output.record, parent=True),
         methods=lambda w: NEW_FILE if w.method == NEW else METHODS_FILE,
         problems=subpath(input.dev, parent=True),
+        tuned=lambda w, input: f"--tuned {input.tuned}" if input.tuned else "",
         depends=lambda w: dict(
             TRAINED_BY,
             phases=[phase.model_dump() for phase in METHODS[w.method].phases],
@@ -43,4 +45,4 @@ rule train:
         ),
     shell:
         "prerl train --scale {params.scale} --methods {params.methods:q} --method {wildcards.method} --seed {wildcards.seed}"
-        " --model {params.model} --problems {params.problems} --out {params.out} 2> {log}"
+        " --model {params.model} --problems {params.problems} {params.tuned} --out {params.out} 2> {log}"

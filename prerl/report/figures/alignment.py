@@ -1,12 +1,14 @@
-"""Figures of gradient alignment: on the base's rollouts, by position, along training."""
+"""Figures of gradient alignment: on the base's rollouts and in its updates, by position, along training."""
 
 import matplotlib.pyplot as plt
+import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from prerl.report.figures.style import WIDTH, Figures, figure, legend_below
-from prerl.report.rows import each
+from prerl.report.rows import each, updater
 
-RIGHT, WRONG, UNRELATED = ("#009E73", "-"), ("#D55E00", "--"), ("#777777", ":")
+RIGHT, WRONG, OTHER, UNRELATED = ("#009E73", "-"), ("#D55E00", "--"), ("#0072B2", "-."), ("#777777", ":")
 PARTS = {"all": "All tokens", "body": "Without the restated problem"}
 
 
@@ -15,22 +17,42 @@ def alignment(data: Figures) -> Figure:
     rollouts, pairs = data.read("rollouts"), data.read("pairs")
     parts = [part for part in PARTS if part in set(rollouts.part)]
     drawn, axes = plt.subplots(1, len(parts), figsize=(WIDTH * 0.4 * len(parts), 2.2), sharey=True, squeeze=False)
-    low = min(0.0, float(rollouts.cosine.min()), float(pairs.across.min()))
+    low = min(0.0, *(float(values.min()) for values in (rollouts.cosine, rollouts.other_prompt, pairs.across)))
     bins = [low + (1 - low) * place / 40 for place in range(41)]
     for panel, part in zip(axes[0], parts, strict=True):
         chosen = rollouts[rollouts.part == part]
         for label, values, (color, dashes) in (
             ("correct", chosen[chosen.correct].cosine, RIGHT),
             ("incorrect", chosen[~chosen.correct].cosine, WRONG),
+            ("another prompt", chosen.other_prompt, OTHER),
             ("unrelated rollouts", pairs[pairs.part == part].across, UNRELATED),
         ):
             if len(values):
                 panel.hist(values, bins, density=True, histtype="stepfilled", color=color, alpha=0.2)
                 panel.hist(values, bins, density=True, histtype="step", color=color, linestyle=dashes)
-                panel.axvline(values.mean(), color=color, linestyle=dashes, linewidth=1, label=f"{label}, mean")
+                panel.axvline(values.mean(), color=color, linestyle=dashes, linewidth=1, label=label)
         panel.set(title=PARTS[part], xlabel="cosine")
     axes[0, 0].set_ylabel("density of rollouts")
     legend_below(drawn, list(axes[0]))
+    return drawn
+
+
+@figure
+def alignment_updates(data: Figures) -> Figure:
+    rows = data.read("updates")
+    rows = rows[rows.quantity == "cosine"]
+    null, rows = rows[rows.method.str.contains(",")], rows[(rows.method != rows.reference)]
+    drawn, panel = plt.subplots(figsize=(WIDTH * 0.6, 0.7 + 0.19 * len(rows)))
+    for row in each(null):
+        panel.axvspan(row.low, row.high, color="#e8e8e8", linewidth=0, zorder=0)
+    for place, row in enumerate(each(rows)):
+        color, _, marker = data.looks.get(row.method, (*OTHER, "s"))
+        panel.plot([row.low, row.high], [place, place], color=color)
+        panel.plot(row.estimate, place, color=color, marker=marker)
+    panel.set_yticks(range(len(rows)), [updater(data, name) for name in rows.method])
+    panel.invert_yaxis()
+    panel.grid(False)
+    panel.set(xlabel="cosine with GRPO's update on the same batch", xlim=(min([0, *rows.low]), 1))
     return drawn
 
 
@@ -52,18 +74,27 @@ def alignment_positions(data: Figures) -> Figure:
 @figure
 def alignment_training(data: Figures) -> Figure:
     rows = data.read("alignment")
-    rows = rows[(rows.quantity == "cosine") & (rows.correct == "any") & (rows.group == "whole")]
-    base, rows = rows[rows.method == "base"], rows[rows.method != "base"]
-    parts = [part for part in PARTS if part in set(base.part)]
-    drawn, axes = plt.subplots(1, len(parts), figsize=(WIDTH * 0.4 * len(parts), 2.2), sharey=True, squeeze=False)
-    for panel, part in zip(axes[0], parts, strict=True):
-        for method in dict.fromkeys(rows.method):
-            chosen = rows[(rows.method == method) & (rows.part == part)].sort_values("step")
-            data.line(panel, chosen, "step", method)
-        for row in each(base[base.part == part]):
-            panel.errorbar(0, row.estimate, [[row.estimate - row.low], [row.high - row.estimate]], fmt="x", c="#555555")
-            panel.plot([], [], "x", c="#555555", label="Base")
-        panel.set(title=PARTS[part], xlabel="update", ylim=(min(0, *rows.low, *base.low), 1))
-    axes[0, 0].set_ylabel("cosine")
+    rows = rows[(rows.correct == "any") & (rows.group == "whole")]
+    parts = [part for part in PARTS if part in set(rows[rows.method == "base"].part)]
+    drawn, axes = plt.subplots(2, len(parts), figsize=(WIDTH * 0.4 * len(parts), 3.8), sharey="row", squeeze=False)
+    for line, quantity in zip(axes, ("cosine", "excess"), strict=True):
+        chosen = rows[rows.quantity == quantity]
+        for panel, part in zip(line, parts, strict=True):
+            along(data, panel, chosen[chosen.part == part])
+            panel.set(ylim=(min(0, *chosen.low), 1 if quantity == "cosine" else None))
+        line[0].set_ylabel(quantity)
+    for panel, last, part in zip(*axes, parts, strict=True):
+        panel.set_title(PARTS[part])
+        last.set_xlabel("update")
     legend_below(drawn, list(axes[0]))
     return drawn
+
+
+def along(data: Figures, panel: Axes, rows: pd.DataFrame) -> None:
+    """Lines of the methods over the updates, and the base at 0."""
+    base, rows = rows[rows.method == "base"], rows[rows.method != "base"]
+    for method in dict.fromkeys(rows.method):
+        data.line(panel, rows[rows.method == method].sort_values("step"), "step", method)
+    for row in each(base):
+        panel.errorbar(0, row.estimate, [[row.estimate - row.low], [row.high - row.estimate]], fmt="x", c="#555555")
+        panel.plot([], [], "x", c="#555555", label="Base")

@@ -39,7 +39,7 @@ def new_curves(data: Figures) -> Figure:
 
 @figure
 def differences(data: Figures) -> Figure:
-    """The new method minus each baseline; the intervals over all benchmarks hold for all baselines at once."""
+    """The new method minus each baseline, its 95 % interval and that of the verdict, and what could be found."""
     rows = data.read("versus")
     rows = rows[(rows.metric == "avg") & (rows.baseline != "base")]
     benchmarks = list(dict.fromkeys(rows.benchmark))
@@ -51,6 +51,7 @@ def differences(data: Figures) -> Figure:
         for place, row in enumerate(each(chosen)):
             if benchmark == ALL:
                 panel.plot([row.sure_low, row.sure_high], [place, place], color=NEW, linewidth=0.8)
+            panel.barh(place, 2 * row.detectable, left=-row.detectable, height=0.6, color="none", edgecolor="#bbbbbb")
             panel.plot([row.low, row.high], [place, place], color=NEW, linewidth=2.2, solid_capstyle="butt")
             panel.plot(row.estimate, place, "o", color="white", markeredgecolor=NEW, markersize=3.5)
         panel.axvline(0, color="#555555", linewidth=0.8)

@@ -3,32 +3,19 @@
 import math
 
 import matplotlib.pyplot as plt
-import pandas as pd
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, NullLocator, ScalarFormatter
+from matplotlib.ticker import FixedLocator
 
-from prerl.report.figures.style import WIDTH, Figures, figure, legend_below
+from prerl.analysis.curves import HALF
+from prerl.report.figures.style import WIDTH, Figures, figure
 from prerl.report.rows import each
-
-VERDICTS = {
-    "reproduced": ("#009E73", "o"),
-    "not reproduced": ("#D55E00", "s"),
-    "inconclusive": ("#777777", "D"),
-}
-UNITS = {
-    "points": "difference (points)",
-    "tokens": "difference (tokens)",
-    "ratio": "ratio",
-    "cosine": "cosine",
-    "share": "share of rollouts",
-}
 
 
 @figure
 def sample_efficiency(data: Figures) -> Figure:
     curves, speeds = data.read("curves"), data.read("speeds")
     curves = curves[curves.quantity == "accuracy"]
+    speeds = speeds[speeds.target == HALF] if len(speeds) else speeds
     drawn, (left, right) = plt.subplots(1, 2, figsize=(WIDTH, 2.6), width_ratios=[1.1, 1])
     for name in data.present(["grpo", "dsrl", "nsr-rl-grpo", "nsr-prerl"]) or data.scale["methods"]:
         data.line(left, curves[curves.method == name], "step", name)
@@ -87,47 +74,3 @@ def ablations(data: Figures) -> Figure:
     axes[0, 0].set_yticks(range(len(names)), [data.labels[name] for name in names])
     axes[0, 0].invert_yaxis()
     return drawn
-
-
-@figure
-def claims(data: Figures) -> Figure:
-    rows = data.claims
-    rows = rows[rows.estimate.notna()]
-    units = [unit for unit in UNITS if unit in set(rows.unit)]
-    heights = [int((rows.unit == unit).sum()) for unit in units]
-    size = (WIDTH, 0.6 + 0.24 * sum(heights) + 0.42 * len(units))
-    drawn, axes = plt.subplots(len(units), 1, figsize=size, height_ratios=[h + 0.3 for h in heights], squeeze=False)
-    for panel, unit in zip(axes[:, 0], units, strict=True):
-        forest(panel, rows[rows.unit == unit], unit)
-    for verdict, (color, marker) in VERDICTS.items():
-        axes[0, 0].plot([], [], color=color, marker=marker, label=verdict)
-    axes[0, 0].plot([], [], "k|", markersize=7, markeredgewidth=1.5, label="reported")
-    legend_below(drawn, [axes[0, 0]])
-    return drawn
-
-
-def forest(panel: Axes, rows: pd.DataFrame, unit: str) -> None:
-    """A line a claim: interval, estimate, verdict, the reported number; shaded where the claim wants the interval."""
-    for place, row in enumerate(each(rows)):
-        color, marker = VERDICTS[row.verdict]
-        panel.plot([row.low, row.high], [place, place], color=color)
-        panel.plot(row.estimate, place, color=color, marker=marker)
-        panel.plot(row.margin, place, alpha=0)  # so that the axis reaches it
-        if pd.notna(row.reported):
-            panel.plot(row.reported, place, "k|", markersize=9, markeredgewidth=1.5)
-            panel.annotate(row.source, (row.reported, place), (3, 2), textcoords="offset points", fontsize=5.5)
-    if unit == "ratio":
-        panel.set_xscale("log")
-        panel.xaxis.set_major_locator(FixedLocator([0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50]))
-        panel.xaxis.set_minor_locator(NullLocator())
-        panel.xaxis.set_major_formatter(ScalarFormatter())
-    limits = panel.get_xlim()
-    for place, row in enumerate(each(rows)):
-        side = {"above": (row.margin, limits[1]), "below": (limits[0], row.margin)}.get(row.side)
-        if side:
-            panel.fill_betweenx([place - 0.38, place + 0.38], *side, color="#e8e8e8", linewidth=0, zorder=0)
-    panel.set_xlim(limits)
-    panel.set_yticks(range(len(rows)), rows.id)
-    panel.set_ylim(len(rows) - 0.5, -0.5)
-    panel.grid(False)
-    panel.set_xlabel(UNITS[unit])

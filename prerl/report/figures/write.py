@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from prerl.analysis.study import caption
 from prerl.errors import known
 from prerl.files.atomic import write, write_json
-from prerl.report.figures import alignment, comparison, evidence, results  # noqa: F401  (they register their figures)
+from prerl.report.figures import alignment, claims, comparison, evidence, results, sensitivity  # noqa: F401  (to register)
 from prerl.report.figures.style import FIGURES, STYLE, Figures
 from prerl.settings.methods import Method
 

@@ -2,9 +2,10 @@
 
 import pandas as pd
 
+from prerl.analysis.scores import REFERENCES
 from prerl.analysis.study import Study
 from prerl.report.rows import Row, each
-from prerl.report.tables.typeset import interval, pivot, table
+from prerl.report.tables.typeset import DEV_ENDS, dev_ends, interval, pivot, table
 from prerl.settings.methods import Phase
 
 SOURCES = ("seed", "problem", "interaction", "sample")  # of variance
@@ -46,7 +47,11 @@ def accuracy(study: Study) -> tuple[pd.DataFrame, pd.DataFrame]:
     scores = study.read("scores")
     rows = scores[scores.metric == "avg"]
     heads = rows.assign(head=[f"{row.benchmark}, avg@{row.n}, {row.problems} problems" for row in each(rows)])
-    return rows, pivot(study, heads, ["method", "seeds"], "head")
+    wide, ends = pivot(study, heads, ["method", "seeds"], "head"), dev_ends(study.read("runs"))
+    by_label = {study.labels[method]: cells for method, cells in ends.items()}
+    for title in DEV_ENDS.values() if ends else ():
+        wide[title] = [by_label.get(label, {}).get(title, "–") for label in wide["Method"]]
+    return rows, wide
 
 
 @table
@@ -71,7 +76,8 @@ def pass_at_k(study: Study) -> tuple[pd.DataFrame, pd.DataFrame]:
 def comparison(study: Study) -> tuple[pd.DataFrame, pd.DataFrame]:
     rows = study.read("comparisons")
     printed = []
-    for (benchmark, method), group in rows.groupby(["benchmark", "method"], sort=False):
+    shown = rows[rows.reference.isin(REFERENCES)]  # others are a claim's
+    for (benchmark, method), group in shown.groupby(["benchmark", "method"], sort=False):
         first = group.iloc[0]
         line = {
             "Benchmark": f"{benchmark}, {first.problems} problems",
@@ -82,8 +88,6 @@ def comparison(study: Study) -> tuple[pd.DataFrame, pd.DataFrame]:
         for row in each(group.sort_values(["metric", "reference"])):
             reference = study.labels[row.reference]
             line[f"{row.metric}@n against {reference}"] = interval(row, 3, signed=True)
-            if row.metric == "avg":
-                line[f"P(better than {reference})"] = f"{row.better:.2f} [{row.better_low:.2f}, {row.better_high:.2f}]"
         printed.append(line)
     return rows, pd.DataFrame(printed).fillna("–").sort_values("Benchmark", kind="stable")
 
@@ -91,6 +95,7 @@ def comparison(study: Study) -> tuple[pd.DataFrame, pd.DataFrame]:
 @table
 def spread(study: Study) -> tuple[pd.DataFrame, pd.DataFrame]:
     rows = study.read("spread")
+    less = {(row.method, row.benchmark): row for row in each(rows[rows.reference != ""])}
     printed = [
         {
             "Benchmark": row.benchmark,
@@ -99,8 +104,9 @@ def spread(study: Study) -> tuple[pd.DataFrame, pd.DataFrame]:
             "Seeds": str(row.seeds),
             "Problems": str(row.problems),
             **{source.capitalize(): spread_cell(row, source) for source in SOURCES},
+            "Seed, less GRPO": spread_cell(pair, "seed") if (pair := less.get((row.method, row.benchmark))) else "–",
         }
-        for row in each(rows.sort_values("benchmark", kind="stable"))
+        for row in each(rows[rows.reference == ""].sort_values("benchmark", kind="stable"))
     ]
     return rows, pd.DataFrame(printed)
 

@@ -41,6 +41,21 @@ def interval(row: Row, digits: int, signed: bool = False) -> str:
     return f"{row.estimate:{form}} [{row.low:{form}}, {row.high:{form}}]"
 
 
+DEV_ENDS = {"dev_selected": "Dev, selected update", "dev_final": "Dev, last update"}
+
+
+def dev_ends(runs: pd.DataFrame) -> dict[str, dict[str, str]]:
+    """Cells of a table by method, as DEV_ENDS titles them: mean dev accuracy of its runs at the update that was
+    selected, which the test benchmarks are of, and at the last one."""
+    if not len(runs):
+        return {}
+    means = runs.groupby("method")[[*DEV_ENDS]].mean()
+    return {
+        str(method): {title: f"{means.at[method, column]:.3f}" for column, title in DEV_ENDS.items()}
+        for method in means.index
+    }
+
+
 AGAINST_GRPO = {"end": "Dev accuracy less GRPO's, at the end", "equal tokens": "The same, at equal tokens"}
 
 

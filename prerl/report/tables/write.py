@@ -8,7 +8,7 @@ from pathlib import Path
 from prerl.analysis.study import Study, caption
 from prerl.errors import known
 from prerl.files.atomic import write_json, write_text
-from prerl.report.tables import comparison, evidence, results  # noqa: F401  (they register their tables)
+from prerl.report.tables import claims, comparison, evidence, results, sensitivity  # noqa: F401  (to register)
 from prerl.report.tables.typeset import TABLES, latex
 from prerl.settings.methods import Method
 
