@@ -84,7 +84,9 @@ else:
             expand(BASE_RECORD, seed=TUNING_BASES),
             rules.problems.output,
             f"{RESULTS}/{FIXED_STUDY}tables/captions.json",
-            f"{RESULTS}/{FIXED_STUDY}figures/captions.json",
+            f"{RESULTS}/tables/captions.json",
+            f"{RESULTS}/figures/captions.json",
+            f"{RESULTS}/claims.csv",
             lexicon=LEXICON,
         output:
             f"{BASELINES}/baselines.json",
