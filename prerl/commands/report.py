@@ -84,12 +84,17 @@ def claims(
     out: Annotated[Path, typer.Option(help="The file to write.")],
     reported: ReportedFile = REPORTED,
     methods: MethodsFile = METHODS,
+    baselines: Annotated[Path, typer.Option(help="Reference results of all scales.")] = Path("results/baselines"),
 ) -> None:
-    """Confront each of the paper's claims with the runs: effects, intervals, verdict; claim_parts.csv lies beside."""
+    """Confront each of the paper's claims with the runs: effects, intervals, verdict; claim_parts.csv lies beside, and
+    claims_elsewhere.csv, what they gave at other scales."""
     from prerl.analysis.claims import write_claims
+    from prerl.analysis.elsewhere import write_elsewhere
     from prerl.analysis.study import Study
 
-    write_claims(Study(summary, _as_trained(scale, methods)), reported, out)
+    study = Study(summary, _as_trained(scale, methods))
+    write_claims(study, reported, out)
+    write_elsewhere(baselines, study.scale["name"], out.with_name("claims_elsewhere.csv"))
 
 
 @app.command()

@@ -10,10 +10,12 @@ from prerl.settings.analysis import Analysis, Published
 from prerl.settings.engine import Engine, LocalEngine, TrlEngine, VllmSampler
 from prerl.settings.model import (
     Architecture,
+    ArithmeticProblems,
     CountdownProblems,
     HubModel,
     Model,
     Pretrain,
+    Prime,
     Problems,
     PublicProblems,
     PublishedModel,
@@ -104,6 +106,7 @@ class Scale(Strict):
     start_token: str  # what stands in front of y in the pre-train space
     problems: Problems
     pretrain: Pretrain | None = None  # of an architecture; a published model comes pretrained
+    prime: Prime | None = None  # of a published model, with solutions of the arithmetic world
     bases: Literal["committed", "fresh"] = "fresh"  # where there is a committed base model, start from that
     threads: Threads  # of a job that runs the model, after pretraining; part of the result
     engine: Engine = LocalEngine()
@@ -124,7 +127,7 @@ class Scale(Strict):
 
     def base_of(self, seed: int) -> int:
         """The seed of the base model that a run starts from; there is one published model for all."""
-        return seed if self.pretrain else 0
+        return seed if self.pretrain or self.prime else 0
 
     def tuned_to(self, method: str, tuned: Tuned) -> "Scale":
         """This scale with other values for a method."""
@@ -168,6 +171,8 @@ class Scale(Strict):
             raise ValueError("pretrain: an architecture needs it, and a published model must be without")
         if self.pretrain and not isinstance(self.problems, CountdownProblems):
             raise ValueError("problems.world: a model that is pretrained here knows Countdown alone")
+        if self.prime and (self.pretrain or not isinstance(self.problems, ArithmeticProblems)):
+            raise ValueError("prime: a published model can be primed, with problems of the arithmetic world alone")
         return self
 
     @model_validator(mode="after")
