@@ -55,6 +55,12 @@ def weighted_advantages(rewards: Tensor, group: Tensor) -> Tensor:
     return torch.where(rewards > 0, 0.1, -1.0).to(rewards.dtype)
 
 
+def minus_one_advantages(rewards: Tensor, group: Tensor) -> Tensor:
+    """r - 1, without baseline: wrong responses count alike, those of groups that are all wrong too. An option of the
+    paper's authors' code (`nsr_pretrain_first`, arXiv 2604.14142) that its scripts leave off."""
+    return rewards - 1
+
+
 def batch_std_advantages(rewards: Tensor, group: Tensor) -> Tensor:
     """(r - mean over the group) / (std over the batch + 1e-6), std unbiased: Lite PPO (arXiv 2508.08221)."""
     spread = rewards.std() if len(rewards) > 1 else torch.zeros((), dtype=rewards.dtype)
@@ -100,6 +106,7 @@ ADVANTAGES: dict[str, Callable[..., Tensor]] = {
     "batch": batch_advantages,
     "batch-std": batch_std_advantages,
     "weighted": weighted_advantages,
+    "minus-one": minus_one_advantages,
     "maxrl": maxrl_advantages,
     "pass@k": pass_at_k_advantages,
 }

@@ -4,7 +4,7 @@ import sys
 from typing import NoReturn
 
 # isort: off
-from prerl.commands import app, run, report, compare  # noqa: F401  (they register their commands, in this order)
+from prerl.commands import app, start, run, report, compare  # noqa: F401  (they register their commands, in this order)
 from prerl.errors import UserError, lacking
 # isort: on
 

@@ -20,6 +20,8 @@ from prerl.settings.functions import asked
 if TYPE_CHECKING:
     from prerl.settings.methods import Phase
 
+MICRO_BATCH = 6  # responses; the authors' hold up to 10,240 tokens a GPU, about six of those that their model gives
+
 
 @dataclass(frozen=True)
 class Batch:
@@ -67,6 +69,17 @@ def overlong(lengths: Tensor, limit: int, buffer: float) -> Tensor:
     """How far responses have come into the last part of the limit, `buffer` of it, from 0 to 1: DAPO's soft punishment
     of overlong responses (arXiv 2503.14476, equation 13). lengths (B,) in tokens -> (B,)"""
     return ((lengths - (1 - buffer) * limit) / (buffer * limit)).clamp(0, 1)
+
+
+def micro_batch_weights(mask: Tensor) -> Tensor:
+    """What tokens weigh where each micro-batch contributes the mean over its own kept tokens, times its number of
+    responses, and one without kept tokens nothing: the authors' code (arXiv 2604.14142, its dp_actor.py), whose sum is
+    divided by the number of all responses. Theirs are packed by tokens; here MICRO_BATCH responses are one, dealt out
+    in turn, as theirs too come from many prompts. mask (B, T) -> (B, T)"""
+    count = -(-len(mask) // MICRO_BATCH)
+    place = torch.arange(len(mask), device=mask.device) % count
+    kept = mask.new_zeros(count).index_add_(0, place, mask.sum(1))
+    return mask * (place.bincount() / kept.clamp(min=1))[place][:, None]
 
 
 @dataclass(frozen=True)
@@ -139,12 +152,16 @@ def lesson(
     read = replace(scored, response_mask=batch.response_mask)
     if phase.space == "pre-train":
         read = forget_prompt(read, start_token_id)
+    weights = {
+        "length": lambda: mask / mask.sum(1, keepdim=True).clamp(min=1),
+        "micro-batch": lambda: micro_batch_weights(mask),
+    }.get(phase.denominator, lambda: mask)
     return Lesson(
         read,
         advantages,
         mask,
-        weights=mask / mask.sum(1, keepdim=True).clamp(min=1) if phase.denominator == "length" else mask,
-        budget=max_new_tokens if phase.denominator == "budget" else None,
+        weights=weights(),
+        budget={"budget": max_new_tokens, "micro-batch": 1}.get(phase.denominator),
         always=advantages.dim() == 2 or phase.regularised or phase.loss not in LOSSES,
     )
 

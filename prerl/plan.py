@@ -2,23 +2,27 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
+from prerl.design import prospects
 from prerl.errors import UserError
 from prerl.problems.public import PublicSet
 from prerl.settings.engine import TrlEngine, Vllm, VllmSampler
 from prerl.settings.methods import Method, check_methods
 from prerl.settings.model import HubModel
-from prerl.settings.reading import check
+from prerl.settings.reading import check, read_yaml
 from prerl.settings.scale import Plan, Scale, load_scale
 
 GB = 1e9
+REPORTED_OF = ("qwen3-4b", "qwen3-8b")  # models in the reported file; others are held against the first
 RESERVE = 4 * GB  # of a GPU: libraries, kernels, fragments
-# A layer's own activations with flash attention, bytes a token and hidden unit (Korthikanti et al. 2022, arXiv
-# 2205.05198: 34 s b h without the attention matrix); a checkpointed layer keeps its input alone, in bfloat16.
-LAYER, CHECKPOINT = 34, 2
+# A layer's own activations, bytes a token and hidden unit, where a forward pass in bfloat16 has weights, norms and what
+# runs past the layers in float32: 85 on an H100, Qwen3-0.6B (results/baselines/gpu); by arXiv 2205.05198 it is 34 where
+# all is in half precision. A checkpointed layer keeps its input alone.
+LAYER, CHECKPOINT = 85, 4
 # Responses of lm-eval's own tasks, one a problem; they are not in the catalogue.
 SHIPPED = {"gpqa_diamond_cot_zeroshot": 198, "mmlu_pro": 12032, "bbh_cot_zeroshot": 6511}
 
@@ -40,9 +44,11 @@ class Stage:
         return self.jobs * self.gpus * self.hours
 
 
-def show_plan(path: Path, changes: list[str], sets: dict[str, PublicSet], methods: dict[str, Method]) -> None:
-    """Prints the plan of a scale. Raises UserError if the scale states no assumptions, cannot fit, or has a method that
-    it cannot train."""
+def show_plan(
+    path: Path, changes: list[str], sets: dict[str, PublicSet], methods: dict[str, Method], reported: Path
+) -> None:
+    """Prints the plan of a scale, and what its seeds can find of the reported differences. Raises UserError if the
+    scale states no assumptions, cannot fit, or has a method that it cannot train."""
     scale = load_scale(path)
     check_methods(str(path), scale, methods)
     plan = assumptions(path, scale, changes)
@@ -60,11 +66,31 @@ def show_plan(path: Path, changes: list[str], sets: dict[str, PublicSet], method
     hours, during, after = sum(stage.gpu_hours for stage in stages), *disk(scale)
     console.print(f"GPU-hours {hours:,.0f}; at {plan.gpu_hour_price:g} an hour {hours * plan.gpu_hour_price:,.0f}")
     console.print(f"disk {after / GB:,.0f} GB at the end, {(during - after) / GB:,.0f} GB more for each run under way")
-    stated = "; ".join(f"{key} {value:g}" for key, value in plan.model_dump().items())
+    stated = "; ".join(f"{key} {value:g}" for key, value in plan.model_dump(exclude={"deviations"}).items())
     console.print(f"assumed, not measured (plan in {path}): {stated}")
     for stage in stages:
         fits(path, stage, plan)
+    show_prospects(console, path, scale, plan, read_yaml(reported)["claims"])
     console.print("It fits: " + "; ".join(f"{stage.name}: {shares(stage)}" for stage in stages if stage.gpus))
+
+
+def show_prospects(console: Console, path: Path, scale: Scale, plan: Plan, reported: list[dict[str, Any]]) -> None:
+    """A table of the claims with a reported difference; a warning for each that the scale's seeds would not find."""
+    model = path.stem if path.stem in REPORTED_OF else REPORTED_OF[0]
+    title = f"What {len(scale.seeds)} seeds find with 80 %, in points of accuracy, against what is reported of {model}:"
+    table = Table(title=title, title_justify="left", box=None, pad_edge=False)
+    for column in ("claim", "reported", "found from", "seeds for the reported"):
+        table.add_column(column, justify="left" if column == "claim" else "right")
+    found = list(prospects(reported, model, plan.deviations, len(scale.seeds)))
+    for one in found:
+        least = "spread unknown" if one.detectable is None else f"{one.detectable:.2f}"
+        table.add_row(one.claim, f"{one.reported:+.2f}", least, "–" if one.needed is None else str(one.needed))
+    console.print(table)
+    for one in (one for one in found if one.hidden):
+        console.print(f"WARNING: {one.claim} cannot be seen: set seeds to {one.needed} or more")
+    known = {key: value for key, value in plan.deviations.model_dump().items() if value is not None}
+    stated = ", ".join(f"{key} {value:g}" for key, value in known.items())
+    console.print(f"by standard deviations over seeds, in points: {stated or 'none is known'}")
 
 
 def assumptions(path: Path, scale: Scale, changes: list[str]) -> Plan:
@@ -110,11 +136,12 @@ def train_stage(scale: Scale, plan: Plan, methods: dict[str, Method]) -> Stage:
     longest = plan.prompt_tokens + rl.max_new_tokens
     kept = CHECKPOINT if engine.gradient_checkpointing else LAYER
     working = rl.micro_batch * longest * model.hidden_size * (kept * model.layers + LAYER)
-    memory = {
-        "weights, gradients and Adam in float32, shared": 16 * model.parameters / engine.processes,
-        "two gathered layers in bfloat16": 4 * model.parameters / model.layers,
-        "reserve": RESERVE,
-    }
+    memory = {"weights, gradients and Adam in float32, shared": 16 * model.parameters / engine.processes}
+    if engine.processes == 1:
+        memory["weights in bfloat16, of a forward pass"] = 2 * model.parameters
+    else:
+        memory["two gathered layers in bfloat16"] = 4 * model.parameters / model.layers
+    memory["reserve"] = RESERVE
     if any(phase.kl_coefficient for method in chosen for phase in method.phases):
         memory["reference in float32, shared"] = 4 * model.parameters / engine.processes
     # vLLM sleeps while the model learns: what counts is the larger of the two.
@@ -183,6 +210,7 @@ def fits(path: Path, stage: Stage, plan: Plan) -> None:
             "vLLM": "lower engine.vllm.memory",
             "keys and values": "lower evaluation.sampler.memory or max_length",
             "activations": "lower rl.micro_batch or rl.max_new_tokens, or set engine.gradient_checkpointing",
+            "weights, gradients and Adam in float32, shared": "use more GPUs (engine.processes), or a smaller model",
             "weights in bfloat16": "raise evaluation.sampler.tensor_parallel",
         }.get(largest, "use more GPUs (engine.processes)")
         raise UserError(

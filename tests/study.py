@@ -8,6 +8,7 @@ import pandas as pd
 
 from prerl.analysis.behaviour import load_lexicon
 from prerl.analysis.claims import write_claims
+from prerl.analysis.elsewhere import write_elsewhere
 from prerl.analysis.sensitivity import read_tuning
 from prerl.analysis.study import Study
 from prerl.analysis.summary import summarize
@@ -90,7 +91,9 @@ def write_study(
 ) -> None:
     """Methods with these accuracies on dev: GRPO learns, NSR-PreRL collapses and stops, DSRL learns later."""
     rng = np.random.default_rng(0)
-    scale = changed(load_scale(SMOKE_FILE), seeds=list(range(seeds)))
+    known = {"benchmark": "countdown", "method": "grpo", "before": 15.2, "after": 47.4, "updates": 50}
+    published = [known | {"source": "elsewhere", "setting": "on one GPU"}]
+    scale = changed(load_scale(SMOKE_FILE), seeds=list(range(seeds)), published=published)
     names = [f"p{index}" for index in range(20)]
     benchmarks = scale.evaluation.benchmarks
 
@@ -148,6 +151,18 @@ def write_study(
     write_tuning(results / "sensitivity", scale.tuning, few, tried)
     read_tuning(scale, scale.tuning, few, results / "sensitivity").to_parquet(results / "summary/sensitivity.parquet")
     write_claims(Study(results / "summary", methods), ROOT / "paper/reported.yaml", results / "claims.csv")
+    write_other_size(results)
+    write_elsewhere(results.parent / "committed", results.name, results / "claims_elsewhere.csv")
+
+
+def write_other_size(results: Path) -> None:
+    """The same claims as if they were committed for another scale, without the first and with other numbers."""
+    tables = results.parent / "committed/larger/tables"
+    tables.mkdir(parents=True, exist_ok=True)
+    claims, parts = (pd.read_csv(results / f"{name}.csv") for name in ("claims", "claim_parts"))
+    kept = parts[parts.id != parts.id.iloc[0]].assign(estimate=0.5, low=0.25, high=0.75)
+    claims.assign(verdict="inconclusive").to_csv(tables / "claims.csv", index=False)
+    kept.to_csv(tables / "claim_parts.csv", index=False)
 
 
 def few_resamples():

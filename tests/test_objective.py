@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from prerl.advantages import critic_advantages, group_advantages
 from prerl.model.lean import LeanModel
 from prerl.model.likelihood import response_logp
-from prerl.objective import forget_prompt, keep
+from prerl.objective import MICRO_BATCH, forget_prompt, keep, micro_batch_weights
 from tests.helpers import random_batch, token_mean
 
 CASES = sorted((Path(__file__).parent / "parity").glob("case_*.npz"))
@@ -223,3 +223,24 @@ def test_advantages_a_token_weigh_each_token():
     advantages, mask = torch.tensor([[1.0, 2.0], [-1.0, 5.0]]), torch.tensor([[1.0, 1.0], [1.0, 0.0]])
     token_mean(logp, logp.detach(), advantages, mask, 0.2, 0.2).backward()
     torch.testing.assert_close(logp.grad, -advantages * mask / 3)
+
+
+def test_a_mean_of_micro_batches_is_the_authors():
+    """Against their sum written out: each micro-batch's mean over its kept tokens, times its share of responses."""
+    generator = torch.Generator().manual_seed(3)
+    for rows in (MICRO_BATCH - 1, MICRO_BATCH, 4 * MICRO_BATCH, 4 * MICRO_BATCH + 1):
+        mask = (torch.rand(rows, 7, generator=generator) < 0.4).float()
+        mask[::2] = 0  # dropped responses; with few rows a micro-batch may keep nothing
+        loss, count = torch.rand(rows, 7, generator=generator), -(-rows // MICRO_BATCH)
+        expected = torch.zeros(())
+        for place in range(count):
+            own = torch.arange(rows) % count == place
+            if mask[own].sum():
+                expected += (loss * mask)[own].sum() / mask[own].sum() * own.sum() / rows
+        found = (loss * micro_batch_weights(mask)).sum() / rows
+        torch.testing.assert_close(found, expected)
+
+
+def test_minus_one_has_no_baseline():
+    rewards, group = torch.tensor([1.0, 0.0, 0.0, 0.0]), torch.tensor([0, 0, 1, 1])
+    assert group_advantages(rewards, group, "minus-one").tolist() == [0, -1, -1, -1]

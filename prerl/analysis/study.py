@@ -27,6 +27,11 @@ class Study:
         """The table of the claims' parts, beside it."""
         return self._beside("claim_parts", ["rule", "size"])
 
+    @property
+    def elsewhere(self) -> pd.DataFrame:
+        """The parts of claims that were tested at other scales, beside it; see `prerl.analysis.elsewhere`."""
+        return self._beside("claims_elsewhere", [])
+
     def _beside(self, name: str, texts: list[str]) -> pd.DataFrame:
         table = pd.read_csv(self.summary.parent / f"{name}.csv", dtype=dict.fromkeys(texts, str))
         return table.fillna(dict.fromkeys(texts, ""))

@@ -124,6 +124,7 @@ def summarize(scale: Scale, methods: dict[str, Method], lexicon: Lexicon, result
             "seeds": scale.seeds,
             "base_seeds": scale.base_seeds,
             "methods": [*methods],
+            "published": [one.model_dump() for one in scale.published],
             "claims_on": scale.analysis.claims_on.model_dump(),
             **sizes,
         },

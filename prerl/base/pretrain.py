@@ -2,8 +2,6 @@
 
 import math
 import random
-import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,12 +17,11 @@ from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
 
 from prerl.base.committed import pretraining
-from prerl.errors import check_finite
+from prerl.base.supervised import learn_all
 from prerl.files.atomic import write, write_table
 from prerl.files.checksums import checksums
 from prerl.files.fingerprint import fingerprint
 from prerl.files.record import RunRecord
-from prerl.model.adamw import AdamW
 from prerl.model.checkpoint import Checkpoints
 from prerl.model.lean import LeanModel
 from prerl.model.processor import occupy
@@ -98,12 +95,6 @@ def _made_here(scale: Scale) -> tuple[Architecture, Pretrain, CountdownProblems]
     return scale.model, scale.pretrain, scale.problems
 
 
-def learning_rate(settings: Pretrain, step: int) -> float:
-    """Linear warm-up, then cosine from the peak to a twentieth of it. `step` counts from 0."""
-    warm = min(1.0, (step + 1) / settings.warmup_steps)
-    return settings.learning_rate * warm * (0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * step / settings.steps)))
-
-
 def pretrain(scale: Scale, seed: int, out: Path) -> None:
     """Trains the base model of a seed, which draws its weights and documents, for a fixed number of steps; writes
     out/model, out/log.parquet and out/run.json.
@@ -116,39 +107,19 @@ def pretrain(scale: Scale, seed: int, out: Path) -> None:
     record = RunRecord("base", config)
     encode = tokenizer()
     model = fresh_model(architecture, seed_of(seed, "weights") % 2**32, longest=512)
-    optimizer = AdamW(model.parameters(), settings.learning_rate, settings.weight_decay, betas=(0.9, 0.95))
     checkpoints = Checkpoints(out / "checkpoints", config | {"code": fingerprint(__name__)})
-    done, log = checkpoints.resume(model, optimizer)
-    tokens, start = 0, time.monotonic()
-    for step, ids in enumerate(batches(scale, seed, encode, done), start=done):
-        if step == settings.steps:
-            break
-        rate = learning_rate(settings, step)
-        for group in optimizer.param_groups:
-            group["lr"] = rate
+
+    def backward(ids: Tensor) -> tuple[float, int]:
         lean = LeanModel(model)
         labels = ids[:, 1:].masked_fill(ids[:, 1:] == PAD, -100)
         loss = F.cross_entropy(lean.logits(lean.hidden(ids[:, :-1])).flatten(0, 1), labels.flatten(), ignore_index=-100)
-        check_finite("loss", loss.item())
-        optimizer.zero_grad()
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-        count = int((labels != -100).sum())
-        tokens += count
-        log.append({"step": step + 1, "loss": loss.item(), "tokens": count, "learning_rate": rate})
-        if (step + 1) % 100 == 0 or step + 1 == settings.steps:
-            elapsed = time.monotonic() - start
-            left = elapsed / (step + 1 - done) * (settings.steps - step - 1)
-            mean = sum(row["loss"] for row in log[-100:]) / len(log[-100:])
-            print(
-                f"base seed {seed}  step {step + 1}/{settings.steps}  loss {mean:.3f}  "
-                f"{tokens / elapsed:,.0f} tokens/s  {left:.0f} s left",
-                file=sys.stderr,
-                flush=True,
-            )
-        if (step + 1) % settings.checkpoint_every == 0 and step + 1 < settings.steps:
-            checkpoints.save(step + 1, model, encode, optimizer, log)
+        return loss.item(), int((labels != -100).sum())
+
+    name = f"base seed {seed}"
+    log = learn_all(
+        name, settings, model, encode, checkpoints, lambda first: batches(scale, seed, encode, first), backward
+    )
     write(out / "model", lambda path: save(model, encode, path))
     write_table(out / "log.parquet", pd.DataFrame(log))
     record.write(

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from prerl.bench.sampling import local_sampling, transformers_sampling, vllm_sampling
-from prerl.bench.training import growth, local_step, trl_step, where
+from prerl.bench.training import growth, local_step, trl_engine_step, trl_step, where
 from prerl.bench.work import timed
 
 
@@ -40,6 +40,7 @@ MEASURES: dict[str, Callable[..., dict[str, Any]]] = {
         vllm_sampling,
         growth,
         where,
+        trl_engine_step,
     )
 }
 

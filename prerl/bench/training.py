@@ -21,6 +21,16 @@ from prerl.problems.world import world
 from prerl.settings.methods import load_methods
 from prerl.settings.scale import load_scale
 
+QWEN = {  # Qwen3-0.6B's shape
+    "hidden_size": 1024,
+    "num_hidden_layers": 28,
+    "num_attention_heads": 16,
+    "num_key_value_heads": 8,
+    "head_dim": 128,
+    "intermediate_size": 3072,
+}
+VOCABULARY = 151936
+
 
 def local_step(**work: Any) -> dict[str, Any]:
     """RL steps of the local engine: sampling, scoring, update (GRPO) on all samples."""
@@ -54,7 +64,7 @@ def trl_step(**work: Any) -> dict[str, Any]:
 
     here = Work(**work)
     engine = TrlEngine(
-        name="trl", processes=1, launch=None, precision="float32", gradient_checkpointing=False, vllm=None
+        name="trl", device="cpu", processes=1, launch=None, precision="float32", gradient_checkpointing=False, vllm=None
     )
     rollouts = here.rl.prompts_per_step * here.rl.group_size
     even = max(size for size in range(1, here.rl.micro_batch + 1) if rollouts % size == 0)  # TRL wants them alike
@@ -95,14 +105,79 @@ def trl_step(**work: Any) -> dict[str, Any]:
     return {"tokens_per_second": pace[1:]}
 
 
-def growth(architecture: dict[str, Any], batch: int, length: int, threads: int, vocabulary: int) -> dict[str, Any]:
-    """Sampling and update of an untrained model, all responses of the same length, in micro-batches of 8."""
+def trl_engine_step(
+    work: str, updates: int, prompts: int, group: int, length: int, micro_batch: int, checkpointing: bool
+) -> dict[str, Any]:
+    """Updates by the TRL engine, without checkpoints, of a model with random weights and Qwen3-0.6B's shape, in
+    bfloat16, all responses of the greatest length; `work` holds base/ with its tokenizer and problems/. Their rewards
+    are made up, for such a model solves nothing. Returns the log's rows, and the peaks of the GPU's memory in bytes
+    while it samples and while it learns."""
+    from prerl.engines.policy import Policy
+    from prerl.engines.session import Session
+    from prerl.engines.trl import PhaseTrainer
+    from prerl.settings.engine import TrlEngine
+
+    scale = load_scale(Path("workflow/scales/tiny.yaml"))
+    engine = TrlEngine(
+        name="trl",
+        device="cuda",
+        processes=1,
+        launch=None,
+        precision="bfloat16",
+        gradient_checkpointing=checkpointing,
+        vllm=None,
+    )
+    changes = {"prompts_per_step": prompts, "group_size": group, "max_new_tokens": length, "micro_batch": micro_batch}
+    rl = scale.rl.model_copy(update={**changes, "steps": updates, "learning_rate": 1e-6, "sample_batch": 128})
+    scale = scale.model_copy(update={"engine": engine, "rl": rl})
+    method = load_methods(Path("workflow/methods.yaml"))["grpo"]
+    peaks: dict[str, list[int]] = {"sampling": [], "update": []}
+    with tempfile.TemporaryDirectory() as directory:
+        base = Path(directory) / "model"
+        untrained(QWEN, VOCABULARY).save_pretrained(base)
+        AutoTokenizer.from_pretrained(f"{work}/base/model", local_files_only=True).save_pretrained(base)
+        problems = Path(work) / "problems"
+        session = Session(scale, "grpo", method, 0, base, problems, Path(directory) / "run")
+        policy: Any = Policy(scale, method, 0, base, problems)
+        policy.score = with_signal(policy.score)
+        policy.tokens.ends = [VOCABULARY - 1]  # so that nearly all responses are as long
+        rollout = policy.rollout
+
+        def sampling(*arguments: Any) -> Any:
+            peaks["update"].append(torch.cuda.max_memory_allocated())
+            torch.cuda.reset_peak_memory_stats()
+            found = rollout(*arguments)
+            peaks["sampling"].append(torch.cuda.max_memory_allocated())
+            torch.cuda.empty_cache()
+            torch.cuda.reset_peak_memory_stats()
+            return found
+
+        policy.rollout = sampling
+        trainer = PhaseTrainer(scale, method, policy, session)
+        trainer.saver.save = lambda: None
+        trainer.train()
+        peaks["update"].append(torch.cuda.max_memory_allocated())
+    peaks["update"] = peaks["update"][1:]
+    names = ("tokens", "generate_seconds", "update_seconds", "used_samples", "grad_norm", "sampler_gap")
+    return {"rows": [{name: row[name] for name in names} for row in session.log], "peaks": peaks}
+
+
+def untrained(architecture: dict[str, Any], vocabulary: int) -> Any:
+    """A Qwen3 with random weights, on the CPU."""
     from transformers import Qwen3Config, Qwen3ForCausalLM
 
-    occupy(threads)
     torch.manual_seed(0)
-    config = Qwen3Config(**architecture, vocab_size=vocabulary, max_position_embeddings=4096, tie_word_embeddings=True)
-    model = Qwen3ForCausalLM(config)
+    sizes: dict[str, Any] = {**architecture, "vocab_size": vocabulary, "max_position_embeddings": 4096}
+    with torch.device("cpu"):
+        return Qwen3ForCausalLM(Qwen3Config(**sizes, tie_word_embeddings=True))
+
+
+def growth(
+    architecture: dict[str, Any], batch: int, length: int, threads: int, vocabulary: int, device: str = "cpu"
+) -> dict[str, Any]:
+    """Sampling and update of an untrained model, all responses of the same length, in micro-batches of 8."""
+    occupy(threads, device)
+    model = untrained(architecture, vocabulary).to(device)
     optimizer = AdamW(model.parameters(), lr=1e-6, weight_decay=0.01)
     scale = load_scale(Path("workflow/scales/smoke.yaml"))
     rl = scale.rl.model_copy(update={"micro_batch": 8, "max_new_tokens": length})

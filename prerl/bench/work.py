@@ -31,14 +31,16 @@ def timed(run: Callable[[int], int]) -> dict[str, Any]:
 class Work:
     """A scale's model and problems, and the same `prompts` (token ids, a list a repetition) for whoever is measured."""
 
-    def __init__(self, scale: str, model: str, problems: str, prompts: int, group: int, length: int) -> None:
+    def __init__(
+        self, scale: str, model: str, problems: str, prompts: int, group: int, length: int, device: str = "cpu"
+    ) -> None:
         settings = load_scale(Path(scale))
         rl = settings.rl.model_copy(
             update={"prompts_per_step": prompts, "group_size": group, "max_new_tokens": length, "steps": REPEATS + 1}
         )
         self.scale: Scale = settings.model_copy(update={"rl": rl})
         self.model, self.problems, self.rl = Path(model), Path(problems), rl
-        occupy(settings.threads)
+        occupy(settings.threads, device)
         self.tokens, chat = Tokens(self.model), world(settings.problems, self.problems).chat
         self.prompts: list[list[list[int]]] = [
             self.tokens.read([problem.prompt for problem in problems], chat) for problems in self.drawn()

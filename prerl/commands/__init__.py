@@ -30,4 +30,6 @@ METHODS, LEXICON = Path("workflow/methods.yaml"), Path("workflow/lexicons/countd
 BaselinesDir = Annotated[Path, typer.Option("--baselines", help="E.g. results/baselines/tiny.")]
 DataDir = Annotated[Path, typer.Option(help="Where what was downloaded is kept.")]
 CatalogFile = Annotated[Path, typer.Option(help="The catalogue of public problem sets.")]
+ReportedFile = Annotated[Path, typer.Option(help="What the paper is reported to claim.")]
+REPORTED = Path("paper/reported.yaml")
 CAPTIONS, CATALOG, DATA_DIR = Path("workflow/report"), Path("workflow/problems.yaml"), Path("results/data")

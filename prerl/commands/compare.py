@@ -142,3 +142,11 @@ def bench(
     print(run(scale, settings, results, sizes | {"length": length or rl.max_new_tokens}, out))
     if growth:
         draw_growth(grow(settings.threads, out), out)
+
+
+@app.command()
+def bench_gpu(out: Out) -> None:
+    """Measure what this machine's GPU does: the local engine beside the CPU's, and TRL's trainer."""
+    from prerl.bench.gpu import gpu
+
+    print(gpu(out))

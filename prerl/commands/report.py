@@ -5,7 +5,20 @@ from typing import Annotated
 
 import typer
 
-from prerl.commands import CAPTIONS, LEXICON, METHODS, Captions, LexiconFile, MethodsFile, Out, Results, ScaleFile, app
+from prerl.commands import (
+    CAPTIONS,
+    LEXICON,
+    METHODS,
+    REPORTED,
+    Captions,
+    LexiconFile,
+    MethodsFile,
+    Out,
+    ReportedFile,
+    Results,
+    ScaleFile,
+    app,
+)
 from prerl.errors import UserError, known
 from prerl.settings.methods import Method, find_method, fit_methods, load_methods
 from prerl.settings.scale import load_scale
@@ -69,14 +82,19 @@ def claims(
     scale: ScaleFile,
     summary: Annotated[Path, typer.Option(help="Directory of the summaries.")],
     out: Annotated[Path, typer.Option(help="The file to write.")],
-    reported: Annotated[Path, typer.Option(help="What the paper is reported to claim.")] = Path("paper/reported.yaml"),
+    reported: ReportedFile = REPORTED,
     methods: MethodsFile = METHODS,
+    baselines: Annotated[Path, typer.Option(help="Reference results of all scales.")] = Path("results/baselines"),
 ) -> None:
-    """Confront each of the paper's claims with the runs: effects, intervals, verdict; claim_parts.csv lies beside."""
+    """Confront each of the paper's claims with the runs: effects, intervals, verdict; claim_parts.csv lies beside, and
+    claims_elsewhere.csv, what they gave at other scales."""
     from prerl.analysis.claims import write_claims
+    from prerl.analysis.elsewhere import write_elsewhere
     from prerl.analysis.study import Study
 
-    write_claims(Study(summary, _as_trained(scale, methods)), reported, out)
+    study = Study(summary, _as_trained(scale, methods))
+    write_claims(study, reported, out)
+    write_elsewhere(baselines, study.scale["name"], out.with_name("claims_elsewhere.csv"))
 
 
 @app.command()

@@ -24,13 +24,13 @@ from prerl.settings.reading import difference
 from prerl.settings.scale import Scale
 
 RECORD = "baselines.json"
-JUDGES = {"countdown": "prerl.problems.countdown", "public": "prerl.verify"}
+JUDGES = {"countdown": "prerl.problems.countdown", "arithmetic": "prerl.verify", "public": "prerl.verify"}
 
 
 def identity(scale: Scale) -> dict[str, Any]:
     """What two methods must have in common to be compared, in four parts."""
     judge = {"code": fingerprint(JUDGES[scale.problems.world])}
-    if scale.problems.world == "public":
+    if scale.problems.chat:
         judge["sympy"] = version("sympy")
     settings = scale.model_dump(include={"model", "pretrain", "start_token", "rl"})
     settings["rl"].pop("micro_batch")  # the gradient is the same for any, but for rounding

@@ -16,6 +16,7 @@ from prerl.compare.baselines import Baselines
 from prerl.errors import UserError
 from prerl.files.atomic import read_json
 from prerl.metrics import Array
+from prerl.settings.model import CountdownProblems
 from prerl.settings.scale import Scale
 
 SAME = ["reward", "response_tokens", "entropy", "grad_norm"]  # columns of the log that tell two runs apart
@@ -61,7 +62,7 @@ def _run(
     from prerl.evaluation.evaluate import evaluate
     from prerl.problems.sets import write_problem_sets
 
-    if scale.problems.world == "public":
+    if not isinstance(scale.problems, CountdownProblems):
         raise UserError(f"{baselines.path}: check-baselines runs Countdown alone; compare runs at this scale by hand")
     base = out / BASE / f"seed{scale.base_of(seed)}"
     take_base(scale, baselines.path / "bases", scale.base_of(seed), base)

@@ -30,7 +30,8 @@ def write_baselines(scale: Scale, methods: dict[str, Method], lexicon: Lexicon, 
                          tokens and the occurrences of each behaviour, summed
     out/dev.parquet      method, seed, step, problem: those numbers of the dev responses; entropy in nats a token
     out/updates.parquet  the training logs: method, seed, and a row an update as in log.parquet
-    out/tables/, out/learning_curves.png   of the study of all baselines, to be read; tables in SHOWN as JSON too
+    out/tables/, out/learning_curves.png   of the main study, to be read, with its claims as CSV; tables that the study
+                         of all baselines has too are of that one, those in SHOWN as JSON as well
     out/sensitivity/     what `prerl sensitivity` left there, unchanged
     out/baselines.json   the record: identity (what a comparison must have in common), every method, what it was tuned
                          to and what was tried; cost and selected step of every run; what the runs were made with;
@@ -88,9 +89,11 @@ def write_baselines(scale: Scale, methods: dict[str, Method], lexicon: Lexicon, 
                 keep_base(base, out / f"bases/seed{seed}", path / f"bases/seed{seed}")
         study = results / "baselines" if scale.further else results
         (path / "tables").mkdir()
-        for table in (*sorted((study / "tables").glob("*.md")), *(study / f"tables/{name}.json" for name in SHOWN)):
+        of_main, of_all = (sorted((one / "tables").glob("*.md")) for one in (results, study))
+        claims = (results / f"{name}.csv" for name in ("claims", "claim_parts"))
+        for table in (*of_main, *of_all, *(study / f"tables/{name}.json" for name in SHOWN), *claims):
             shutil.copy(table, path / "tables")
-        shutil.copy(study / "figures/learning_curves.png", path)
+        shutil.copy(results / "figures/learning_curves.png", path)
         for name, parts in tables.items():
             rows = [table.assign(method=method, seed=seed) for (method, seed), table in parts.items()]
             write_table(path / f"{name}.parquet", _small(pd.concat(rows, ignore_index=True)))

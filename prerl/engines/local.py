@@ -27,7 +27,7 @@ def train(scale: Scale, method_name: str, method: Method, seed: int, base: Path,
     on dev), log.parquet (a row an update), dev.parquet (a row a dev response) and run.json. Can be killed: it goes on
     from its last checkpoint.
     """
-    occupy(scale.threads)
+    occupy(scale.threads, scale.local_device)
     session = Session(scale, method_name, method, seed, base, problems, out)
     run = Run(scale, method, seed, base, problems)
     session.begin(*session.checkpoints.resume(run.model, run.optimizer, run.critic))

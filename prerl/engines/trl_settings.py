@@ -86,7 +86,7 @@ def settings(
         weight_decay=rl.weight_decay,
         max_grad_norm=rl.max_grad_norm,
         # the machine
-        use_cpu=engine.launch is None,
+        use_cpu=engine.device == "cpu",
         bf16=engine.precision == "bfloat16",
         fp16=False,
         gradient_checkpointing=engine.gradient_checkpointing,

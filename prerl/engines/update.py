@@ -66,7 +66,7 @@ def critic_for(model: "Model", method: Method) -> nn.Linear | None:
     """A value head on the policy's last hidden state, 0 everywhere at first, for a method that needs one."""
     if not method.has_critic:
         return None
-    critic = nn.utils.skip_init(nn.Linear, model.config.hidden_size, 1)
+    critic = nn.utils.skip_init(nn.Linear, model.config.hidden_size, 1, device=model.lm_head.weight.device)
     assert isinstance(critic, nn.Linear)
     nn.init.zeros_(critic.weight)
     nn.init.zeros_(critic.bias)

@@ -35,7 +35,7 @@ def align_base(scale: Scale, methods: dict[str, Method], seed: int, model: Path,
     out/updates.parquet    a row a training batch and method, see `Updates.compare`
     out/alignment.json     the record
     """
-    occupy(scale.threads)
+    occupy(scale.threads, scale.local_device)
     bases = len(scale.base_seeds)
     count = -(-scale.analysis.alignment_rollouts // (GROUP * bases))
     batches = -(-scale.analysis.alignment_batches // bases)
@@ -62,7 +62,7 @@ def align_run(scale: Scale, run: Path, problems: Path, out: Path) -> None:
     scale's alignment steps; seeds share the scale's rollouts, all runs meet the same problems, and a run that stopped
     early keeps its last checkpoint. Writes out/alignment.parquet, whose columns are those of `align_base` and step, and
     out/alignment.json, the record. Raises UserError if the run has no checkpoints, or one is damaged."""
-    occupy(scale.threads)
+    occupy(scale.threads, scale.local_device)
     count = -(-scale.analysis.alignment_rollouts // (GROUP * len(scale.seeds)))
     record = RunRecord("align", _config(scale, {"problems": count, "steps": scale.analysis.alignment_steps}))
     models = sorted((run / "checkpoints").glob("step-*/model.safetensors"))

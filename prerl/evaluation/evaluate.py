@@ -14,6 +14,7 @@ from prerl.files.checksums import checksums, intact, sha256
 from prerl.files.fingerprint import fingerprint
 from prerl.files.record import RunRecord
 from prerl.model.processor import occupy
+from prerl.settings.model import ChatProblems
 from prerl.settings.scale import Evaluation, Scale
 from prerl.verify import readable
 
@@ -35,7 +36,7 @@ def evaluate(scale: Scale, model: Path, problems: Path, tasks: Path, out: Path) 
     Raises UserError for a missing model, benchmark or problem file. A killed evaluation goes on from where it was, with
     the same responses.
     """
-    occupy(scale.threads)
+    occupy(scale.threads, scale.local_device)
     settings = scale.evaluation
     files = {name: problems / f"{name}.jsonl" for name in settings.benchmarks}
     for file in (model / "model.safetensors", *files.values()):
@@ -47,7 +48,7 @@ def evaluate(scale: Scale, model: Path, problems: Path, tasks: Path, out: Path) 
         own_tasks(name)  # before hours of sampling
     record = RunRecord("evaluate", settings.model_dump())
     lm = sampler(settings, model)
-    if scale.problems.world == "public":
+    if isinstance(scale.problems, ChatProblems):
         record.data["unreadable"] = {name: unreadable(file) for name, file in files.items()}
         lm.template_options = scale.problems.template_options
     record.data["versions"] |= lm.versions
@@ -56,7 +57,7 @@ def evaluate(scale: Scale, model: Path, problems: Path, tasks: Path, out: Path) 
     made = {"threads": scale.threads, "code": fingerprint(__name__)} | lm.versions
     partial = Partial(out / "evaluate-partial", record.data["config"] | inputs | made)
     lm.resume(partial)
-    lm.chat = scale.problems.world == "public"
+    lm.chat = scale.problems.chat
     samples, averages = _run(scale, lm, files, tasks)
     for name, metric in settings.lm_eval.items():
         more, averages[name] = run_own(lm, name, metric, settings.max_new_tokens)

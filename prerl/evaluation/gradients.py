@@ -44,7 +44,8 @@ class Sketch:
         self.size = min(length, self.WIDTH)
         generator = torch.Generator().manual_seed(seed_of("alignment", "sketch"))
         long = length > self.WIDTH
-        self.signs = torch.randint(0, 2, (length,), generator=generator, dtype=torch.int8) * 2 - 1 if long else None
+        signs = torch.randint(0, 2, (length if long else 0,), generator=generator, dtype=torch.int8, device="cpu")
+        self.signs = signs.to(torch.get_default_device()) * 2 - 1 if long else None
 
     def __call__(self, gradient: Tensor) -> Tensor:
         if self.signs is None:

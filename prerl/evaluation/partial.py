@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -43,7 +44,7 @@ class Partial:
             return 0, {}, {}
         tables = {path.stem: pd.read_parquet(path).to_dict("records") for path in sorted(self.root.glob("*.parquet"))}
         # The names of columns, which pandas' stubs call hashable, are text in a parquet file.
-        return state["done"], tables, load_file(self.root / "sums.safetensors")  # pyright: ignore[reportReturnType]
+        return state["done"], tables, load_file(self.root / "sums.safetensors", str(torch.get_default_device()))  # pyright: ignore[reportReturnType]
 
     def clear(self) -> None:
         shutil.rmtree(self.root, ignore_errors=True)

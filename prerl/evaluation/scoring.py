@@ -25,7 +25,7 @@ def countdown_scores(doc: dict[str, Any], responses: list[str]) -> list[dict[str
     return [{"answer": answer(response), "score": float(is_correct(response, problem))} for response in responses]
 
 
-def public_scores(doc: dict[str, Any], responses: list[str]) -> list[dict[str, Any]]:
+def chat_scores(doc: dict[str, Any], responses: list[str]) -> list[dict[str, Any]]:
     """What each response to a problem of a public set answers (None: nothing), and its score: 1 if `prerl.verify` finds
     it right, 0 if not. Answers that mean the same are written as the first of them, so that they can be counted."""
     known: list[str] = []
@@ -38,12 +38,12 @@ def public_scores(doc: dict[str, Any], responses: list[str]) -> list[dict[str, A
     return scored
 
 
-SCORES = {"countdown": countdown_scores, "public": public_scores}  # by world
+SCORES = {"countdown": countdown_scores, "arithmetic": chat_scores, "public": chat_scores}  # by world
 
 
-def public(doc: dict[str, Any], results: list[list[str]]) -> dict[str, float]:
+def chat(doc: dict[str, Any], results: list[list[str]]) -> dict[str, float]:
     """lm-eval's process_results with all responses to a problem: their mean score."""
-    scores = [scored["score"] for scored in public_scores(doc, results[0])]
+    scores = [scored["score"] for scored in chat_scores(doc, results[0])]
     return {"avg": sum(scores) / len(scores)}
 
 

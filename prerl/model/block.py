@@ -121,7 +121,7 @@ class Attention(Function):
         if for_values is not None:
             own_values = own_values + for_values
         joined = torch.cat([for_q, own_keys, own_values], 1).transpose(1, 2)  # (B, T, heads + 2 kv_heads, head_dim)
-        for_projected = torch.empty(joined.shape, dtype=joined.dtype)
+        for_projected = joined.new_empty(joined.shape)
         turning = for_q.shape[1] + own_keys.shape[1]
         back = turned(joined[:, :, :turning], angles.conj())
         for_norm = None
@@ -172,7 +172,7 @@ class Mlp(Function):
         unit, size, gate, up, opened, inner, gate_up, down = ctx.saved_tensors
         flat, width = gradient.reshape(-1, gradient.shape[-1]), inner.shape[-1]
         for_inner = (flat @ down).view(inner.shape)
-        both = torch.empty(*inner.shape[:-1], 2 * width, dtype=inner.dtype)
+        both = inner.new_empty(*inner.shape[:-1], 2 * width)
         torch.mul(for_inner, opened, out=both[..., width:])
         torch.ops.aten.silu_backward.grad_input(for_inner.mul_(up), gate, grad_input=both[..., :width])
         both = both.view(-1, 2 * width)

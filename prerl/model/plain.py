@@ -137,7 +137,10 @@ class Rotary(nn.Module):
 def load(path: Path) -> "Model":
     """Loads a model directory (safetensors) in float32, without dropout. Raises UserError if it is not covered, lacks
     weights, or if the logits of `LeanModel` are not transformers'."""
-    return _read_plain(path) or load_pretrained(path)
+    device = torch.get_default_device()
+    with torch.device("cpu"):
+        model = _read_plain(path) or load_pretrained(path)
+    return model.to(device)  # pyright: ignore[reportArgumentType]  (of transformers' own signature)
 
 
 def load_pretrained(path: Path) -> "PreTrainedModel":

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from prerl.model.lean import LeanModel
+from prerl.model.processor import computing_on
 from prerl.model.sampler import Response, Sampling, sample
 from prerl.model.tokens import Tokens
 from prerl.settings.scale import Reinforce
@@ -33,7 +34,8 @@ def sample_all(
     parts = [prompts[start : start + size] for start in range(0, len(prompts), size)]
     responses: list[Response] = []
     for part in parts:
-        responses += sample(lean, part, repeats, sampling, set(tokens.ends), tokens.pad, generator)
+        with computing_on(lean.embedding.device):
+            responses += sample(lean, part, repeats, sampling, set(tokens.ends), tokens.pad, generator)
         if name:
             print(f"{name}  response {len(responses)}/{len(prompts) * repeats}", file=sys.stderr, flush=True)
     return responses

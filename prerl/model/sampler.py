@@ -113,7 +113,10 @@ def pick(probs: Tensor, generator: torch.Generator) -> Tensor:
     large. Sums of many small probabilities need double precision.
     """
     sums = probs.cumsum(-1, dtype=torch.float64)
-    at = torch.rand(len(probs), 1, dtype=torch.float64, generator=generator) * sums[:, -1:]
+    drawn = torch.rand(
+        len(probs), 1, dtype=torch.float64, generator=generator, device="cpu"
+    )  # on every device the same
+    at = drawn.to(sums.device) * sums[:, -1:]
     # The first word whose sum exceeds the number: one with probability 0 never does first.
     return torch.searchsorted(sums, at, right=True)[:, 0].clamp(max=probs.shape[1] - 1)
 

@@ -2,17 +2,19 @@
 
 import random
 from collections import Counter
+from collections.abc import Callable
 from itertools import combinations
 from math import comb
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from prerl.files.atomic import read_jsonl, write_jsonl
+from prerl.problems import arithmetic
 from prerl.problems.countdown import LARGEST_VALUE, Problem, draw_distinct, ways
 from prerl.problems.prompts import chat_text
 from prerl.problems.public import PublicSet, read_set
 from prerl.seeds import seed_of
-from prerl.settings.model import CountdownProblems, PublicProblems
+from prerl.settings.model import ArithmeticProblems, ChatProblems, CountdownProblems, PublicProblems
 from prerl.settings.scale import Scale
 
 if TYPE_CHECKING:
@@ -35,6 +37,8 @@ def check_sizes(scale: Scale, catalog: dict[str, PublicSet]) -> None:
     }.items():
         if settings.world == "public":
             there = catalog[settings.train].problems - settings.dev
+        elif settings.world == "arithmetic":
+            there = settings.train
         else:
             there = _count(RL_NUMBERS, settings.largest_number, "train", size)
         if size > there:
@@ -111,6 +115,65 @@ def read_problems(path: Path) -> list[Problem]:
     return [Problem(tuple(row["numbers"]), row["target"]) for row in read_jsonl(path)]
 
 
+def arithmetic_sets(settings: ArithmeticProblems) -> dict[str, list[arithmetic.Problem]]:
+    """All sets by name, the same on every machine.
+
+    train, dev        of their splits, the scale's steps: trained on; every choice is made here
+    arithmetic        test split, as many steps: in domain
+    arithmetic-steps  test split, a step more
+    arithmetic-ood    test split, other wording and another operation
+
+    Raises ValueError if there are fewer than asked for.
+    """
+    kinds = {  # kind, steps, split
+        "train": ("change", settings.steps, "train"),
+        "dev": ("change", settings.steps, "dev"),
+        "arithmetic": ("change", settings.steps, "test"),
+        "arithmetic-steps": ("change", settings.steps + 1, "test"),
+        "arithmetic-ood": ("other", 1, "test"),
+    }
+    found = {}
+    for name, size in {"train": settings.train, "dev": settings.dev, **settings.benchmarks}.items():
+        kind, steps, split = kinds[name]
+        rng = random.Random(seed_of("problems", name))
+        try:
+            found[name] = arithmetic.draw_distinct(rng, kind, steps, settings.largest_number, split, size)
+        except ValueError as error:
+            raise ValueError(f"{name}: {size} problems, but {error}") from error
+    return found
+
+
+def write_arithmetic_sets(settings: ArithmeticProblems, tokenizer: "PreTrainedTokenizerBase", out: Path) -> None:
+    """Writes out/NAME.jsonl for every set: id, question, prompt, answer, as `write_public_sets` does. Raises ValueError
+    if there are fewer problems than are asked for, or the tokenizer has no chat template."""
+    if not tokenizer.chat_template:
+        raise ValueError("the model has no chat template, by which a question is asked: choose one that has")
+    prompt = asked(settings, tokenizer)
+    for name, problems in arithmetic_sets(settings).items():
+        rows = [
+            {"id": problem.id, "question": problem.question, "prompt": prompt(problem.question)}
+            | {"answer": str(problem.answer)}
+            for problem in problems
+        ]
+        write_jsonl(out / f"{name}.jsonl", rows)
+
+
+def asked(settings: ChatProblems, tokenizer: "PreTrainedTokenizerBase") -> Callable[[str], str]:
+    """What makes a question the whole text in front of a response, by the tokenizer's chat template."""
+    shown = [{"role": "system", "content": settings.system}]
+    for example in settings.examples:
+        shown += [
+            {"role": "user", "content": example.question},
+            {"role": "assistant", "content": example.response},
+        ]
+
+    def prompt(question: str) -> str:
+        messages = [*shown, {"role": "user", "content": question}]
+        return chat_text(tokenizer, messages, add_generation_prompt=True, **settings.template_options)
+
+    return prompt
+
+
 def write_public_sets(
     settings: PublicProblems,
     catalog: dict[str, PublicSet],
@@ -131,16 +194,7 @@ def write_public_sets(
         random.Random(seed_of("problems", name)).shuffle(rows)
         return [{**row, "prompt": prompt(row["question"])} for row in rows]
 
-    shown = [{"role": "system", "content": settings.system}]
-    for example in settings.examples:
-        shown += [
-            {"role": "user", "content": example.question},
-            {"role": "assistant", "content": example.response},
-        ]
-
-    def prompt(question: str) -> str:
-        messages = [*shown, {"role": "user", "content": question}]
-        return chat_text(tokenizer, messages, add_generation_prompt=True, **settings.template_options)
+    prompt = asked(settings, tokenizer)
 
     training = shuffled(settings.train)
     sets = {"dev": training[: settings.dev], "train": training[settings.dev :]}

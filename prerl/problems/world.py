@@ -10,7 +10,7 @@ from prerl.files.atomic import read_jsonl
 from prerl.problems import countdown
 from prerl.problems.corpus import header
 from prerl.problems.sets import RL_NUMBERS, read_problems
-from prerl.settings.model import CountdownProblems, PublicProblems
+from prerl.settings.model import ChatProblems, CountdownProblems
 from prerl.verify import is_correct
 
 if TYPE_CHECKING:
@@ -51,9 +51,9 @@ class World(Protocol[Own]):
         """The number of tokens with which a response restates its problem; None in a world where they do not."""
 
 
-def world(settings: CountdownProblems | PublicProblems, directory: Path) -> World[Any]:
+def world(settings: CountdownProblems | ChatProblems, directory: Path) -> World[Any]:
     """The world of a scale whose problem sets were written to the directory."""
-    return CountdownWorld(settings, directory) if settings.world == "countdown" else PublicWorld(directory)
+    return CountdownWorld(settings, directory) if isinstance(settings, CountdownProblems) else ChatWorld(directory)
 
 
 class CountdownWorld:
@@ -81,37 +81,37 @@ class CountdownWorld:
 
 
 @dataclass(frozen=True)
-class PublicProblem:
-    """A row of a public problem set; the answer is the gold one, or a worked solution that ends with it."""
+class ChatProblem:
+    """A problem in words; the answer is the gold one, or a worked solution that ends with it."""
 
     id: str
     prompt: str
     answer: str
 
 
-class PublicWorld:
-    """Public problem sets: training problems are a training set's, dev a part of it that is held out."""
+class ChatWorld:
+    """Problems in words, of our own or of public sets: those of training are a file's."""
 
     chat = True
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
-        self.train: list[PublicProblem] = []
+        self.train: list[ChatProblem] = []
 
-    def draw(self, rng: random.Random, size: int) -> list[PublicProblem]:
+    def draw(self, rng: random.Random, size: int) -> list[ChatProblem]:
         self.train = self.train or self._read("train")
         if size > len(self.train):
             raise UserError(f"{self.directory}/train.jsonl: {len(self.train)} problems, but {size} are drawn at once")
         return rng.sample(self.train, size)
 
-    def dev(self) -> list[PublicProblem]:
+    def dev(self) -> list[ChatProblem]:
         return self._read("dev")
 
-    def _read(self, name: str) -> list[PublicProblem]:
+    def _read(self, name: str) -> list[ChatProblem]:
         rows = read_jsonl(self.directory / f"{name}.jsonl")
-        return [PublicProblem(row["id"], row["prompt"], row["answer"]) for row in rows]
+        return [ChatProblem(row["id"], row["prompt"], row["answer"]) for row in rows]
 
-    def score(self, response: str, problem: PublicProblem) -> float:
+    def score(self, response: str, problem: ChatProblem) -> float:
         return float(is_correct(response, problem.answer))
 
     def header(self, ids: list[int], tokenizer: "PreTrainedTokenizerBase") -> None:

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import Field, model_validator
 
-from prerl.settings.values import Integer, Name, Positive, Strict
+from prerl.settings.values import Integer, Name, NotNegative, Positive, Strict
 
 
 class Roles(Strict):
@@ -13,6 +13,18 @@ class Roles(Strict):
     in_domain: Annotated[list[Name], Field(min_length=1)]  # their mean, each with the same weight
     hard: Name  # where pass@k is compared
     out_of_domain: str | None  # may be a task of lm-eval, named as it likes
+
+
+class Published(Strict):
+    """What others have published of the same model and kind of training, to be read beside this study's numbers."""
+
+    benchmark: Name  # of the evaluation
+    method: Name
+    before: NotNegative  # accuracy of the base, in per cent
+    after: NotNegative
+    updates: Positive
+    source: str
+    setting: str  # what differs from the scale's, as far as it is known
 
 
 class Analysis(Strict):

@@ -22,25 +22,32 @@ class VllmSampler(Vllm):
 
 
 class LocalEngine(Strict):
-    """One process on the CPU."""
+    """One process."""
 
     name: Literal["local"] = "local"
+    device: Literal["cpu", "cuda"] = "cpu"  # of sampler, updates, gradients and evaluation
 
 
 class TrlEngine(Strict):
     """TRL's trainer on Accelerate: several processes, on one machine or many."""
 
     name: Literal["trl"]
-    processes: Positive  # of an update; each holds rl.micro_batch responses a forward pass
-    launch: str | None  # an Accelerate configuration beside the scales, e.g. ../accelerate/fsdp.yaml; None: CPU
+    device: Literal["cpu", "cuda"]
+    processes: Positive  # of an update, each on a GPU of its own; each holds rl.micro_batch responses a forward pass
+    launch: str | None  # of several GPUs, an Accelerate configuration beside the scales, e.g. ../accelerate/fsdp.yaml
     precision: Literal["float32", "bfloat16"]  # of the forward pass; weights and optimiser are float32
     gradient_checkpointing: bool
     vllm: Vllm | None  # on the trainer's GPUs; None: responses come from the sampler of the local engine
 
     @model_validator(mode="after")
     def _one_kind_of_machine(self) -> "TrlEngine":
-        if (self.launch is None) != (self.vllm is None):
-            raise ValueError("launch and vllm go together: GPUs need both, and a CPU neither")
+        several = self.device == "cuda" and self.processes > 1
+        if several != (self.launch is not None):
+            raise ValueError("launch: several GPUs need one, and a CPU or one GPU none")
+        if self.vllm and self.device == "cpu":
+            raise ValueError("vllm: beside a trainer it needs GPUs (device: cuda)")
+        if several and not self.vllm:
+            raise ValueError("vllm: where GPUs share a model, only vLLM samples from it")
         if self.vllm and self.processes % self.vllm.tensor_parallel:
             raise ValueError(
                 f"vllm.tensor_parallel: {self.vllm.tensor_parallel} GPUs hold a copy of the model, which must divide "

@@ -20,7 +20,8 @@ RESERVED = {
     "tables",
 }  # fmt: skip
 DEFAULTS = Path("workflow/methods.yaml")
-KINDS = ("std", "mean", "leave-one-out", "batch", "batch-std", "weighted", "maxrl", "pass@k", "critic")  # of advantages
+# Of advantages.
+KINDS = ("std", "mean", "leave-one-out", "batch", "batch-std", "weighted", "minus-one", "maxrl", "pass@k", "critic")
 PLACES = ("advantage", "transform", "loss")  # keys that may name a function
 LOSSES = ("clip", "gspo", "cispo", "sapo")
 # Those of a phase that its functions may ask for.
@@ -41,8 +42,8 @@ class Phase(Strict):
     steps: Positive | None = None
     warm_ups: Rate | None = None
     tokens: Literal["all", "body"]  # body: without those that restate the problem
-    # Of the loss: kept tokens; the tokens that the batch could have had; each kept response's own length
-    denominator: Literal["tokens", "budget", "length"]
+    # Of the loss: kept tokens; those that the batch could have had; of each kept response; of each micro-batch
+    denominator: Literal["tokens", "budget", "length", "micro-batch"]
     start_token: str | None  # instead of the scale's; pre-train space only
     clip_low: Rate
     clip_high: Rate
@@ -95,6 +96,8 @@ class Phase(Strict):
             raise ValueError("a critic values tokens given the prompt: it needs space post-train and samples all")
         if self.start_token is not None and self.space != "pre-train":
             raise ValueError("start_token has no meaning in the post-train space")
+        if self.denominator == "micro-batch" and self.updates > 1:
+            raise ValueError("denominator: micro-batch is of one update a batch")
         return self
 
 

@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, Tag, model_validator
 
-from prerl.settings.values import Integer, Large, Name, NotNegative, Positive, Rate, Strict, Threads
+from prerl.settings.values import Integer, Large, Name, NotNegative, Positive, Rate, Share, Strict, Threads
 
 
 class Architecture(Strict):
@@ -77,6 +77,12 @@ class Pretrain(Strict):
         return self
 
 
+class Prime(Pretrain):
+    """How a published model is primed with worked solutions, once a seed, before any RL."""
+
+    reflects: Share  # of the solutions check their result, or try another way
+
+
 class CountdownProblems(Strict):
     """Sizes of the Countdown world."""
 
@@ -86,6 +92,11 @@ class CountdownProblems(Strict):
     dev: Positive  # distinct problems on which every choice is made
     benchmarks: dict[Literal["countdown", "countdown-hard", "countdown-ood"], Positive]  # distinct problems of each
 
+    @property
+    def chat(self) -> bool:
+        """Whether problems are asked in words, by the tokenizer's chat template."""
+        return False
+
 
 class Example(Strict):
     """A worked example in the prompt."""
@@ -94,16 +105,37 @@ class Example(Strict):
     response: str
 
 
-class PublicProblems(Strict):
-    """Public problem sets by their names in the catalogue, and how a problem is put to the model."""
+class ChatProblems(Strict):
+    """How a problem in words is put to a language model."""
+
+    system: str  # message
+    examples: list[Example]  # turns of the chat before the question, for models that need to be shown the form
+    template_options: dict[str, bool]  # of the tokenizer's chat template, e.g. enable_thinking: false
+
+    @property
+    def chat(self) -> bool:
+        """Whether problems are asked in words, by the tokenizer's chat template."""
+        return True
+
+
+class ArithmeticProblems(ChatProblems):
+    """Sizes of the arithmetic world: word problems of our own."""
+
+    world: Literal["arithmetic"]
+    largest_number: Annotated[Integer, Field(ge=4, le=99)]
+    steps: Annotated[Integer, Field(ge=1, le=3)]  # of what is trained on; the benchmark of more steps has one more
+    train: Positive  # distinct problems that training draws from
+    dev: Positive  # distinct problems on which every choice is made
+    benchmarks: dict[Literal["arithmetic", "arithmetic-steps", "arithmetic-ood"], Positive]  # distinct ones of each
+
+
+class PublicProblems(ChatProblems):
+    """Public problem sets by their names in the catalogue."""
 
     world: Literal["public"]
     train: Name
     dev: Positive  # problems of the training set that are held out: every choice is made on them
     benchmarks: dict[Name, Positive | None]  # the number of problems, of a fixed random order; None: all
-    system: str  # message
-    examples: list[Example]  # turns of the chat before the question, for models that need to be shown the form
-    template_options: dict[str, bool]  # of the tokenizer's chat template, e.g. enable_thinking: false
 
     @model_validator(mode="after")
     def _apart(self) -> "PublicProblems":
@@ -114,4 +146,4 @@ class PublicProblems(Strict):
         return self
 
 
-Problems = Annotated[CountdownProblems | PublicProblems, Field(discriminator="world")]
+Problems = Annotated[CountdownProblems | ArithmeticProblems | PublicProblems, Field(discriminator="world")]

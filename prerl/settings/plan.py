@@ -7,6 +7,14 @@ from pydantic import Field
 from prerl.settings.values import NotNegative, Number, Positive, Rate, Strict
 
 
+class Deviations(Strict):
+    """Standard deviations over seeds, in points, of one run's accuracy; None: not known."""
+
+    in_domain: Rate | None
+    hard: Rate | None
+    out_of_domain: Rate | None
+
+
 class Plan(Strict):
     """What the cost of a scale is reckoned with before anything is run: assumptions, not measurements."""
 
@@ -18,3 +26,4 @@ class Plan(Strict):
     overhead: Annotated[Number, Field(ge=1)]  # times those: what comes between
     cpu_tflops: Rate  # of a job's threads, for the gradients
     gpu_hour_price: NotNegative
+    deviations: Deviations

@@ -6,14 +6,16 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from prerl.errors import UserError
-from prerl.settings.analysis import Analysis
+from prerl.settings.analysis import Analysis, Published
 from prerl.settings.engine import Engine, LocalEngine, TrlEngine, VllmSampler
 from prerl.settings.model import (
     Architecture,
+    ArithmeticProblems,
     CountdownProblems,
     HubModel,
     Model,
     Pretrain,
+    Prime,
     Problems,
     PublicProblems,
     PublishedModel,
@@ -104,6 +106,7 @@ class Scale(Strict):
     start_token: str  # what stands in front of y in the pre-train space
     problems: Problems
     pretrain: Pretrain | None = None  # of an architecture; a published model comes pretrained
+    prime: Prime | None = None  # of a published model, with solutions of the arithmetic world
     bases: Literal["committed", "fresh"] = "fresh"  # where there is a committed base model, start from that
     threads: Threads  # of a job that runs the model, after pretraining; part of the result
     engine: Engine = LocalEngine()
@@ -119,15 +122,22 @@ class Scale(Strict):
     tuned: dict[Name, Tuned] = Field(
         default_factory=dict
     )  # what it chose; another method is trained as its file has it
+    published: list[Published] = Field(default_factory=list)  # elsewhere, of the same model
     plan: Plan | None = None  # of a scale whose cost one wants to know beforehand
 
     def base_of(self, seed: int) -> int:
         """The seed of the base model that a run starts from; there is one published model for all."""
-        return seed if self.pretrain else 0
+        return seed if self.pretrain or self.prime else 0
 
     def tuned_to(self, method: str, tuned: Tuned) -> "Scale":
         """This scale with other values for a method."""
         return self.model_copy(update={"tuned": {**self.tuned, method: tuned}})
+
+    @property
+    def local_device(self) -> str:
+        """What sampler, gradients and evaluation of this package compute on: the local engine's device. Beside TRL's
+        trainer it is the CPU, where a large model's gradients have room."""
+        return self.engine.device if isinstance(self.engine, LocalEngine) else "cpu"
 
     @property
     def base_seeds(self) -> list[int]:
@@ -161,6 +171,8 @@ class Scale(Strict):
             raise ValueError("pretrain: an architecture needs it, and a published model must be without")
         if self.pretrain and not isinstance(self.problems, CountdownProblems):
             raise ValueError("problems.world: a model that is pretrained here knows Countdown alone")
+        if self.prime and (self.pretrain or not isinstance(self.problems, ArithmeticProblems)):
+            raise ValueError("prime: a published model can be primed, with problems of the arithmetic world alone")
         return self
 
     @model_validator(mode="after")
@@ -175,6 +187,9 @@ class Scale(Strict):
     def _benchmarks_exist(self) -> "Scale":
         if unknown := set(self.evaluation.benchmarks) - set(self.problems.benchmarks):
             raise ValueError(f"evaluation.benchmarks: {min(unknown)!r} is not among problems.benchmarks")
+        for one in self.published:
+            if one.benchmark not in self.evaluation.benchmarks or one.method not in self.methods:
+                raise ValueError(f"published: {one.benchmark!r} with {one.method!r}: the study has no such number")
         for role, names in self.analysis.claims_on.model_dump(exclude_none=True).items():
             for name in names if isinstance(names, list) else [names]:
                 if name not in {*self.evaluation.benchmarks, *self.evaluation.lm_eval}:

@@ -25,6 +25,8 @@ def real(scale, trained, methods, printed, tmp_path_factory):
     results = tmp_path_factory.mktemp("real") / "small"
     for name in ("tables", "figures"):
         shutil.copytree(printed / name, results / name)
+    for name in ("claims", "claim_parts"):
+        shutil.copy(printed / f"{name}.csv", results)
     shutil.copytree(trained / "problems", results / "problems")
     shutil.copytree(trained / "model", results / "base/seed0/model")
     shutil.copy(trained / "run.json", results / "base/seed0")

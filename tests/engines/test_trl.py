@@ -24,7 +24,9 @@ from accelerate import Accelerator
 
 from prerl.engines import trl
 
-ENGINE = TrlEngine(name="trl", processes=1, launch=None, precision="float32", gradient_checkpointing=False, vllm=None)
+ENGINE = TrlEngine(
+    name="trl", device="cpu", processes=1, launch=None, precision="float32", gradient_checkpointing=False, vllm=None
+)
 PACE = ["generate_seconds", "update_seconds", "tokens_per_second", "seconds_left"]
 # Every kind of phase that the engine has: both spaces, all signs, all advantages, a budget, another start token, body,
 # its author's own functions.

@@ -9,7 +9,9 @@ from prerl.settings.engine import TrlEngine, Vllm
 from prerl.settings.methods import check_methods
 from tests.helpers import changed
 
-ENGINE = TrlEngine(name="trl", processes=1, launch=None, precision="float32", gradient_checkpointing=False, vllm=None)
+ENGINE = TrlEngine(
+    name="trl", device="cpu", processes=1, launch=None, precision="float32", gradient_checkpointing=False, vllm=None
+)
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import pytest
 from transformers import AutoTokenizer
 
 from prerl.base.pretrain import save
-from prerl.commands.run import problems
+from prerl.commands.start import problems
 from prerl.engines.local import Run
 from prerl.errors import UserError
 from prerl.evaluation.comparison import Comparison

@@ -19,7 +19,9 @@ from prerl.settings.engine import TrlEngine, Vllm
 from tests.helpers import ROOT, changed
 from tests.speakers import CONVERSATION, PROMPTS, SPEAKERS, public_scale, write_problems, write_speaker
 
-ENGINE = TrlEngine(name="trl", processes=1, launch=None, precision="float32", gradient_checkpointing=False, vllm=None)
+ENGINE = TrlEngine(
+    name="trl", device="cpu", processes=1, launch=None, precision="float32", gradient_checkpointing=False, vllm=None
+)
 
 
 @pytest.fixture(params=SPEAKERS, scope="module")

@@ -19,6 +19,7 @@ from tests.helpers import ROOT
 LOADERS = {
     "workflow/scales/tiny.yaml": load_scale,
     "workflow/scales/smollm.yaml": load_scale,
+    "workflow/scales/smollm-arithmetic.yaml": load_scale,
     "workflow/scales/qwen3-4b.yaml": load_scale,
     "workflow/methods.yaml": load_methods,
     "tests/examples/warm_up_slowly.yaml": load_methods,

@@ -37,7 +37,14 @@ def test_what_responses_tell_is_all_that_the_tiny_worlds_differ_in(name, restate
 
 
 GPUS = {
-    **{"name": "trl", "processes": 4, "launch": "x.yaml", "precision": "bfloat16", "gradient_checkpointing": True},
+    **{
+        "name": "trl",
+        "device": "cuda",
+        "processes": 4,
+        "launch": "x.yaml",
+        "precision": "bfloat16",
+        "gradient_checkpointing": True,
+    },
     "vllm": {"tensor_parallel": 2, "memory": 0.5, "max_length": 512},
 }
 VLLM = {"tensor_parallel": 1, "memory": 0.9, "max_length": 4096, "precision": "bfloat16"}

@@ -191,7 +191,7 @@ def written(real, public_sets, compared, tuned, taken, printed):
     committed = below(ROOT / "results", "baselines/tiny")
     bench = below(ROOT / "results/baselines", "bench")
     bench = {f"bench/{file.name}": file for file in bench.values()}
-    made_up = below(printed, "summary", "tables", "claims.csv", "claim_parts.csv")
+    made_up = below(printed, "summary", "tables", "claims.csv", "claim_parts.csv", "claims_elsewhere.csv")
     return [
         item
         for files in (real, below(public_sets, "."), compared, tuned, taken, made_up, committed, bench)

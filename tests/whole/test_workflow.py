@@ -15,7 +15,9 @@ from tests.helpers import ROOT, STUDY_FIGURES, STUDY_TABLES
 pytestmark = pytest.mark.slow
 
 
-@pytest.mark.parametrize("name", ["tiny", "smoke", "smoke-trl", "smollm", "qwen3-4b", "qwen3-8b"])
+@pytest.mark.parametrize(
+    "name", ["tiny", "smoke", "smoke-trl", "smollm", "smollm-arithmetic", "smollm-primed", "qwen3-4b", "qwen3-8b"]
+)
 def test_the_plan_has_a_job_a_method_and_seed(checkout, name):
     result = snakemake(checkout, "--dry-run", "--quiet", "rules", "--config", f"scale={name}")
     assert result.returncode == 0, result.stderr
@@ -26,7 +28,8 @@ def test_the_plan_has_a_job_a_method_and_seed(checkout, name):
     once = dict.fromkeys(("all", "problems", "summary", "claims", "tables", "figures", "paper", "page"), 1)
     bases = len(scale.base_seeds)
     aligned = len(scale.analysis.alignment_methods) * len(scale.seeds)
-    each = {"base": bases, "align_base": bases, "train": runs, "evaluate": runs + bases, "align_run": aligned}
+    begun = {"base": 1, "prime": bases} if scale.prime else {"base": bases}
+    each = {**begun, "align_base": bases, "train": runs, "evaluate": runs + bases, "align_run": aligned}
     assert jobs == once | {rule: number for rule, number in each.items() if number}
 
 

@@ -15,11 +15,11 @@ rule fetch:
 rule problems:
     """The problem sets: dev, the benchmarks, and what is trained on where problems are not drawn without end."""
     input:
-        f"{RESULTS}/base/seed0/model/model.safetensors" if PUBLIC else [],  # its chat template makes the prompts
+        f"{RESULTS}/base/seed0/model/model.safetensors" if CHAT else [],  # its chat template makes the prompts
     output:
         expand(
             f"{RESULTS}/problems/{{name}}.jsonl",
-            name=["dev", *(["train"] if PUBLIC else []), *SCALE.problems.benchmarks],
+            name=["dev", *(["train"] if CHAT else []), *SCALE.problems.benchmarks],
         ),
     log:
         f"{LOGS}/problems.log",
@@ -31,7 +31,7 @@ rule problems:
     params:
         scale=SCALE_FILE,
         out=subpath(output[0], parent=True),
-        model=lambda w, input: f"--model {Path(input[0]).parent} --data-dir {DATA_DIR}" if PUBLIC else "",
+        model=lambda w, input: f"--model {Path(input[0]).parent} --data-dir {DATA_DIR}" if CHAT else "",
         depends=dict(settings=settings("problems"), code=fingerprint("prerl.problems.sets")),
     shell:
         "prerl problems --scale {params.scale} {params.model} --out {params.out} 2> {log}"
@@ -45,13 +45,18 @@ MADE_BY = dict(
 )
 
 
+BASE_RECORD = f"{RESULTS}/base/seed{{seed}}/run.json"  # of what runs start from
+# Where the scale primes it, the published model is not what runs start from.
+BEGUN = "published" if SCALE.prime else "base"
+
+
 rule base:
     """A base model: a committed one, one pretrained here, or a published one."""
     output:
-        model=f"{RESULTS}/base/seed{{seed}}/model/model.safetensors",
-        record=f"{RESULTS}/base/seed{{seed}}/run.json",
+        model=f"{RESULTS}/{BEGUN}/seed{{seed}}/model/model.safetensors",
+        record=f"{RESULTS}/{BEGUN}/seed{{seed}}/run.json",
     log:
-        f"{LOGS}/base/seed{{seed}}.log",
+        f"{LOGS}/{BEGUN}/seed{{seed}}.log",
     conda:
         "../envs/prerl.yaml"
     threads: lambda w: SCALE.pretrain.threads if SCALE.pretrain and int(w.seed) not in COMMITTED else 1
@@ -69,6 +74,34 @@ rule base:
         ),
     shell:
         "prerl base --scale {params.scale} --seed {wildcards.seed} {params.source} --out {params.out} 2> {log}"
+
+
+if SCALE.prime:
+
+    rule prime:
+        """The published model after a seed's worked solutions, some of which check themselves: a base model."""
+        input:
+            model=f"{RESULTS}/{BEGUN}/seed0/model/model.safetensors",
+        output:
+            model=f"{RESULTS}/base/seed{{seed}}/model/model.safetensors",
+            record=f"{RESULTS}/base/seed{{seed}}/run.json",
+        log:
+            f"{LOGS}/prime/seed{{seed}}.log",
+        conda:
+            "../envs/prerl.yaml"
+        threads: SCALE.prime.threads
+        resources:
+            mem_mb=memory(24),
+            runtime=minutes(600),
+        params:
+            scale=SCALE_FILE,
+            model=subpath(input.model, parent=True),
+            out=subpath(output.record, parent=True),
+            depends=dict(
+                settings=settings("prime"), world=TRAINING_PROBLEMS, torch=TORCH, code=fingerprint("prerl.base.prime")
+            ),
+        shell:
+            "prerl prime --scale {params.scale} --seed {wildcards.seed} --model {params.model} --out {params.out} 2> {log}"
 
 
 if SCALE.pretrain:

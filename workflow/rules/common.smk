@@ -6,7 +6,7 @@ from pathlib import Path
 from shlex import quote
 
 from prerl.base.committed import committed_bases
-from prerl.commands.run import public_sets
+from prerl.commands.start import public_sets
 from prerl.settings.scale import load_scale
 from prerl.settings.options import load_options
 from prerl.settings.methods import UPDATE_METHODS, check_methods, fit_methods, load_methods, new_method
@@ -203,8 +203,9 @@ def sources(study):
 
 
 PUBLIC = SCALE.problems.world == "public"
+CHAT = SCALE.problems.chat  # problems in words, whose prompts the tokenizer makes
 DATA_DIR = quote(OPTIONS.data_dir)  # what was downloaded; it may hold spaces
-LEXICON = f"workflow/lexicons/{'natural' if PUBLIC else 'countdown'}.yaml"
+LEXICON = f"workflow/lexicons/{'natural' if CHAT else 'countdown'}.yaml"
 # What training problems are drawn from; other keys of the section say what they are tested on.
 TRAINING_PROBLEMS = SCALE.problems.model_dump(exclude={"dev", "benchmarks"})
 

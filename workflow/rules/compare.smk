@@ -17,7 +17,7 @@ if NEW:
         default_target: True
         input:
             expand(f"{RESULTS}/{NEW}/seed{{seed}}/{{file}}", seed=SEEDS, file=FILES),
-            expand(rules.base.output.record, seed=sorted({SCALE.base_of(seed) for seed in SEEDS})),
+            expand(BASE_RECORD, seed=sorted({SCALE.base_of(seed) for seed in SEEDS})),
             rules.problems.output,
             f"{SENSITIVITY}/summary/choices.yaml" if NAMED[NEW].tune else [],
             PAGE,
@@ -81,10 +81,12 @@ else:
             expand(
                 f"{RESULTS}/{{run}}/{{file}}", run=BASELINE_RUNS, file=["dev.parquet", "log.parquet", "evaluate.json"]
             ),
-            expand(rules.base.output.record, seed=TUNING_BASES),
+            expand(BASE_RECORD, seed=TUNING_BASES),
             rules.problems.output,
             f"{RESULTS}/{FIXED_STUDY}tables/captions.json",
-            f"{RESULTS}/{FIXED_STUDY}figures/captions.json",
+            f"{RESULTS}/tables/captions.json",
+            f"{RESULTS}/figures/captions.json",
+            f"{RESULTS}/claims.csv",
             lexicon=LEXICON,
         output:
             f"{BASELINES}/baselines.json",

@@ -46,7 +46,7 @@ rule align_base:
     input:
         dev=rules.train.input.dev,
         train=rules.train.input.train,
-        model=rules.base.output.model,
+        model=f"{RESULTS}/base/seed{{seed}}/model/model.safetensors",
     output:
         table=f"{RESULTS}/base/seed{{seed}}/alignment.parquet",
         positions=f"{RESULTS}/base/seed{{seed}}/positions.parquet",

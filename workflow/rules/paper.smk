@@ -7,6 +7,7 @@ rule paper:
         rules.figures.output,
         source="paper/main.typ",
         references="paper/references.bib",
+        departures="paper/departures.yaml",
         baselines=sorted(map(str, Path("results/baselines").glob("*/alignment.json"))),
     output:
         report(f"{RESULTS}/paper.pdf", caption="../report/paper.rst", category="Paper", labels={"name": "paper"}),

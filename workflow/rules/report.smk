@@ -31,6 +31,9 @@ MAIN_FIGURES = [
     "claims",
 ]
 MAIN_TABLES += ["overlap"] if PUBLIC else []
+MAIN_TABLES += ["published"] if SCALE.published else []
+if {path.parts[-3] for path in Path("results/baselines").glob("*/tables/claim_parts.csv")} - {SCALE_NAME}:
+    MAIN_TABLES.append("sizes")
 if SHOWN_TUNING:  # that of this scale is committed
     MAIN_TABLES.append("sensitivity")
     MAIN_FIGURES.append("sensitivity")

@@ -64,9 +64,11 @@ rule claims:
     input:
         rules.summary.output,
         reported="paper/reported.yaml",
+        elsewhere=sorted(map(str, Path("results/baselines").glob("*/tables/claim*.csv"))),
     output:
         claims=f"{RESULTS}/{{study}}claims.csv",
         parts=f"{RESULTS}/{{study}}claim_parts.csv",
+        elsewhere=f"{RESULTS}/{{study}}claims_elsewhere.csv",
     log:
         f"{LOGS}/{{study}}claims.log",
     conda:

@@ -14,7 +14,7 @@ rule train:
     input:
         model=base_model,
         dev=f"{RESULTS}/problems/dev.jsonl",
-        train=f"{RESULTS}/problems/train.jsonl" if PUBLIC else [],
+        train=f"{RESULTS}/problems/train.jsonl" if CHAT else [],
         tuned=lambda w: f"{SENSITIVITY}/summary/choices.yaml" if NAMED[w.method].tune else [],
     output:
         model=f"{RESULTS}/{{method}}/seed{{seed}}/model/model.safetensors",

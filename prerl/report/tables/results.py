@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from prerl.analysis.scores import REFERENCES
+from prerl.analysis.scores import BASE, REFERENCES
 from prerl.analysis.study import Study
 from prerl.report.rows import Row, each
 from prerl.report.tables.typeset import DEV_ENDS, dev_ends, interval, pivot, table
@@ -52,6 +52,30 @@ def accuracy(study: Study) -> tuple[pd.DataFrame, pd.DataFrame]:
     for title in DEV_ENDS.values() if ends else ():
         wide[title] = [by_label.get(label, {}).get(title, "–") for label in wide["Method"]]
     return rows, wide
+
+
+@table
+def published(study: Study) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Accuracy before and after training, here and as others have published it of the same model."""
+    scores = study.read("scores")
+    scores = scores[scores.metric == "avg"]
+    numbers, printed = [], []
+    for one in study.scale["published"]:
+        own = {row.method: row for row in each(scores[scores.benchmark == one["benchmark"]])}
+        before, after = own[BASE], own[one["method"]]
+        here = {"updates": study.scale["steps"], "source": "here", "setting": "", "problems": after.problems}
+        ours = {"before": 100 * before.estimate, "after": 100 * after.estimate, **here}
+        shown = {"Before": per_cent(before), "After": per_cent(after)}
+        for line, cells in ((one, {key.capitalize(): f"{one[key]:.1f}" for key in ("before", "after")}), (ours, shown)):
+            numbers.append({"benchmark": one["benchmark"], "method": one["method"], **line})
+            about = {"Updates": str(line["updates"]), "Source": line["source"], "Setting": line["setting"] or "–"}
+            label = study.labels[one["method"]]
+            printed.append({"Benchmark": one["benchmark"], "Method": label, **cells, **about})
+    return pd.DataFrame(numbers), pd.DataFrame(printed)
+
+
+def per_cent(row: Row) -> str:
+    return f"{100 * row.estimate:.1f} [{100 * row.low:.1f}, {100 * row.high:.1f}]"
 
 
 @table
