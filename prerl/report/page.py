@@ -17,6 +17,7 @@ from prerl.report.methods import cards
 from prerl.report.samples import pack, sample_data
 from prerl.settings.methods import Method
 
+ENLARGED = 1.7  # drawings are made for a paper, in small type; all by as much, so that letters are alike
 VERDICTS = ("reproduced", "not reproduced", "equivalent", "inconclusive", "not tested at this scale")
 
 
@@ -120,7 +121,9 @@ def drawing(path: Path, name: str) -> Markup:
         raise UserError(f"{path}: cannot be read ({error.strerror}); run the stage that makes it") from error
     text = re.sub(r"<metadata>.*?</metadata>", "", text[text.index("<svg") :], flags=re.DOTALL)
     text = re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{name}-", text)
-    return Markup(text.replace("<svg ", f'<svg role="img" aria-labelledby="caption-{name}" ', 1))
+    width = re.search(r'\bwidth="([\d.]+)pt"', text)
+    drawn = f'style="--drawn: {ENLARGED * float(width[1]):.0f}pt" ' if width else ""
+    return Markup(text.replace("<svg ", f'<svg role="img" aria-labelledby="caption-{name}" {drawn}', 1))
 
 
 def bar(part: dict[str, Any]) -> dict[str, Any]:
