@@ -8,7 +8,7 @@ import pytest
 
 from prerl.analysis.counts import read_counts
 from prerl.compare.baselines import RECORD, Baselines
-from prerl.compare.written import write_baselines
+from prerl.compare.written import SHOWN, write_baselines
 from prerl.errors import UserError
 from prerl.files.checksums import sha256
 from tests.helpers import changed
@@ -183,3 +183,24 @@ def test_baselines_name_every_set_that_they_were_made_with(printed, methods, lex
     said = capsys.readouterr().err
     assert f"prerl: warning: {results}: torch is 1.0 in 11 jobs and 2.0 in 1 job\n" in said
     assert "torch is 1.0 here, 1.0 and 2.0 there" in Baselines(tmp_path / "fixed").warnings(smoke, lexicon, records())
+
+
+def test_what_is_kept_to_be_read_is_the_main_studys_but_for_tables_of_all_baselines(
+    printed, methods, lexicon, smoke, tmp_path
+):
+    results, out = tmp_path / "made-up", tmp_path / "fixed"
+    shutil.copytree(printed, results)
+    of_all = results / "baselines/tables"
+    of_all.mkdir(parents=True)
+    for name in SHOWN:
+        (of_all / f"{name}.md").write_text(f"{name} of all")
+        (of_all / f"{name}.json").write_text("{}")
+    further = smoke.model_copy(update={"further": ["rloo"]})
+    write_baselines(further, {name: methods[name] for name in NAMES}, lexicon, results, out)
+    for name in SHOWN:
+        assert (out / f"tables/{name}.md").read_text() == f"{name} of all"
+        assert (out / f"tables/{name}.json").read_text() == "{}"
+    kept = {"claims.csv": "claims.csv", "claim_parts.csv": "claim_parts.csv", "tables/claims.md": "claims.md"}
+    for source, name in kept.items():
+        assert (out / "tables" / name).read_bytes() == (results / source).read_bytes()
+    assert (out / "learning_curves.png").read_bytes() == (results / "figures/learning_curves.png").read_bytes()

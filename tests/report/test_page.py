@@ -8,7 +8,7 @@ import pytest
 
 from prerl.analysis.behaviour import load_lexicon
 from prerl.analysis.verdicts import amount
-from prerl.report.page import write_page
+from prerl.report.page import ENLARGED, write_page
 from prerl.report.samples import _set
 from tests.helpers import ROOT
 from tests.study import LEXICON
@@ -227,3 +227,15 @@ def test_nothing_sticks_out_on_a_phone_and_text_is_legible(chromium, page, schem
     bright = [sum(map(int, re.findall(r"\d+", color)[:3])) / 765 for color in (ink, paper)]
     assert abs(bright[0] - bright[1]) > 0.7 and (bright[0] > bright[1]) == (scheme == "dark")
     context.close()
+
+
+def test_all_drawings_are_enlarged_alike(page, printed):
+    """So that letters are as large in a narrow drawing as in a wide one."""
+    text = page.read_text()
+    widths = {}
+    for name in json.loads((printed / "figures/captions.json").read_text()):
+        own = float(re.search(r'\bwidth="([\d.]+)pt"', (printed / f"figures/{name}.svg").read_text())[1])
+        shown = float(re.search(rf'aria-labelledby="caption-{name}" style="--drawn: (\d+)pt"', text)[1])
+        assert shown == pytest.approx(ENLARGED * own, abs=0.5)
+        widths[name] = own
+    assert len(set(widths.values())) > 1
