@@ -130,16 +130,29 @@ def test_the_benchmark_takes_the_cores_that_there_are(checkout):
     assert re.search(r"^rule bench:(?:\n .+)*?\n +threads: 2$", plan, re.MULTILINE)
 
 
-def test_training_on_gpus_asks_for_one_a_process(checkout):
-    (checkout / "workflow/scales/gpus.yaml").write_text(
-        "like: smoke\nmethods: [grpo, dsrl]\n"
-        "engine: {name: trl, processes: 8, launch: ../accelerate/fsdp.yaml, precision: bfloat16,"
-        " gradient_checkpointing: true, vllm: {tensor_parallel: 1, memory: 0.3, max_length: 512}}\n"
-        "evaluation: {sampler: {tensor_parallel: 2, memory: 0.9, max_length: 512, precision: bfloat16}}\n"
-    )
-    for scale, numbers in {"gpus": {"train": 8, "evaluate": 2}, "smoke": {"train": 0, "evaluate": 0}}.items():
-        plan = snakemake(checkout, "--dry-run", "--config", f"scale={scale}").stdout
-        assert requests(plan, "gpu") == numbers
+ON_GPUS = {
+    "many": "engine: {name: trl, device: cuda, processes: 8, launch: ../accelerate/fsdp.yaml, precision: bfloat16,"
+    " gradient_checkpointing: true, vllm: {tensor_parallel: 1, memory: 0.3, max_length: 512}}\n"
+    "evaluation: {sampler: {tensor_parallel: 2, memory: 0.9, max_length: 512, precision: bfloat16}}\n",
+    "local": "engine: {name: local, device: cuda}\n",
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "numbers"),
+    [
+        ("many", {"train": 8, "evaluate": 2, "align_base": 0}),
+        ("local", {"train": 1, "evaluate": 1, "align_base": 1}),
+        ("qwen3-0.6b", {"train": 1, "evaluate": 1, "align_base": 0}),
+        ("smoke", {"train": 0, "evaluate": 0, "align_base": 0}),
+    ],
+)
+def test_jobs_on_gpus_ask_for_them(checkout, name, numbers):
+    if name in ON_GPUS:
+        file = checkout / f"workflow/scales/{name}.yaml"
+        file.write_text(f"like: smoke\nmethods: [grpo, dsrl]\n{ON_GPUS[name]}")
+    found = requests(snakemake(checkout, "--dry-run", "--config", f"scale={name}").stdout, "gpu")
+    assert {stage: found[stage] for stage in numbers} == numbers
 
 
 @needs_slurm

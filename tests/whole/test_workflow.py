@@ -15,9 +15,7 @@ from tests.helpers import ROOT, STUDY_FIGURES, STUDY_TABLES
 pytestmark = pytest.mark.slow
 
 
-@pytest.mark.parametrize(
-    "name", ["tiny", "smoke", "smoke-trl", "smollm", "smollm-arithmetic", "smollm-primed", "qwen3-4b", "qwen3-8b"]
-)
+@pytest.mark.parametrize("name", sorted(file.stem for file in (ROOT / "workflow/scales").glob("*.yaml")))
 def test_the_plan_has_a_job_a_method_and_seed(checkout, name):
     result = snakemake(checkout, "--dry-run", "--quiet", "rules", "--config", f"scale={name}")
     assert result.returncode == 0, result.stderr

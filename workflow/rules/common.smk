@@ -160,11 +160,14 @@ def whole_machine(wildcards):
 
 
 def gpus(stage):
-    """GPUs of a stage's jobs: of training on several processes, of an evaluation with vLLM. All are on one machine."""
+    """GPUs of a stage's jobs: of training one a process, of an evaluation vLLM's, else the local engine's, if it has
+    one. All are on one machine."""
     engine, sampler = SCALE.engine, SCALE.evaluation.sampler
-    if stage == "evaluate":
-        return sampler.tensor_parallel if sampler else 0
-    return engine.processes if engine.name == "trl" and engine.launch else 0
+    if stage == "train" and engine.name == "trl":
+        return engine.processes if engine.device == "cuda" else 0
+    if stage == "evaluate" and sampler:
+        return sampler.tensor_parallel
+    return int(SCALE.local_device == "cuda")
 
 
 def reported(study, kind, name, suffix):

@@ -60,7 +60,8 @@ rule align_base:
         "../envs/prerl.yaml"
     threads: SCALE.threads
     resources:
-        mem_mb=memory(16),  # whole gradients, on the CPU, in float32
+        gpu=gpus("align"),
+        mem_mb=memory(16),  # whole gradients, in float32
         runtime=minutes(480),
     params:
         scale=SCALE_FILE,
@@ -95,6 +96,7 @@ rule align_run:
         "../envs/prerl.yaml"
     threads: SCALE.threads
     resources:
+        gpu=gpus("align"),
         mem_mb=memory(beside=8000),  # the weights are in checkpoints/, no input, see train.smk
         runtime=minutes(480),
     params:
