@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pandas as pd
 
+from prerl.bench.estimate import pace
 from prerl.errors import UserError
-from prerl.files.atomic import read_json, write_text
+from prerl.files.atomic import read_json, write_json, write_text
 from prerl.files.checksums import read_table
 
 METADATA = Path(".snakemake/metadata")  # Snakemake's notes on every file that it made: rule, start and end
@@ -16,13 +17,17 @@ METADATA = Path(".snakemake/metadata")  # Snakemake's notes on every file that i
 
 def where(results: Path, metadata: Path, out: Path) -> str:
     """Writes out/where.md and returns it: seconds and shares of a study's jobs, by rule, and of its trainings' parts.
-    Raises UserError if Snakemake has noted nothing of that study here."""
+    Beside it where.json, from which `prerl.bench.estimate.expected` tells another machine how long it will take: mean
+    seconds of a rule's job, and this machine's pace. Raises UserError if Snakemake has noted nothing of that study
+    here."""
     jobs = by_job(results, metadata)
     if jobs.empty:
         raise UserError(f"{metadata}: nothing of {results}: make the study with `snakemake --cores all` first")
     tables = [shares(jobs, "Jobs of the study"), shares(by_part(results), "Within training")]
     text = "\n\n".join(table.to_markdown(index=False, disable_numparse=True) for table in tables) + "\n"
     write_text(out / "where.md", text)
+    each = {job.what: round(job.seconds / job.jobs, 2) for job in jobs.itertuples()}
+    write_json(out / "where.json", {"pace": pace(), "seconds": each})
     return text
 
 

@@ -26,24 +26,27 @@ Curve = dict[int, float]  # dev accuracy by update
 
 
 def watch(plan: Path, template: Path, out: Path, parent: int) -> None:
-    """Writes the page to `out` until the process `parent` has ended, the study's own page is there, or no long job is
-    left. `plan` is a JSON file: name, description, seconds (expected, or null), jobs (rule, name, file, log)."""
+    """Writes the page to `out` until the process `parent` has ended, which it then says, the study's own page is there,
+    or no long job is left. `plan` is a JSON file: name, description, seconds (expected, or null), jobs (rule, name,
+    file, log)."""
     study, shown = read_json(plan), ""
     curves: dict[str, dict[int, Curve]] = defaultdict(dict)
     start = plan.stat().st_mtime
-    while alive(parent) and not finished_page(out):
+    while not finished_page(out):
+        stopped = not alive(parent)
         done = [job for job in study["jobs"] if made(Path(job["file"]), start)]
         left = [job for job in study["jobs"] if job not in done]
         for path in sorted(plan.parents[1].glob("*/seed*/run.json")):
             method, seed = path.parts[-3], int(path.parts[-2].removeprefix("seed"))
             if method != "base" and seed not in curves[method] and (path.parent / "dev.parquet").is_file():
                 curves[method][seed] = read_curve(path.parent / "dev.parquet")
-        content = state(study, done, left, time.time() - start) | {"drawing": drawing(curves), "mark": MARK}
+        content = state(study, done, left, time.time() - start) | {"stopped": stopped}
+        content |= {"drawing": drawing(curves), "mark": MARK}
         page = render(template, content)
         if page != shown and not finished_page(out):
             write_text(out, page)
             shown = page
-        if not any(job["rule"] in LONG for job in left):
+        if stopped or not any(job["rule"] in LONG for job in left):
             return
         time.sleep(EVERY)
 

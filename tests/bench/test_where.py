@@ -7,6 +7,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from prerl.bench import estimate
 from prerl.bench.where import by_job, where
 from prerl.errors import UserError
 from prerl.files.atomic import write_json, write_table
@@ -46,7 +47,25 @@ def test_a_job_counts_once_and_other_studies_do_not(study, monkeypatch):
     assert rows.seconds.to_dict() == {"train": pytest.approx(40.5), "evaluate": 20.0}
     text = where(Path("results/tiny"), study / "metadata", study / "out")
     assert (study / "out/where.md").read_text() == text
+    record = json.loads((study / "out/where.json").read_text())
+    assert record["seconds"] == {"train": 20.25, "evaluate": 20.0} and record["pace"] > 0
     assert "| train" in text and "| 67%" in text and "| 33%" in text
     assert "| updates" in text and "| 35%" in text  # 14 of 40 seconds
     with pytest.raises(UserError, match="nothing of results/none"):
         where(Path("results/none"), study / "metadata", study / "out")
+
+
+def test_another_machine_is_told_how_long_by_its_own_pace(tmp_path, monkeypatch):
+    (tmp_path / "tiny").mkdir()
+    record = {"pace": 50.0, "seconds": {"train": 40.0, "evaluate": 8.0}}
+    (tmp_path / "tiny/where.json").write_text(json.dumps(record))
+    monkeypatch.setattr(estimate, "pace", lambda: 25.0)  # half as fast
+    monkeypatch.setattr(estimate.os, "cpu_count", lambda: 2)
+    jobs = {"train": 10, "evaluate": 5, "page": 1}
+    assert estimate.expected("tiny", jobs, 1, tmp_path) == 880.0
+    assert estimate.expected("tiny", jobs, 8, tmp_path) == 440.0  # two processors, however many jobs
+    assert estimate.expected("other", jobs, 1, tmp_path) is None
+
+
+def test_the_pace_is_measured_in_about_a_second():
+    assert estimate.pace() > 0

@@ -79,6 +79,8 @@ def test_it_ends_with_its_workflow(study):
     workflow.communicate(b"\n")  # it ends, and is waited for
     watching.join(timeout=60)
     assert not watching.is_alive()
+    page = (root / "index.html").read_text()
+    assert "was stopped" in page and "The same command goes on" in page and "refresh" not in page
 
 
 def test_what_runs_now_is_the_last_line_of_logs_that_are_written(study):

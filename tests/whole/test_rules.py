@@ -66,7 +66,7 @@ def test_a_parameter_stands_in_the_command_or_is_what_the_rule_depends_on():
             names = re.findall(rf"^{indent}    (\w+)=", parameters, re.MULTILINE)
             assert names and set(names) - {"depends"} == set(re.findall(r"{params\.(\w+)", shell)), (path.name, names)
             found += 1
-    assert found == 19  # of all rules that run a command
+    assert found == 20  # of all rules that run a command
 
 
 def test_every_job_that_runs_a_command_names_its_time_and_memory(checkout):

@@ -18,7 +18,7 @@ def watched(jobs):
         ],
     }
     counts = Counter(job["rule"] for job in plan["jobs"])
-    if not counts["train"] + counts["evaluate"]:
+    if not counts["page"] or not counts["train"] + counts["evaluate"]:
         return
     plan["seconds"] = expected(SCALE_NAME, counts, workflow.cores)
     write_json(Path(f"{LOGS}/plan.json"), plan)
