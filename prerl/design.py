@@ -35,7 +35,7 @@ class Prospect:
 
 
 def prospects(reported: list[dict[str, Any]], model: str, deviations: Deviations, seeds: int) -> Iterator[Prospect]:
-    """Of the claims in the reported file; `model` is the key there, e.g. qwen3-4b."""
+    """What so many seeds can find of each reported difference; `model` names it there, e.g. qwen3-4b."""
     for entry in reported:
         if entry["id"] not in CLAIMED:
             continue

@@ -26,7 +26,7 @@ def where(results: Path, metadata: Path, out: Path) -> str:
     tables = [shares(jobs, "Jobs of the study"), shares(by_part(results), "Within training")]
     text = "\n\n".join(table.to_markdown(index=False, disable_numparse=True) for table in tables) + "\n"
     write_text(out / "where.md", text)
-    each = {job.what: round(job.seconds / job.jobs, 2) for job in jobs.itertuples()}
+    each = dict(zip(jobs["what"], (jobs["seconds"] / jobs["jobs"]).round(2).tolist(), strict=True))
     write_json(out / "where.json", {"pace": pace(), "seconds": each})
     return text
 

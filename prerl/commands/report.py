@@ -174,3 +174,15 @@ def watch(
     from prerl.report.watch import watch as run
 
     run(plan, template, out, parent)
+
+
+@app.command()
+def found(
+    baselines: Annotated[Path, typer.Option(help="Committed results.")] = Path("results/baselines/tiny"),
+    readme: Annotated[Path, typer.Option(help="The file whose table is made anew.")] = Path("README.md"),
+) -> None:
+    """Write README's table of what was found, from committed results."""
+    from prerl.report.found import found as run
+    from prerl.report.found import put_found
+
+    put_found(readme, run(baselines))

@@ -144,8 +144,8 @@ def arithmetic_sets(settings: ArithmeticProblems) -> dict[str, list[arithmetic.P
 
 
 def write_arithmetic_sets(settings: ArithmeticProblems, tokenizer: "PreTrainedTokenizerBase", out: Path) -> None:
-    """Writes out/NAME.jsonl for every set: id, question, prompt, answer, as `write_public_sets` does. Raises ValueError
-    if there are fewer problems than are asked for, or the tokenizer has no chat template."""
+    """Writes out/NAME.jsonl for every set: id, question, prompt, answer. Raises ValueError if there are fewer
+    problems than are asked for, or the tokenizer has no chat template."""
     if not tokenizer.chat_template:
         raise ValueError("the model has no chat template, by which a question is asked: choose one that has")
     prompt = asked(settings, tokenizer)

@@ -168,8 +168,9 @@ def test_the_examples_are_methods(name):
     )
 
 
-def test_the_examples_in_readme_are_these(tmp_path):
-    blocks = re.findall(r"```(yaml|python)\n(.+?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
+def test_the_examples_that_are_printed_are_these(tmp_path):
+    text = (ROOT / "workflow/README.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"```(yaml|python)\n(.+?)```", text, re.DOTALL)
     (schedule, own), (function,) = ([text for kind, text in blocks if kind == wanted] for wanted in ("yaml", "python"))
     for name, text in {"schedule.yaml": schedule, "my_method.yaml": own, "my_method.py": function}.items():
         (tmp_path / name).write_text(text, encoding="utf-8")
