@@ -34,7 +34,8 @@ def watch(plan: Path, template: Path, out: Path, parent: int) -> None:
     start = plan.stat().st_mtime
     while not finished_page(out):
         stopped = not alive(parent)
-        done = [job for job in study["jobs"] if made(Path(job["file"]), start)]
+        # Where the study's page will be, this one is.
+        done = [job for job in study["jobs"] if made(Path(job["file"]), start) and Path(job["file"]) != out]
         left = [job for job in study["jobs"] if job not in done]
         for path in sorted(plan.parents[1].glob("*/seed*/run.json")):
             method, seed = path.parts[-3], int(path.parts[-2].removeprefix("seed"))

@@ -158,10 +158,10 @@ def test_another_processor_kernel_or_gpu_is_warned_of_and_the_number_of_cores_is
         ("threads", 7, "hardware: the number of threads is 7 here, 1 there"),
         (
             "engine",
-            {"name": "trl", "processes": 1, "precision": "float32", "gradient_checkpointing": False}
+            {"name": "trl", "device": "cpu", "processes": 1, "precision": "float32", "gradient_checkpointing": False}
             | {"launch": None, "vllm": None},
-            "engine is trl (processes 1, launch None, precision float32, gradient_checkpointing False, vllm None) here"
-            ", local there",
+            "engine is trl (device cpu, processes 1, launch None, precision float32, gradient_checkpointing False, "
+            "vllm None) here, local (device cpu) there",
         ),
     ],
 )
@@ -179,7 +179,11 @@ def test_baselines_name_every_set_that_they_were_made_with(printed, methods, lex
     write_baselines(smoke, {name: methods[name] for name in NAMES}, lexicon, results, tmp_path / "fixed")
     made = Baselines(tmp_path / "fixed").record["made_with"]
     assert [(one["jobs"], one["versions"]["torch"]) for one in made["versions"]] == [(11, "1.0"), (1, "2.0")]
-    assert made["commit"] is None and made["settings"] == {"threads": 1, "micro_batch": 4, "engine": {"name": "local"}}
+    assert made["commit"] is None and made["settings"] == {
+        "threads": 1,
+        "micro_batch": 4,
+        "engine": {"name": "local", "device": "cpu"},
+    }
     said = capsys.readouterr().err
     assert f"prerl: warning: {results}: torch is 1.0 in 11 jobs and 2.0 in 1 job\n" in said
     assert "torch is 1.0 here, 1.0 and 2.0 there" in Baselines(tmp_path / "fixed").warnings(smoke, lexicon, records())

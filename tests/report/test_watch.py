@@ -60,6 +60,20 @@ def test_the_page_grows_with_every_run_and_ends_with_the_last(study, monkeypatch
     assert "grpo: 0.250 at the end (1 run)" in pages[1] and "grpo: 0.500 at the end (2 runs)" in pages[-1]
 
 
+def test_its_own_page_is_no_job_that_is_done(study, monkeypatch):
+    root, plan = study
+    page = {"rule": "page", "name": "page", "file": str(root / "index.html"), "log": str(root / "logs/page.log")}
+    (root / "logs/plan.json").write_text(json.dumps(plan | {"jobs": [*plan["jobs"], page]}))
+    for job in plan["jobs"]:
+        make(root, job)
+    monkeypatch.setattr(watch, "LONG", ("page",))
+    monkeypatch.setattr(watch, "EVERY", 0.0)
+    looks = iter([True, True, False])
+    monkeypatch.setattr(watch, "alive", lambda parent: next(looks))
+    watch.watch(root / "logs/plan.json", TEMPLATE, root / "index.html", os.getpid())
+    assert "4 of 5 jobs done" in (root / "index.html").read_text()
+
+
 def test_the_finished_page_is_left_alone(study):
     root, _ = study
     page = root / "index.html"

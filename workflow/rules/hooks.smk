@@ -8,12 +8,18 @@ from prerl.files.atomic import write_json
 
 def watched(jobs):
     """Says what is begun, how long it takes, and where to look meanwhile; starts the process that writes that page."""
+    order = [rule.name for rule in workflow.rules]
     plan = {
         "name": SCALE_NAME,
         "description": SCALE.description,
         "jobs": [
-            dict(rule=job.rule.name, name=str(job), file=str(job.output[-1]), log=str(job.log[0]))
-            for job in jobs
+            dict(
+                rule=job.rule.name,
+                name=" ".join([job.rule.name, *job.wildcards_dict.values()]),
+                file=str(job.output[-1]),
+                log=str(job.log[0]),
+            )
+            for job in sorted(jobs, key=lambda job: order.index(job.rule.name))
             if job.output and job.log
         ],
     }
