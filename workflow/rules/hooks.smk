@@ -13,12 +13,12 @@ def watched(jobs):
         "name": SCALE_NAME,
         "description": SCALE.description,
         "jobs": [
-            dict(
-                rule=job.rule.name,
-                name=" ".join([job.rule.name, *job.wildcards_dict.values()]),
-                file=str(job.output[-1]),
-                log=str(job.log[0]),
-            )
+            {
+                "rule": job.rule.name,
+                "name": " ".join([job.rule.name, *job.wildcards_dict.values()]),
+                "file": str(job.output[-1]),
+                "log": str(job.log[0]),
+            }
             for job in sorted(jobs, key=lambda job: order.index(job.rule.name))
             if job.output and job.log
         ],
