@@ -8,7 +8,7 @@ import pytest
 from prerl.analysis.behaviour import load_lexicon
 from prerl.compare.written import write_baselines
 from prerl.settings.scale import load_scale
-from tests.helpers import SMOKE_FILE
+from tests.helpers import ROOT, SMOKE_FILE
 from tests.study import ACCURACIES, LEXICON
 
 NAMES = list(ACCURACIES)
@@ -46,3 +46,26 @@ def runs(printed, tmp_path_factory):
         path = results / f"perfect/seed{seed}/samples.parquet"
         pd.read_parquet(path).assign(score=1.0).to_parquet(path)
     return results
+
+
+@pytest.fixture(scope="package")
+def real(scale, trained, methods, printed, lexicon, tmp_path_factory):
+    """The scale of one really trained run, and baselines of it beside the run itself."""
+    from prerl.engines.local import train
+    from prerl.evaluation.evaluate import evaluate
+
+    results = tmp_path_factory.mktemp("real") / "small"
+    for name in ("tables", "figures"):
+        shutil.copytree(printed / name, results / name)
+    for name in ("claims", "claim_parts"):
+        shutil.copy(printed / f"{name}.csv", results)
+    shutil.copytree(trained / "problems", results / "problems")
+    shutil.copytree(trained / "model", results / "base/seed0/model")
+    shutil.copy(trained / "run.json", results / "base/seed0")
+    small = scale.model_copy(update={"methods": ["grpo"], "seeds": [0]})
+    run, tasks = results / "grpo/seed0", ROOT / "workflow/tasks"
+    train(small, "grpo", methods["grpo"], 0, trained / "model", trained / "problems", run)
+    for model, out in ((run / "model", run), (trained / "model", results / "base/seed0")):
+        evaluate(small, model, trained / "problems", tasks, out)
+    write_baselines(small, {"grpo": methods["grpo"]}, lexicon, results, results / "fixed")
+    return small, results / "fixed"
