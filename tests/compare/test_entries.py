@@ -23,7 +23,7 @@ from prerl.files.checksums import checksums, sha256
 from prerl.report.entries import board
 from prerl.settings.methods import new_method
 from prerl.settings.scale import load_scale
-from tests.helpers import ROOT, SMOKE_FILE, changed
+from tests.helpers import ROOT, SMOKE_FILE
 
 GRPO = "label: {label}\nphases:\n  - {{space: post-train, samples: all, advantage: {advantage}}}\n"
 CODE = """from pathlib import Path
@@ -283,7 +283,7 @@ def test_a_run_of_an_entry_is_made_again(real, lexicon, tmp_path):
     from prerl.engines.local import train
     from prerl.evaluation.evaluate import evaluate
 
-    scale, fixed = changed(real[0], tuned={}), Baselines(real[1])
+    scale, fixed = real[0], Baselines(real[1])
     results, file = tmp_path / "compare", tmp_path / "mine.yaml"
     file.write_text(GRPO.format(label="Mine", advantage='"own.py:advantage"'))
     (tmp_path / "own.py").write_text(CODE.format(marker=str(tmp_path / "imported")))
