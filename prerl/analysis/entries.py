@@ -86,8 +86,8 @@ def read_entry(directory: Path) -> Entry:
     if entry.name != directory.resolve().name:
         raise UserError(f"{path}: name: {entry.name}: the directory has another name")
     wanted = {METHOD, *(f"{name}.parquet" for name in TABLES)}
-    if lacking := sorted(wanted - set(entry.files)):
-        raise UserError(f"{path}: files: nothing of {', '.join(lacking)}")
+    if wrong := sorted(wanted ^ (set(entry.files) - set(entry.code))):
+        raise UserError(f"{path}: files: {wrong[0]}: {'missing' if wrong[0] in wanted else 'no file of an entry'}")
     return entry
 
 

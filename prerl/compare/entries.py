@@ -195,6 +195,9 @@ def packed_method(path: Path, entry: Entry, scale: Scale) -> Method:
         there = Path(place.rpartition(":")[0])
         if there.name not in entry.code or there.resolve() != (path / there.name).resolve():
             raise UserError(f"{path / METHOD}: {place}: an entry's functions stand in files beside it")
+    used = {Path(place.rpartition(":")[0]).name for place in method.functions}
+    if unused := sorted(set(entry.code) - used):
+        raise UserError(f"{path / unused[0]}: no function of the method stands there")
     method = as_tuned(scale, entry.name, method, {entry.name: entry.tuned} if entry.tuned else {})
     if others or checksum(method) != entry.method or method.label != entry.label:
         raise UserError(f"{path / METHOD}: not the method in {RECORD}")

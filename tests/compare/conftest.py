@@ -6,8 +6,12 @@ import pandas as pd
 import pytest
 
 from prerl.analysis.behaviour import load_lexicon
+from prerl.compare.baselines import Baselines
+from prerl.compare.entries import submit
 from prerl.compare.written import write_baselines
+from prerl.settings.methods import new_method
 from prerl.settings.scale import load_scale
+from tests.entries import GRPO, say
 from tests.helpers import ROOT, SMOKE_FILE
 from tests.study import ACCURACIES, LEXICON
 
@@ -69,3 +73,33 @@ def real(scale, trained, methods, printed, lexicon, tmp_path_factory):
         evaluate(small, model, trained / "problems", tasks, out)
     write_baselines(small, {"grpo": methods["grpo"]}, lexicon, results, results / "fixed")
     return small, results / "fixed"
+
+
+@pytest.fixture(scope="package")
+def compared(runs, fixed, smoke, tmp_path_factory):
+    """(results, file) of a method that is always right, as if it had just been compared."""
+    results = shutil.copytree(runs, tmp_path_factory.mktemp("entries") / "compare")
+    file = results.parent / "perfect.yaml"
+    file.write_text(GRPO.format(label="Perfect", advantage="std"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(ROOT)
+        say(results, *new_method(file, smoke, Baselines(fixed).methods()))
+    return results, file
+
+
+@pytest.fixture
+def pack(compared, fixed, smoke, lexicon, tmp_path, monkeypatch):
+    """Packs that comparison; others' files and results on demand."""
+    monkeypatch.chdir(ROOT)
+
+    def run(results=None, file=None, **options):
+        results, file = results or compared[0], file or compared[1]
+        return submit(smoke, Baselines(fixed), file, lexicon, results, tmp_path / "entries", **options)
+
+    return run
+
+
+@pytest.fixture
+def packed(pack, tmp_path):
+    pack(author="A. Author")
+    return tmp_path / "entries/perfect"

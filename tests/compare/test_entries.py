@@ -1,31 +1,25 @@
-"""Entries: comparisons that are packed, checked, trained again, and shown."""
+"""Entries are checked, trained again, and shown."""
 
-import json
 import shutil
 
 import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
-from prerl.analysis import entries as records
-from prerl.analysis.counts import read_counts
 from prerl.analysis.entries import check_files, read_entry
-from prerl.analysis.scores import ALL
 from prerl.cli import app
 from prerl.compare.baselines import RECORD, Baselines
-from prerl.compare.differences import versus
 from prerl.compare.entries import open_entry, recompute, reproduce_entry, submit
-from prerl.compare.ledger import checksum, enter
-from prerl.compare.levels import level_of
+from prerl.compare.ledger import checksum
 from prerl.errors import UserError
 from prerl.files.atomic import read_json, write_json
-from prerl.files.checksums import checksums, sha256
+from prerl.files.checksums import sha256
 from prerl.report.entries import board
 from prerl.settings.methods import new_method
 from prerl.settings.scale import load_scale
+from tests.entries import GRPO, change, relist, say
 from tests.helpers import ROOT, SMOKE_FILE
 
-GRPO = "label: {label}\nphases:\n  - {{space: post-train, samples: all, advantage: {advantage}}}\n"
 CODE = """from pathlib import Path
 
 from prerl.advantages import std_advantages
@@ -36,134 +30,6 @@ Path({marker!r}).touch()
 def advantage(rewards, group):
     return std_advantages(rewards, group)
 """
-
-
-@pytest.fixture(autouse=True)
-def at_the_root(monkeypatch):
-    monkeypatch.chdir(ROOT)
-
-
-def say(results, file, scale, baselines):
-    """Lets the records of runs say that they are of the method in a file, and that they were compared."""
-    name, method = new_method(file, scale, baselines.methods())
-    for path in (results / name).glob("seed*/run.json"):
-        config = {"phases": [phase.model_dump() for phase in method.phases], "functions": method.sources()}
-        path.write_text(json.dumps(read_json(path) | {"config": config}))
-    write_json(results / name / "summary/scale.json", {"look": None})
-    return method
-
-
-@pytest.fixture(scope="module")
-def compared(runs, fixed, smoke, tmp_path_factory):
-    """(results, file) of a method that is always right, as if it had just been compared."""
-    results = shutil.copytree(runs, tmp_path_factory.mktemp("entries") / "compare")
-    file = results.parent / "perfect.yaml"
-    file.write_text(GRPO.format(label="Perfect", advantage="std"))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(ROOT)
-        say(results, file, smoke, Baselines(fixed))
-    return results, file
-
-
-@pytest.fixture
-def pack(compared, fixed, smoke, lexicon, tmp_path):
-    """Packs that comparison; others' files and results on demand."""
-
-    def run(results=None, file=None, **options):
-        results, file = results or compared[0], file or compared[1]
-        return submit(smoke, Baselines(fixed), file, lexicon, results, tmp_path / "entries", **options)
-
-    return run
-
-
-@pytest.fixture
-def packed(pack, tmp_path):
-    pack(author="A. Author")
-    return tmp_path / "entries/perfect"
-
-
-def change(directory, **values):
-    """Changes keys of an entry's record."""
-    write_json(directory / "entry.json", read_json(directory / "entry.json") | values)
-
-
-def relist(directory):
-    files = [path for path in directory.iterdir() if path.name != "entry.json"]
-    change(directory, files=checksums(sorted(files), directory))
-
-
-def test_an_entry_holds_what_the_comparison_rests_on(packed, compared, fixed, smoke, lexicon):
-    names = ["dev.parquet", "entry.json", "method.yaml", "tests.parquet", "updates.parquet"]
-    assert sorted(path.name for path in packed.iterdir()) == names
-    baselines = Baselines(fixed)
-    opened = open_entry(packed, smoke, baselines)
-    assert (opened.entry.label, opened.entry.author, opened.entry.variants) == ("Perfect", "A. Author", 1)
-    assert checksum(opened.method) == checksum(new_method(compared[1], smoke, baselines.methods())[1])
-    counts = {seed: read_counts(compared[0] / f"perfect/seed{seed}/samples.parquet", lexicon) for seed in (0, 1)}
-    for seed, run in counts.items():
-        columns = ["benchmark", "problem", "n", "correct", "tokens"]
-        pd.testing.assert_frame_equal(opened.tests[seed][columns], run[columns], check_dtype=False)
-    tests, benchmarks = baselines.tests() | {"perfect": counts}, list(smoke.evaluation.benchmarks)
-    rows = versus(tests, "perfect", [*baselines.methods()], benchmarks)
-    row = next(row for row in rows if row["baseline"] == "grpo" and row["benchmark"] == ALL)
-    found = opened.entry.comparison
-    assert (found.accuracy, found.estimate) == pytest.approx((1, row["estimate"])) and found.verdict == "better"
-    assert (found.low, found.high) == pytest.approx((row["low"], row["high"]))
-    same, text = recompute(opened, smoke, baselines)
-    assert same and "this follows from the entry's counts" in text
-
-
-def test_packing_again_changes_nothing_and_another_entry_of_the_name_is_kept(packed, pack):
-    change(packed, date="2020-02-02")
-    before = checksums([packed], packed)
-    pack(author="A. Author")
-    assert checksums([packed], packed) == before
-    for spoil in (lambda: change(packed, author="B. Author"), lambda: (packed / "entry.json").unlink()):
-        spoil()
-        before = checksums([packed], packed)
-        with pytest.raises(UserError, match=r"entries/perfect: there is another entry of that name"):
-            pack(author="A. Author")
-        assert checksums([packed], packed) == before
-    assert [path.name for path in packed.parent.iterdir()] == ["perfect"]
-
-
-def test_who_tried_more_gets_a_wider_interval(pack, compared, methods, tmp_path):
-    results = shutil.copytree(compared[0], tmp_path / "compare")
-    one = pack().comparison
-    shutil.rmtree(tmp_path / "entries")
-    for place, name in enumerate(("rloo", "dsrl", "prerl")):
-        enter(results / "ledger.jsonl", f"try-{place}", methods[name], [0, 1])
-    several = pack(results, stated=2)  # three others, and this one
-    assert several.variants == 4 and several.comparison.level == pytest.approx(level_of(None, 4))
-    assert several.comparison.sure_low < one.sure_low == pytest.approx(one.low) == several.comparison.low
-    shutil.rmtree(tmp_path / "entries")
-    assert pack(results, stated=9).variants == 9
-
-
-def test_what_is_not_a_whole_comparison_of_the_method_is_not_packed(pack, compared, tmp_path, monkeypatch):
-    def refused(message, results=None, file=None, **options):
-        with pytest.raises(UserError, match=message) as error:
-            pack(results, file, **options)
-        assert "\n" not in str(error.value) and not list(tmp_path.glob("entries/*"))
-
-    results = shutil.copytree(compared[0], tmp_path / "compare")
-    for name, message in {
-        "perfect/summary/scale.json": r"summary/scale\.json: not there: compare first",
-        "perfect/seed1/run.json": r"seed1/run\.json: missing",
-        "base/seed0/model/model.safetensors": r"model\.safetensors: not what .* was made from",
-    }.items():
-        kept = (results / name).read_bytes()
-        (results / name).unlink() if "base" not in name else (results / name).write_text("others")
-        refused(message, results)
-        (results / name).write_bytes(kept)
-    other = tmp_path / "perfect.yaml"
-    other.write_text(GRPO.format(label="Perfect", advantage="mean"))
-    refused(r"seed0: a run of the method as it was before .*perfect\.yaml was changed", file=other)
-    (tmp_path / "grpo.yaml").write_text(GRPO.format(label="Mine", advantage="std"))
-    refused("there is a method 'grpo' already", file=tmp_path / "grpo.yaml")
-    refused(r"entry\.json: author: String should have at most 200", author="A" * 201)
-    monkeypatch.setattr(records, "LIMIT", 1000)
-    refused("0.0 MB: an entry has at most")
 
 
 @pytest.mark.parametrize(
@@ -178,6 +44,11 @@ def test_what_is_not_a_whole_comparison_of_the_method_is_not_packed(pack, compar
         (lambda path: change(path, stars=5), r"entry\.json: stars: unknown key"),
         (lambda path: change(path, files={"../x": "0" * 64}), r"entry\.json: files\.\.\./x"),
         (lambda path: change(path, baselines="0" * 64), "compared with other baselines"),
+        (lambda path: (path / "a.txt").touch() or relist(path), r"entry\.json: files: a\.txt: no file of an entry"),
+        (
+            lambda path: (path / "setup.py").touch() or relist(path),
+            r"setup\.py: no function of the method stands there",
+        ),
         (lambda path: (path / "entry.json").unlink(), "no entry: it has no entry.json"),
     ],
 )
@@ -209,7 +80,8 @@ def with_code(pack, compared, fixed, smoke, tmp_path):
     file.write_text(GRPO.format(label="Perfect", advantage='"own.py:advantage"'))
     (file.parent / "own.py").write_text(CODE.format(marker=str(marker)))
     results = shutil.copytree(compared[0], tmp_path / "compare")
-    method = say(results, file, smoke, Baselines(fixed))
+    _, method = new_method(file, smoke, Baselines(fixed).methods())
+    say(results, "perfect", method)
     entry = pack(results, file)
     assert entry.method == checksum(method) and entry.code == ["own.py"]
     marker.unlink()  # it is one's own code that `submit` imports
@@ -278,11 +150,12 @@ def test_entries_of_this_checkout_are_whole_and_fit_its_baselines():
 
 
 @pytest.mark.slow
-def test_a_run_of_an_entry_is_made_again(real, lexicon, tmp_path):
+def test_a_run_of_an_entry_is_made_again(real, lexicon, tmp_path, monkeypatch):
     """By the same phases as GRPO, and again by a function of its author's own that is GRPO's too."""
     from prerl.engines.local import train
     from prerl.evaluation.evaluate import evaluate
 
+    monkeypatch.chdir(ROOT)
     scale, fixed = real[0], Baselines(real[1])
     results, file = tmp_path / "compare", tmp_path / "mine.yaml"
     file.write_text(GRPO.format(label="Mine", advantage='"own.py:advantage"'))
