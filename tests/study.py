@@ -127,6 +127,7 @@ def write_study(
             if method != "nsr-prerl":
                 write_alignment(rng, path, step=20)
             record = {
+                "config": {"phases": [phase.model_dump() for phase in methods[method].phases], "functions": {}},
                 "selected_step": 5,
                 "updates": 5 * (len(accuracies) - 1),
                 "skipped_updates": 2,

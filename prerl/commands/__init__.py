@@ -32,4 +32,5 @@ DataDir = Annotated[Path, typer.Option(help="Where what was downloaded is kept."
 CatalogFile = Annotated[Path, typer.Option(help="The catalogue of public problem sets.")]
 ReportedFile = Annotated[Path, typer.Option(help="What the paper is reported to claim.")]
 REPORTED = Path("paper/reported.yaml")
+ENTRIES = Path("results/entries")
 CAPTIONS, CATALOG, DATA_DIR = Path("workflow/report"), Path("workflow/problems.yaml"), Path("results/data")

@@ -7,6 +7,7 @@ import typer
 
 from prerl.commands import (
     CAPTIONS,
+    ENTRIES,
     LEXICON,
     METHODS,
     BaselinesDir,
@@ -53,13 +54,15 @@ def compare(
     look: Annotated[
         int | None, typer.Option(min=1, max=3, help="Of a comparison that may stop early, after 3, 5, 8 replicates.")
     ] = None,
+    entries: Annotated[Path, typer.Option(help="Others' entries, which the page shows too.")] = ENTRIES,
 ) -> None:
     """Compare a new method's runs with the baselines: summaries, tables, figures, a page, and a conclusion."""
     from prerl.analysis.behaviour import load_lexicon
-    from prerl.compare.baselines import Baselines
+    from prerl.compare.baselines import RECORD, Baselines
     from prerl.compare.tuned import as_tuned, tuned_values
     from prerl.compare.versus import FIGURES, TABLES
     from prerl.compare.versus import compare as run
+    from prerl.report.entries import board
     from prerl.report.figures.write import draw_figures
     from prerl.report.page import write_comparison
     from prerl.report.tables.write import write_tables
@@ -71,7 +74,64 @@ def compare(
     methods = fixed.methods() | {name: found}
     write_tables([*TABLES], summary, methods, captions / "tables", out / "tables")
     draw_figures([*FIGURES], summary, methods, captions / "figures", out / "figures")
-    write_comparison(summary, methods, template, out / "index.html")
+    shown = board(entries, fixed.record["scale"], baselines / RECORD)
+    write_comparison(summary, methods, template, out / "index.html", shown)
+
+
+@app.command()
+def submit(
+    scale: ScaleFile,
+    method: Annotated[Path, typer.Option(help="The method's file, as it was compared.")],
+    results: Annotated[Path | None, typer.Option(help="Where its runs are; by default of the scale.")] = None,
+    baselines: Annotated[Path | None, typer.Option(help="By default those of the scale.")] = None,
+    author: Annotated[str | None, typer.Option(help="As the leaderboard shall name them.")] = None,
+    variants: Annotated[
+        int, typer.Option(min=1, help="All that were tried, if the ledger of this checkout does not have them all.")
+    ] = 1,
+    lexicon: LexiconFile = LEXICON,
+    out: Annotated[Path, typer.Option(help="Directory of entries.")] = ENTRIES,
+) -> None:
+    """Pack a comparison into results/entries/NAME, to be committed for the leaderboard."""
+    from prerl.analysis.behaviour import load_lexicon
+    from prerl.compare.baselines import Baselines
+    from prerl.compare.entries import submit as run
+
+    fixed = Baselines(baselines or Path("results/baselines") / scale.stem)
+    results = results or Path("results") / scale.stem / "compare"
+    entry = run(load_scale(scale), fixed, method, load_lexicon(lexicon), results, out, author, variants)
+    if entry.variants > variants:
+        print(f"Variants tried: {entry.variants}, by {results / 'ledger.jsonl'}.")
+    print(f"{out / entry.name}: commit this directory; `prerl verify-entry {out / entry.name}` checks it")
+
+
+@app.command()
+def verify_entry(
+    entry: Annotated[Path, typer.Argument(help="Its directory, e.g. results/entries/NAME.")],
+    seed: Annotated[
+        int | None, typer.Option(min=0, help="Of the run that is made again; by default its first.")
+    ] = None,
+    scale: Annotated[Path | None, typer.Option(help="A scale file; by default that of the entry.")] = None,
+    baselines: Annotated[Path | None, typer.Option(help="By default those of the scale.")] = None,
+    tasks: Annotated[Path, typer.Option(help="Directory of the lm-eval task files.")] = Path("workflow/tasks"),
+    run_its_code: Annotated[
+        bool, typer.Option("--run-its-code", help="Run the functions of the entry's author. Read them before.")
+    ] = False,
+) -> None:
+    """Check an entry: its files, its numbers by its counts, and one of its runs, made again."""
+    from prerl.analysis.entries import read_entry
+    from prerl.compare.baselines import Baselines
+    from prerl.compare.entries import open_entry, recompute, reproduce_entry
+
+    name = read_entry(entry).scale
+    settings = load_scale(scale or Path(f"workflow/scales/{name}.yaml"))
+    fixed = Baselines(baselines or Path("results/baselines") / name)
+    opened = open_entry(entry, settings, fixed)
+    same, text = recompute(opened, settings, fixed)
+    print(text, flush=True)
+    if same:
+        same, text = reproduce_entry(opened, settings, fixed, seed, tasks, run_its_code)
+        print(text)
+    raise typer.Exit(0 if same else 1)
 
 
 @app.command()

@@ -137,12 +137,16 @@ def page(
     lexicon: LexiconFile = LEXICON,
     template: Annotated[Path, typer.Option(help="The page's Jinja2 template.")] = Path("workflow/page/index.html"),
     further: Annotated[Path | None, typer.Option(help="Tables of the committed baselines, to be shown too.")] = None,
+    entries: Annotated[Path | None, typer.Option(help="Others' entries, to be shown too.")] = None,
 ) -> None:
     """Put claims, figures, tables and samples into one page that works offline."""
     from prerl.analysis.behaviour import load_lexicon
+    from prerl.report.entries import board
     from prerl.report.page import write_page
 
-    write_page(results, summary, _as_trained(scale, methods), load_lexicon(lexicon), template, out, further)
+    record = Path("results/baselines") / scale.stem / "baselines.json"
+    shown = board(entries, scale.stem, record) if entries else None
+    write_page(results, summary, _as_trained(scale, methods), load_lexicon(lexicon), template, out, further, shown)
 
 
 @app.command()

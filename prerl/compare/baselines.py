@@ -99,20 +99,13 @@ class Baselines:
 
     def warnings(self, scale: Scale, lexicon: Lexicon | None, records: list[dict[str, Any]]) -> list[str]:
         """What differs in the records of runs at a scale from what the baselines were made with, and may matter."""
-        made = self.record["made_with"]
-        there = [one for sets in self.made_with().values() for one in sets] + [{"settings": made["settings"]}]
-        found = differences([*records, {"settings": settings_of(scale)}], there)
-        if made["code"] != code_of(scale):
-            found.append("the code that samples and learns has changed since")
-        if lexicon and made["lexicon"] != lexicon.model_dump():
-            found.append("the lexicon of behaviours has changed since")
-        return found
+        return made_otherwise(self.record["made_with"], scale, lexicon, records)
 
     def methods(self) -> dict[str, Method]:
         return {name: Method.model_validate(method) for name, method in self.record["methods"].items()}
 
     def tests(self) -> AllRuns:
-        return _by_run(pd.read_parquet(self.path / "tests.parquet"))
+        return by_run(pd.read_parquet(self.path / "tests.parquet"))
 
     def updates(self, method: str, seed: int) -> pd.DataFrame:
         """The training log of a run: the columns of its log.parquet, with method and seed."""
@@ -121,10 +114,11 @@ class Baselines:
 
     def dev(self) -> AllRuns:
         table = pd.read_parquet(self.path / "dev.parquet")
-        return _by_run(table.assign(nats=table["entropy"] * table["tokens"]).drop(columns="entropy"))
+        return by_run(table.assign(nats=table["entropy"] * table["tokens"]).drop(columns="entropy"))
 
 
-def _by_run(table: pd.DataFrame) -> AllRuns:
+def by_run(table: pd.DataFrame) -> AllRuns:
+    """The counts of every run, from a table of them all with the columns method and seed."""
     found: AllRuns = {}
     for method in table["method"].unique():
         runs = table.loc[table["method"] == method].drop(columns="method")
@@ -132,6 +126,20 @@ def _by_run(table: pd.DataFrame) -> AllRuns:
             int(seed): runs.loc[runs["seed"] == seed].drop(columns="seed").reset_index(drop=True)
             for seed in runs["seed"].unique()
         }
+    return found
+
+
+def made_otherwise(
+    made: dict[str, Any], scale: Scale, lexicon: Lexicon | None, records: list[dict[str, Any]]
+) -> list[str]:
+    """What differs in the records of runs at a scale, a sentence each, from what others were `made_with` by the record
+    of baselines or of an entry."""
+    there = [*made["versions"], *made["hardware"], {"settings": made["settings"]}]
+    found = differences([*records, {"settings": settings_of(scale)}], there)
+    if made["code"] != code_of(scale):
+        found.append("the code that samples and learns has changed since")
+    if lexicon and made["lexicon"] != lexicon.model_dump():
+        found.append("the lexicon of behaviours has changed since")
     return found
 
 

@@ -4,6 +4,7 @@ import datetime
 import hashlib
 import json
 from pathlib import Path
+from typing import Any
 
 from prerl.files.atomic import read_jsonl, write_jsonl
 from prerl.settings.methods import Method
@@ -16,8 +17,14 @@ def checksum(method: Method) -> str:
 
     Another label or description makes no other variant, nor does another place of the same file.
     """
-    sources, text = method.sources(), json.dumps([phase.model_dump() for phase in method.phases], sort_keys=True)
-    for place, content in sources.items():
+    return checksum_of([phase.model_dump() for phase in method.phases], method.sources())
+
+
+def checksum_of(phases: list[dict[str, Any]], functions: dict[str, str]) -> str:
+    """The checksum of a method by what the record of a run says of it: its phases, and the sha256 of the sources of its
+    functions by their places."""
+    text = json.dumps(phases, sort_keys=True)
+    for place, content in functions.items():
         text = text.replace(json.dumps(place), json.dumps([content, place.rpartition(":")[2]]))
     return hashlib.sha256(text.encode()).hexdigest()
 

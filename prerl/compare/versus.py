@@ -132,6 +132,7 @@ def compare(
             "new": name,
             "tuned": {key: values.model_dump() for key, values in tuned.items()},
             "seeds": seeds,
+            "look": look,
             "methods": list(everything),
             "parameters": baselines.record["base"]["parameters"],
             "steps": scale.rl.steps,

@@ -18,6 +18,7 @@ from prerl.files.checksums import checksums, intact, read_table, sha256
 from prerl.settings.methods import Method
 from prerl.settings.scale import Scale
 
+Directories = dict[tuple[str, int], Path]  # of runs, by method and seed
 SHOWN = ("accuracy", "comparison")  # tables that the page of a study of fewer methods shows
 
 
@@ -44,15 +45,8 @@ def write_baselines(scale: Scale, methods: dict[str, Method], lexicon: Lexicon, 
     kept = dict(bases)
     if scale.tuning and (base := results / BASE / f"seed{scale.base_of(scale.tuning.base_seed)}").is_dir():
         kept[scale.base_of(scale.tuning.base_seed)] = base
-    tests = {**{(BASE, seed): base for seed, base in bases.items()}, **runs}
-    tables = {
-        "tests": {key: _kept(read_counts(run / "samples.parquet", lexicon)) for key, run in tests.items()},
-        "dev": {key: _with_entropy(read_counts(run / "dev.parquet", lexicon)) for key, run in runs.items()},
-        "updates": {key: read_table(run / "log.parquet") for key, run in runs.items()},
-    }
-    trained, tested = ([read_json(run / name) for run in runs.values()] for name in ("run.json", "evaluate.json"))
-    commits = distinct([*trained, *tested], "commit")
-    warn(results, mixed([trained, tested]))
+    tables = tables_of({**{(BASE, seed): base for seed, base in bases.items()}, **runs}, runs, lexicon)
+    warn(results, mixed([[read_json(run / name) for run in runs.values()] for name in ("run.json", "evaluate.json")]))
     record = {
         "scale": results.name,
         "identity": identity(scale),
@@ -72,14 +66,7 @@ def write_baselines(scale: Scale, methods: dict[str, Method], lexicon: Lexicon, 
         "tuning": scale.tuning.model_dump() if scale.tuning else None,
         "tuned": {name: scale.tuned[name].model_dump() for name in methods if name in scale.tuned},
         "runs": [cost(name, seed, run) for (name, seed), run in runs.items()],
-        "made_with": {
-            "settings": settings_of(scale),
-            "versions": distinct([*trained, *tested], "versions"),
-            "hardware": distinct([*trained, *tested], "hardware"),
-            "commit": commits[0]["commit"] if len(commits) == 1 else None,
-            "code": code_of(scale),
-            "lexicon": lexicon.model_dump(),
-        },
+        "made_with": made_with(scale, lexicon, [*runs.values()]),
     }
 
     def produce(path: Path) -> None:
@@ -94,14 +81,43 @@ def write_baselines(scale: Scale, methods: dict[str, Method], lexicon: Lexicon, 
         for table in (*of_main, *of_all, *(study / f"tables/{name}.json" for name in SHOWN), *claims):
             shutil.copy(table, path / "tables")
         shutil.copy(results / "figures/learning_curves.png", path)
-        for name, parts in tables.items():
-            rows = [table.assign(method=method, seed=seed) for (method, seed), table in parts.items()]
-            write_table(path / f"{name}.parquet", _small(pd.concat(rows, ignore_index=True)))
+        for name, table in tables.items():
+            write_table(path / f"{name}.parquet", table)
         write_json(path / RECORD, record | {"files": checksums([path], path)})
         if (out / "sensitivity").is_dir():  # it may be made anew without the baselines, and so is not among their files
             shutil.copytree(out / "sensitivity", path / "sensitivity")
 
     write(out, produce)
+
+
+def tables_of(tests: Directories, runs: Directories, lexicon: Lexicon) -> dict[str, pd.DataFrame]:
+    """What is committed of runs: `tests`, counts of the test responses of the first, and `dev` and `updates`, counts of
+    the dev responses and training logs of the second; see `write_baselines` for the columns."""
+    parts = {
+        "tests": {key: _kept(read_counts(run / "samples.parquet", lexicon)) for key, run in tests.items()},
+        "dev": {key: _with_entropy(read_counts(run / "dev.parquet", lexicon)) for key, run in runs.items()},
+        "updates": {key: read_table(run / "log.parquet") for key, run in runs.items()},
+    }
+    found = {}
+    for name, one in parts.items():
+        rows = [table.assign(method=method, seed=seed) for (method, seed), table in one.items()]
+        found[name] = _small(pd.concat(rows, ignore_index=True))
+    return found
+
+
+def made_with(scale: Scale, lexicon: Lexicon, runs: list[Path]) -> dict[str, Any]:
+    """What runs were made with, by their records: settings, every set of versions and of hardware with its number of
+    jobs, the commit (None if jobs differ), a fingerprint of the code, and the lexicon that counts behaviours."""
+    records = [read_json(run / name) for name in ("run.json", "evaluate.json") for run in runs]
+    commits = distinct(records, "commit")
+    return {
+        "settings": settings_of(scale),
+        "versions": distinct(records, "versions"),
+        "hardware": distinct(records, "hardware"),
+        "commit": commits[0]["commit"] if len(commits) == 1 else None,
+        "code": code_of(scale),
+        "lexicon": lexicon.model_dump(),
+    }
 
 
 def cost(method: str, seed: int, run: Path) -> dict[str, Any]:

@@ -29,10 +29,11 @@ def write_page(
     template: Path,
     out: Path,
     further: Path | None = None,
+    entries: dict[str, Any] | None = None,
 ) -> None:
     """Writes the page of the study whose summaries lie in `summary`, beside its tables, figures and claims; `results`
-    holds the runs, and `further` tables of the committed baselines that it shows too. Raises UserError if one of them
-    is missing or the template is malformed.
+    holds the runs, `further` tables of the committed baselines that it shows too, and `entries` is what
+    `prerl.report.entries` makes of those. Raises UserError if a file is missing or the template is malformed.
     """
     study = Study(summary, methods)
     claims, parts = (
@@ -49,12 +50,16 @@ def write_page(
         claims=[row | {"parts": [part for part in parts if part["id"] == row["id"]]} for row in claims],
         samples=pack(sample_data(results, study, lexicon)),
         further=[(path.stem, read_json(path)) for path in sorted(further.glob("*.json"))] if further else [],
+        entries=entries,
     )
 
 
-def write_comparison(summary: Path, methods: dict[str, Method], template: Path, out: Path) -> None:
+def write_comparison(
+    summary: Path, methods: dict[str, Method], template: Path, out: Path, entries: dict[str, Any] | None = None
+) -> None:
     """Writes the page of a comparison with the baselines, whose summaries lie in `summary`, beside its tables and
-    figures. Raises UserError if one of them is missing or the template is malformed."""
+    figures; `entries` is what `prerl.report.entries` makes of those. Raises UserError if a file is missing or the
+    template is malformed."""
     study = Study(summary, methods)
     new = methods[study.scale["new"]]
     render(
@@ -66,6 +71,7 @@ def write_comparison(summary: Path, methods: dict[str, Method], template: Path, 
         description=new.description,
         phases=[phase.model_dump() for phase in new.phases],
         further=[],
+        entries=entries,
     )
 
 

@@ -110,11 +110,16 @@ class Method(Strict):
     tuned_as: Name | None = None  # of an ablation: the method that it changes, and whose tuned values it takes
     tune: bool = False  # of a new method alone: before it is compared it is tuned as the baselines were
 
+    @property
+    def functions(self) -> list[str]:
+        """The places of its author's own functions."""
+        places = {getattr(phase, key) for phase in self.phases for key in PLACES}
+        return [place for place in sorted(filter(None, places)) if FUNCTION.match(place)]
+
     def sources(self) -> dict[str, str]:
         """The places of its author's own functions, with the checksums of the files that they stand in. Raises
         UserError if there is no such file."""
-        places = {getattr(phase, key) for phase in self.phases for key in PLACES}
-        return {place: sha256(source(place)) for place in sorted(filter(None, places)) if FUNCTION.match(place)}
+        return {place: sha256(source(place)) for place in self.functions}
 
     @property
     def has_critic(self) -> bool:

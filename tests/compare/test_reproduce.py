@@ -1,42 +1,14 @@
 """`prerl check-baselines`: one baseline again."""
 
-import shutil
-
 import numpy as np
 import pandas as pd
 import pytest
 
-from prerl.analysis.behaviour import load_lexicon
 from prerl.compare.baselines import Baselines
 from prerl.compare.reproduce import first_difference, prediction_interval, reproduce
-from prerl.compare.written import write_baselines
 from prerl.errors import UserError
 from prerl.files.machine import processor
 from tests.helpers import ROOT
-from tests.study import LEXICON
-
-
-@pytest.fixture(scope="module")
-def real(scale, trained, methods, printed, tmp_path_factory):
-    """Baselines of one really trained run, and its scale."""
-    from prerl.engines.local import train
-    from prerl.evaluation.evaluate import evaluate
-
-    results = tmp_path_factory.mktemp("real") / "small"
-    for name in ("tables", "figures"):
-        shutil.copytree(printed / name, results / name)
-    for name in ("claims", "claim_parts"):
-        shutil.copy(printed / f"{name}.csv", results)
-    shutil.copytree(trained / "problems", results / "problems")
-    shutil.copytree(trained / "model", results / "base/seed0/model")
-    shutil.copy(trained / "run.json", results / "base/seed0")
-    small = scale.model_copy(update={"methods": ["grpo"], "seeds": [0]})
-    run, tasks = results / "grpo/seed0", ROOT / "workflow/tasks"
-    train(small, "grpo", methods["grpo"], 0, trained / "model", trained / "problems", run)
-    for model, out in ((run / "model", run), (trained / "model", results / "base/seed0")):
-        evaluate(small, model, trained / "problems", tasks, out)
-    write_baselines(small, {"grpo": methods["grpo"]}, load_lexicon(LEXICON), results, results / "fixed")
-    return small, results / "fixed"
 
 
 def test_this_machine_reproduces_what_it_made(real, capsys):

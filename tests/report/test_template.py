@@ -55,3 +55,18 @@ def test_tables_of_the_committed_baselines_are_shown_and_marked(printed, methods
     shown = re.search(r'<section id="baselines">(.+?)</section>', pages[0], re.DOTALL)[1]
     assert "as they are committed" in shown and shown.count("<td") == len(table["rows"]) * len(table["columns"])
     assert "CISPO" in shown and "CISPO" not in pages[1] and 'id="baselines"' not in pages[1]
+
+
+def test_entries_are_shown_as_text_and_without_one_there_is_no_table(printed, methods, tmp_path):
+    lexicon, pages = load_lexicon(LEXICON), []
+    one = {"columns": ["Method", "Author"], "rows": [["<b>Bold</b>", "A"]], "others": []}
+    for entries in (one, {"columns": [], "rows": [], "others": ["stale", "older"]}, None):
+        out = tmp_path / "index.html"
+        write_page(printed, printed / "summary", methods, lexicon, TEMPLATE, out, entries=entries)
+        pages.append(out.read_text())
+    shown = [re.search(r'<section id="entries">(.+?)</section>', page, re.DOTALL) for page in pages]
+    assert (
+        "&lt;b&gt;Bold&lt;/b&gt;" in shown[0][1] and "<b>Bold" not in pages[0] and "Not comparable" not in shown[0][1]
+    )
+    assert "baselines than those of this checkout: stale, older." in shown[1][1] and "<table" not in shown[1][1]
+    assert shown[2] is None and "#entries" not in pages[2]

@@ -15,6 +15,7 @@ from prerl.analysis.summary import summarize
 from prerl.base.committed import take_base
 from prerl.base.pretrain import pretrain
 from prerl.compare.baselines import Baselines
+from prerl.compare.entries import submit
 from prerl.compare.versus import TABLES, compare
 from prerl.compare.written import write_baselines
 from prerl.engines.local import train
@@ -160,9 +161,12 @@ def compared(printed, methods, tmp_path_factory):
     shutil.copytree(root / "baselines/made-up/bases", results / "base")
     shutil.copytree(printed / "grpo", results / "new")
     compare(scale, fixed, "new", new, lexicon, results, results / "new/summary")
+    (root / "new.yaml").write_text("label: New\nphases: [{space: post-train, samples: all, advantage: std}]")
+    submit(scale, fixed, root / "new.yaml", lexicon, results, root / "entries")
     write_tables([*TABLES], results / "new/summary", old | {"new": new}, CAPTIONS / "tables", results / "new/tables")
-    baselines = [f"baselines/made-up/{name}" for name in ("tests.parquet", "dev.parquet", "baselines.json")]
-    return below(root, *baselines, "compare/new/summary", "compare/new/tables", "compare/ledger.jsonl")
+    kept = [f"baselines/made-up/{name}" for name in ("tests.parquet", "dev.parquet", "baselines.json")]
+    kept += [f"entries/new/{name}" for name in ("tests.parquet", "dev.parquet", "entry.json")]
+    return below(root, *kept, "compare/new/summary", "compare/new/tables", "compare/ledger.jsonl")
 
 
 @pytest.fixture(scope="module")

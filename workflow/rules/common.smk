@@ -34,6 +34,7 @@ SCALE_NAME = OPTIONS.scale
 SCALE_FILE = f"workflow/scales/{SCALE_NAME}.yaml"
 BASELINES = f"results/baselines/{SCALE_NAME}"  # committed
 BASES = f"{BASELINES}/bases"  # base models
+ENTRIES = sorted(map(str, Path("results/entries").glob("[!.]*/entry.json")))  # of others, which the leaderboard shows
 NEW_FILE = OPTIONS.method  # of a method that is to be compared with them
 # Its runs start from the baselines' own base model, and so lie apart.
 RESULTS = f"results/{SCALE_NAME}/compare" if NEW_FILE else f"results/{SCALE_NAME}"

@@ -21,6 +21,7 @@ if NEW:
             rules.problems.output,
             f"{SENSITIVITY}/summary/choices.yaml" if NAMED[NEW].tune else [],
             PAGE,
+            ENTRIES,
             "workflow/page/compare.html",
             expand("workflow/report/tables/{name}.rst", name=COMPARE_TABLES),
             expand("workflow/report/figures/{name}.rst", name=COMPARE_FIGURES),
@@ -51,6 +52,7 @@ if NEW:
                     "prerl.report.tables.write",
                     "prerl.report.figures.write",
                     "prerl.report.page",
+                    "prerl.report.entries",
                 ),
             ),
         shell:

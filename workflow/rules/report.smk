@@ -152,7 +152,7 @@ for study, (prefix, table_names, figure_names) in PRINTED.items():
             measured(study),
             rules.problems.output,
             PAGE,
-            [] if study else FURTHER,
+            [] if study else [*FURTHER, *ENTRIES],
             lexicon=LEXICON,
         output:
             f"{RESULTS}/{study}index.html",
@@ -168,9 +168,14 @@ for study, (prefix, table_names, figure_names) in PRINTED.items():
             results=subpath(output[0], ancestor=2 if study else 1),
             summary=subpath(input[0], parent=True),
             further=f"--further {BASELINES}/tables" if FURTHER and not study else "",
+            entries="--entries results/entries" if not study else "",
             depends=dict(
-                labels={name: METHODS[name].label for name in STUDIES[study]}, code=fingerprint("prerl.report.page")
+                labels={name: METHODS[name].label for name in STUDIES[study]},
+                baselines=(
+                    checksums([Path(f"{BASELINES}/baselines.json")], Path(BASELINES)) if ENTRIES and not study else {}
+                ),
+                code=fingerprint("prerl.report.page", "prerl.report.entries"),
             ),
         shell:
             "prerl page --scale {params.scale} --results {params.results} --summary {params.summary} --lexicon {input.lexicon}"
-            " {params.further} --out {output} 2> {log}"
+            " {params.further} {params.entries} --out {output} 2> {log}"
