@@ -26,10 +26,14 @@ def headline(claims: Sequence[dict[str, Any]], parts: Sequence[dict[str, Any]]) 
             outcome = f"{OUTCOMES[claim['verdict']]} GRPO: {found} of {subject}"
             said.append(f"DSRL, which warms up on log P(y) before GRPO, {outcome}.")
     verdicts = [claim["verdict"] for claim in claims if claim["verdict"] != NOT_TESTED]
-    number = verdicts.count("reproduced")
-    reproduced = {0: "none is", 1: "one is"}.get(number, f"{number} are")
     if verdicts:
-        said.append(f"Of the {len(verdicts)} claims of the paper that are tested here, {reproduced} reproduced.")
+        said.append(
+            f"Of the paper's claims {are(len(verdicts))} tested here, {are(verdicts.count('reproduced'))} reproduced."
+        )
     else:
         said.append("No claim of the paper can be tested here.")
     return " ".join(said)
+
+
+def are(number: int) -> str:
+    return {0: "none is", 1: "one is"}.get(number, f"{number} are")
