@@ -20,6 +20,7 @@ ADVANTAGES = {
     "leave-one-out": "r − mean of the group's others",
     "batch": "(r − mean) / (std + 1e-6) over the batch",
     "batch-std": "(r − mean over the group) / (std over the batch + 1e-6)",
+    "minus-one": "r − 1, without a baseline",
     "weighted": "0.1 for a right response, −1 for a wrong one",
     "maxrl": "(r − mean) / (mean + 1e-6) over the group",
     "pass@k": "what the response adds to pass@{pass_k} of its group, normalised",
@@ -35,6 +36,7 @@ DENOMINATORS = {
     "tokens": "the sum over the tokens kept, divided by their number",
     "budget": "the sum over the tokens kept, divided by all that the batch could have had",
     "length": "the mean over each kept response's tokens, and over these responses",
+    "micro-batch": "the mean over the tokens kept of each few responses, and over these, weighted by their number",
 }
 
 

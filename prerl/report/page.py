@@ -13,7 +13,9 @@ from prerl.analysis.study import Study
 from prerl.analysis.verdicts import amount
 from prerl.errors import UserError
 from prerl.files.atomic import read_json, write_text
+from prerl.report.headline import headline
 from prerl.report.methods import cards
+from prerl.report.rows import each
 from prerl.report.samples import pack, sample_data
 from prerl.settings.methods import Method
 
@@ -40,14 +42,21 @@ def write_page(
         [{str(name): value for name, value in row.items()} for row in table.to_dict("records")]
         for table in (study.claims, study.parts)
     )
+    elsewhere = list(each(study.elsewhere))
     for part in parts:
-        part |= {"bar": bar(part), "found": amount(part["unit"], part["estimate"], part["low"], part["high"])}
+        part |= {"bar": bar(part), "found": found(part)}
+        others = [row._asdict() for row in elsewhere if (row.id, row.part) == (part["id"], part["part"])]
+        part["elsewhere"] = [other | {"found": found(other)} for other in others]
+    for claim in claims:
+        claim["parts"] = [part for part in parts if part["id"] == claim["id"]]
+        claim["elsewhere"] = {row.scale: row.verdict for row in elsewhere if row.id == claim["id"]}
     render(
         study,
         template,
         out,
         verdicts={name: sum(row["verdict"] == name for row in claims) for name in VERDICTS},
-        claims=[row | {"parts": [part for part in parts if part["id"] == row["id"]]} for row in claims],
+        headline=headline(claims, parts),
+        claims=claims,
         samples=pack(sample_data(results, study, lexicon)),
         further=[(path.stem, read_json(path)) for path in sorted(further.glob("*.json"))] if further else [],
         entries=entries,
@@ -101,6 +110,10 @@ def render(study: Study, template: Path, out: Path, **content: Any) -> None:
     except jinja2.TemplateError as error:
         raise UserError(f"{template}: {error}") from error
     write_text(out, page)
+
+
+def found(part: dict[str, Any]) -> str:
+    return amount(part["unit"], part["estimate"], part["low"], part["high"])
 
 
 def title(name: str) -> str:

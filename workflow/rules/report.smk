@@ -1,4 +1,6 @@
-PAGE = expand("workflow/page/{name}", name=["layout.html", "index.html", "methods.html", "style.css", "page.js"])
+PAGE = expand(
+    "workflow/page/{name}", name=["layout.html", "index.html", "methods.html", "style.css", "page.js", "samples.js"]
+)
 MAIN_TABLES = [
     "methods",
     "accuracy",
