@@ -56,11 +56,12 @@ def accuracy(study: Study) -> tuple[pd.DataFrame, pd.DataFrame]:
 
 @table
 def published(study: Study) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Accuracy before and after training, here and as others have published it of the same model."""
+    """Accuracy before and after training, here and as others have published it of the same model, by methods that the
+    study has too."""
     scores = study.read("scores")
     scores = scores[scores.metric == "avg"]
     numbers, printed = [], []
-    for one in study.scale["published"]:
+    for one in (one for one in study.scale["published"] if one["method"] in study.labels):
         own = {row.method: row for row in each(scores[scores.benchmark == one["benchmark"]])}
         before, after = own[BASE], own[one["method"]]
         here = {"updates": study.scale["steps"], "source": "here", "setting": "", "problems": after.problems}
