@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from prerl.analysis.scores import BASE
 from prerl.bench.estimate import pace
 from prerl.errors import UserError
 from prerl.files.atomic import read_json, write_json, write_text
@@ -49,7 +50,7 @@ def by_job(results: Path, metadata: Path) -> pd.DataFrame:
 
 def by_part(results: Path) -> pd.DataFrame:
     """A row a part of all trainings: what, jobs, seconds."""
-    runs = [path.parent for path in sorted(results.glob("*/seed*/run.json"))]
+    runs = [path.parent for path in sorted(results.glob("*/seed*/run.json")) if path.parts[-3] != BASE]
     logs = pd.concat([read_table(run / "log.parquet").assign(run=str(run)) for run in runs])
     walls = sum(read_json(run / "run.json")["wall_seconds"] for run in runs)
     sampling, learning = logs["generate_seconds"].sum(), logs["update_seconds"].sum()

@@ -32,7 +32,7 @@ def study(tmp_path):
                 {"rule": rule, "shellcmd": f"{rule} {name.rpartition('/')[0]}", "starttime": start, "endtime": end}
             )
         )
-    for name, wall in (("grpo", 30.0), ("dsrl", 10.0)):
+    for name, wall in (("grpo", 30.0), ("dsrl", 10.0), ("base", 500.0)):  # a base is no training of a method
         run = tmp_path / "results/tiny" / name / "seed0"
         run.mkdir(parents=True)
         write_json(run / "run.json", {"wall_seconds": wall})
