@@ -3,9 +3,11 @@
 import re
 import shutil
 
+import pandas as pd
 import pytest
 
 from prerl.analysis.behaviour import load_lexicon
+from prerl.analysis.elsewhere import COLUMNS
 from prerl.errors import UserError
 from prerl.files.atomic import read_json
 from prerl.report.page import bar, write_page
@@ -55,3 +57,21 @@ def test_tables_of_the_committed_baselines_are_shown_and_marked(printed, methods
     shown = re.search(r'<section id="baselines">(.+?)</section>', pages[0], re.DOTALL)[1]
     assert "as they are committed" in shown and shown.count("<td") == len(table["rows"]) * len(table["columns"])
     assert "CISPO" in shown and "CISPO" not in pages[1] and 'id="baselines"' not in pages[1]
+
+
+def test_a_claim_shows_what_it_gave_at_other_scales(printed, methods, tmp_path):
+    shutil.copytree(printed, tmp_path / "made-up")
+    parts = pd.read_csv(printed / "claim_parts.csv").assign(scale="larger", verdict="equivalent", estimate=0.75)
+    kept = parts[parts.id == "dsrl-beats-grpo"][COLUMNS]
+    kept.to_csv(tmp_path / "made-up/claims_elsewhere.csv", index=False)
+    write_page(
+        tmp_path / "made-up",
+        tmp_path / "made-up/summary",
+        methods,
+        load_lexicon(LEXICON),
+        TEMPLATE,
+        tmp_path / "a.html",
+    )
+    page = (tmp_path / "a.html").read_text()
+    card = re.search(r'<article [^>]*id="claim-dsrl-beats-grpo">(.+?)</article>', page, re.DOTALL)[1]
+    assert "At larger: <b>equivalent</b>" in card and "at larger +0.8 [" in card and page.count("At larger") == 1
