@@ -204,7 +204,7 @@ def test_the_headline_says_what_the_claims_say():
     parts = [{"id": "dsrl-beats-grpo", "unit": "points", "estimate": -0.16, "low": -2.2, "high": 2.0}]
     said = headline(claims, parts)
     assert "cannot be told apart from GRPO: -0.2 [-2.2, +2.0] points of accuracy in domain." in said
-    assert said.endswith(" Of the paper's claims one is tested here, none is reproduced.")
+    assert said.endswith(" Of the paper's claims, one is tested here and none is reproduced.")
     claims[0]["verdict"] = "reproduced"
     assert "more accurate than GRPO" in headline(claims, parts) and headline(claims, parts).endswith(
         "one is reproduced."
