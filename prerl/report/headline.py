@@ -27,9 +27,8 @@ def headline(claims: Sequence[dict[str, Any]], parts: Sequence[dict[str, Any]]) 
             said.append(f"DSRL, which warms up on log P(y) before GRPO, {outcome}.")
     verdicts = [claim["verdict"] for claim in claims if claim["verdict"] != NOT_TESTED]
     if verdicts:
-        said.append(
-            f"Of the paper's claims {are(len(verdicts))} tested here, {are(verdicts.count('reproduced'))} reproduced."
-        )
+        reproduced = are(verdicts.count("reproduced"))
+        said.append(f"Of the paper's claims, {are(len(verdicts))} tested here and {reproduced} reproduced.")
     else:
         said.append("No claim of the paper can be tested here.")
     return " ".join(said)

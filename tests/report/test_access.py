@@ -126,7 +126,25 @@ def test_what_does_not_scroll_is_no_stop_of_the_keyboard(visit):
     for width, stops in ((360, True), (1440, False)):
         tab = visit("index.html", viewport={"width": width, "height": 800})
         tab.wait_for_timeout(200)
-        assert bool(tab.locator("header .drawing[tabindex]").count()) == stops
+        assert bool(tab.locator("header .drawing[tabindex='0']").count()) == stops
+
+
+@pytest.mark.parametrize("width", [360, 1440])
+def test_the_keyboard_walks_through_the_whole_page(visit, width):
+    """Each stop is seen, none is lost and none holds the focus: after the last section it leaves the page."""
+    tab, seen = visit("index.html", viewport={"width": width, "height": 800}), []
+    while len(seen) < 300:
+        tab.keyboard.press("Tab")
+        if tab.evaluate("document.activeElement === document.body"):
+            break
+        where = """() => { const { top, bottom } = document.activeElement.getBoundingClientRect();
+            return [document.activeElement.closest("section")?.id, bottom > 0 && top < innerHeight]; }"""
+        seen.append(tab.evaluate(where))
+    assert all(visible for _, visible in seen)
+    sections = ("claims", "figures", "tables", "baselines", "methods", "samples", "made")
+    order = list(dict.fromkeys(section for section, _ in seen if section))
+    assert order == [name for name in sections if name in order]
+    assert {"claims", "tables", "methods", "samples"} <= set(order) and order[-1] == "made" and len(seen) < 300
 
 
 def test_the_keyboard_alone_sorts_a_table_and_opens_another(visit):
@@ -186,7 +204,7 @@ def test_the_headline_says_what_the_claims_say():
     parts = [{"id": "dsrl-beats-grpo", "unit": "points", "estimate": -0.16, "low": -2.2, "high": 2.0}]
     said = headline(claims, parts)
     assert "cannot be told apart from GRPO: -0.2 [-2.2, +2.0] points of accuracy in domain." in said
-    assert said.endswith(" Of the paper's claims one is tested here, none is reproduced.")
+    assert said.endswith(" Of the paper's claims, one is tested here and none is reproduced.")
     claims[0]["verdict"] = "reproduced"
     assert "more accurate than GRPO" in headline(claims, parts) and headline(claims, parts).endswith(
         "one is reproduced."

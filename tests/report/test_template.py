@@ -3,9 +3,11 @@
 import re
 import shutil
 
+import pandas as pd
 import pytest
 
 from prerl.analysis.behaviour import load_lexicon
+from prerl.analysis.elsewhere import COLUMNS
 from prerl.errors import UserError
 from prerl.files.atomic import read_json
 from prerl.report.page import bar, write_page
@@ -70,3 +72,21 @@ def test_entries_are_shown_as_text_and_without_one_there_is_no_table(printed, me
     )
     assert "baselines than those of this checkout: stale, older." in shown[1][1] and "<table" not in shown[1][1]
     assert shown[2] is None and "#entries" not in pages[2]
+
+
+def test_a_claim_shows_what_it_gave_at_other_scales(printed, methods, tmp_path):
+    shutil.copytree(printed, tmp_path / "made-up")
+    parts = pd.read_csv(printed / "claim_parts.csv").assign(scale="larger", verdict="equivalent", estimate=0.75)
+    kept = parts[parts.id == "dsrl-beats-grpo"][COLUMNS]
+    kept.to_csv(tmp_path / "made-up/claims_elsewhere.csv", index=False)
+    write_page(
+        tmp_path / "made-up",
+        tmp_path / "made-up/summary",
+        methods,
+        load_lexicon(LEXICON),
+        TEMPLATE,
+        tmp_path / "a.html",
+    )
+    page = (tmp_path / "a.html").read_text()
+    card = re.search(r'<article [^>]*id="claim-dsrl-beats-grpo">(.+?)</article>', page, re.DOTALL)[1]
+    assert "At larger: <b>equivalent</b>" in card and "at larger +0.8 [" in card and page.count("At larger") == 1

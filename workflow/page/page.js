@@ -23,8 +23,7 @@ for (const button of document.querySelectorAll("th button")) {
 const scrolling = new ResizeObserver((entries) => {
   for (const { target } of entries) {
     const hidden = target.scrollWidth - target.clientWidth > 1 || target.scrollHeight - target.clientHeight > 1;
-    if (hidden) target.tabIndex = 0;
-    else target.removeAttribute("tabindex");
+    target.tabIndex = hidden ? 0 : -1; // without it, what has the focus would lose it
   }
 });
 for (const box of document.querySelectorAll(".drawing, .scroll")) scrolling.observe(box);
