@@ -15,8 +15,8 @@ OUTCOMES = {
 
 
 def headline(claims: Sequence[dict[str, Any]], parts: Sequence[dict[str, Any]]) -> str:
-    """Of the rows of claims.csv and claim_parts.csv: how the paper's method compares with GRPO, where the study has
-    both, and how many claims it reproduces."""
+    """How the paper's method compares with GRPO, where the study has both, and how many claims it reproduces, by the
+    rows of claims.csv and claim_parts.csv."""
     said = []
     for claim in claims:
         if claim["id"] == MAIN and claim["verdict"] in OUTCOMES:

@@ -190,7 +190,7 @@ def test_the_page_opens_and_says_the_conclusion(page, summaries, chromium):
     tab.goto(page.as_uri())
     assert tab.locator("h1").inner_text() == "Perfect against 3 baselines"
     assert tab.locator(".lead").inner_text() == summaries["perfect"][1]
-    assert tab.locator("#figures figure").count() == 2 and tab.locator("#samples").count() == 0
+    assert tab.locator("figure").count() == 2 and tab.locator("#samples").count() == 0
     tab.locator("#table-leaderboard th button", has_text=ALL).click()
     assert tab.locator("#table-leaderboard tbody tr").first.inner_text().count("Perfect") == 0
     tab.close()

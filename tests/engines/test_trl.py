@@ -230,7 +230,7 @@ def test_of_several_processes_one_writes_the_results(short, methods, trained, tm
 
 
 def test_a_prompt_that_vllm_has_no_room_for_stops_the_run_before_vllm_starts(short, methods, trained, tmp_path):
-    gpus = {"launch": "x.yaml", "vllm": Vllm(tensor_parallel=1, memory=0.5, max_length=49)}
+    gpus = {"device": "cuda", "vllm": Vllm(tensor_parallel=1, memory=0.5, max_length=49)}
     scale = changed(short, engine=changed(ENGINE, **gpus))
     made = local.Run(scale, methods["grpo"], 0, trained / "model", trained / "problems")
     session = Session(scale, "grpo", methods["grpo"], 0, trained / "model", trained / "problems", tmp_path)

@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from prerl.base import pretrain as base
+from prerl.base import supervised
 from prerl.evaluation.alignment import align_base
 from prerl.evaluation.comparison import Comparison
 from prerl.evaluation.evaluate import evaluate
@@ -62,7 +63,7 @@ def test_pretraining_starts_anew(scale, tmp_path, monkeypatch, capsys, upgraded)
 
     def steps(dies_at):
         count = []
-        rate = base.learning_rate
+        rate = supervised.learning_rate
 
         def counted(settings, step):
             if step == dies_at:
@@ -71,7 +72,7 @@ def test_pretraining_starts_anew(scale, tmp_path, monkeypatch, capsys, upgraded)
             return rate(settings, step)
 
         with monkeypatch.context() as patch:
-            patch.setattr(base, "learning_rate", counted)
+            patch.setattr(supervised, "learning_rate", counted)
             with suppress(Killed):
                 base.pretrain(small, 0, tmp_path / "base")
         return count

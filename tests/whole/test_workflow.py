@@ -59,8 +59,12 @@ def test_the_ablations_add_their_runs_to_what_they_share_with_the_main_study(che
 def test_the_rules_make_every_table_and_figure(checkout):
     listed = snakemake(checkout, "all", "ablations", "sensitivity", "--dry-run", "--quiet", "rules", "--summary").stdout
     public = snakemake(checkout, "--dry-run", "--quiet", "rules", "--summary", "--config", "scale=smollm").stdout
+    one_gpu = snakemake(checkout, "--dry-run", "--quiet", "rules", "--summary", "--config", "scale=qwen3-0.6b").stdout
     assert "results/smollm/tables/overlap.tex" in public and "overlap" not in listed
-    for kind, names in {"figures/{}.svg": STUDY_FIGURES, "tables/{}.tex": set(STUDY_TABLES) - {"overlap"}}.items():
+    assert "results/qwen3-0.6b/tables/published.tex" in one_gpu and "published" not in listed
+    assert "results/smollm/tables/sizes.tex" in public  # beside tiny, whose claims are committed
+    tables = set(STUDY_TABLES) - {"overlap", "published", "sizes"}
+    for kind, names in {"figures/{}.svg": STUDY_FIGURES, "tables/{}.tex": tables}.items():
         for name in names:
             file = kind.format(name)
             assert any(f"results/tiny/{study}{file}" in listed for study in ("", "ablations/", "sensitivity/")), file
