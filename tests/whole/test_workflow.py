@@ -62,12 +62,21 @@ def test_the_rules_make_every_table_and_figure(checkout):
     one_gpu = snakemake(checkout, "--dry-run", "--quiet", "rules", "--summary", "--config", "scale=qwen3-0.6b").stdout
     assert "results/smollm/tables/overlap.tex" in public and "overlap" not in listed
     assert "results/qwen3-0.6b/tables/published.tex" in one_gpu and "published" not in listed
-    assert "results/smollm/tables/sizes.tex" in public  # beside tiny, whose claims are committed
     tables = set(STUDY_TABLES) - {"overlap", "published", "sizes"}
     for kind, names in {"figures/{}.svg": STUDY_FIGURES, "tables/{}.tex": tables}.items():
         for name in names:
             file = kind.format(name)
             assert any(f"results/tiny/{study}{file}" in listed for study in ("", "ablations/", "sensitivity/")), file
+
+
+def test_claims_at_other_scales_stand_beside_once_they_are_committed(checkout):
+    committed = checkout / "results/baselines/other/tables/claim_parts.csv"
+    command = ("--dry-run", "--quiet", "rules", "--summary", "--config", "scale=smoke")
+    assert "sizes" not in snakemake(checkout, *command).stdout
+    committed.parent.mkdir(parents=True)
+    committed.write_text("")
+    assert "results/smoke/tables/sizes.tex" in snakemake(checkout, *command).stdout
+    shutil.rmtree(checkout / "results/baselines")
 
 
 def test_a_bad_configuration_stops_before_any_job(checkout):
