@@ -135,8 +135,7 @@ class Method(Strict):
 
 
 def load_methods(path: Path) -> dict[str, Method]:
-    """All methods of a file; its `defaults` fill what a phase leaves out. A file with `phases` is one method, named as
-    the file, whose defaults are those of DEFAULTS."""
+    """Methods of a file, with its `defaults`. A file with `phases` is one, named as it, with those of DEFAULTS."""
     data = read_yaml(path)
     if "phases" in data:
         name = path.stem.lower().replace("_", "-")
@@ -153,10 +152,8 @@ def load_methods(path: Path) -> dict[str, Method]:
         raise UserError(f"{path}: methods: expected a mapping from method names to methods")
     for name in methods:
         if not re.match(NAME, str(name)) or name in RESERVED:
-            raise UserError(
-                f"{path}: methods: {name}: call it by small letters, digits and hyphens, and not as a "
-                f"stage ({', '.join(sorted(RESERVED))})"
-            )
+            rule = f"call it by small letters, digits and hyphens, and not as a stage ({', '.join(sorted(RESERVED))})"
+            raise UserError(f"{path}: methods: {name}: {rule}")
     found = {name: _method(path, f"methods.{name}", entry, defaults) for name, entry in methods.items()}
     for name, method in found.items():
         if method.tune:
@@ -205,10 +202,8 @@ def check_methods(path: str, scale: Scale, methods: dict[str, Method]) -> None:
                 raise UserError(f"{path}: methods: {name!r}: phases.{index}: {wrong}")
         restated = scale.problems.world == "countdown" and scale.problems.restates != "nothing"
         if not restated and any(phase.tokens == "body" for phase in methods[name].phases):
-            raise UserError(
-                f"{path}: methods: {name!r} has a phase with `tokens: body`, without what restates the problem: "
-                "responses here restate nothing; take `tokens: all`"
-            )
+            why = "without what restates the problem: responses here restate nothing; take `tokens: all`"
+            raise UserError(f"{path}: methods: {name!r} has a phase with `tokens: body`, {why}")
 
 
 def _unfit(phase: Phase, method: Method, scale: Scale) -> str | None:
