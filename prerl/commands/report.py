@@ -182,11 +182,12 @@ def watch(
 
 @app.command()
 def found(
-    baselines: Annotated[Path, typer.Option(help="Committed results.")] = Path("results/baselines/tiny"),
+    baselines: Annotated[Path, typer.Option(help="Committed claims.")] = Path("results/baselines/tiny/tables"),
+    ablations: Annotated[Path, typer.Option(help="Those of the ablations.")] = Path("results/baselines/tiny-ablations"),
     readme: Annotated[Path, typer.Option(help="The file whose table is made anew.")] = Path("README.md"),
 ) -> None:
     """Write README's table of what was found, from committed results."""
     from prerl.report.found import found as run
     from prerl.report.found import put_found
 
-    put_found(readme, run(baselines))
+    put_found(readme, run(baselines, ablations))

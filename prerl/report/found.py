@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from prerl.analysis.verdicts import amount
+from prerl.analysis.verdicts import NOT_TESTED, amount
 from prerl.errors import UserError
 
 BEGIN, END = "<!-- found -->\n", "<!-- /found -->"
@@ -15,16 +15,17 @@ Row = dict[Hashable, Any]
 DECIDES = {"not reproduced": "refuted", "inconclusive": "open", "reproduced": "holds", "equivalent": "holds"}
 
 
-def found(baselines: Path) -> str:
+def found(baselines: Path, ablations: Path) -> str:
     """Markdown: a row a claim, with the value reported for it, the effect that decides its verdict, and the verdict.
 
-    `baselines` holds tables/claims.csv and tables/claim_parts.csv, as `prerl claims` writes them. Where a value was
-    reported of another effect than the one that decides, both are shown. Raises UserError if a file is missing.
+    The directories hold claims.csv and claim_parts.csv, as `prerl claims` writes them, of the main study and of the
+    ablations, by which a claim is judged that takes these. Where a value was reported of another effect than the one
+    that decides, both are shown. Raises UserError if a file is missing.
     """
-    try:
-        claims, parts = (pd.read_csv(baselines / f"tables/{name}.csv") for name in ("claims", "claim_parts"))
-    except OSError as error:
-        raise UserError(f"{error.filename}: not there; `snakemake --cores all baselines` makes it") from error
+    (claims, parts), (others, more) = _read(baselines), _read(ablations)
+    untested = claims.loc[claims["verdict"] == NOT_TESTED, "id"]
+    claims = pd.concat([claims[~claims["id"].isin(untested)], others[others["id"].isin(untested)]])
+    parts = pd.concat([parts, more[more["id"].isin(untested)]])
     lines = ["| Claim | Reported | Found | Verdict |", "|---|---|---|---|"]
     for claim in claims.to_dict("records"):
         own = parts[parts["id"] == claim["id"]]
@@ -36,6 +37,14 @@ def found(baselines: Path) -> str:
         verdict = claim["verdict"].removesuffix(" at this scale")
         lines.append(f"| {text} | {''.join(size) or '–'} | {'; '.join(said) or '–'} | {verdict} |")
     return "\n".join(lines) + "\n"
+
+
+def _read(directory: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Claims and their parts."""
+    try:
+        return pd.read_csv(directory / "claims.csv"), pd.read_csv(directory / "claim_parts.csv")
+    except OSError as error:
+        raise UserError(f"{error.filename}: not there; `snakemake --cores all all ablations` makes it") from error
 
 
 def _said(claim: Row, part: Row) -> str:

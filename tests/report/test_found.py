@@ -24,7 +24,9 @@ def texts():
 
 def test_readme_says_what_was_found():
     printed = README.read_text(encoding="utf-8").partition(BEGIN)[2].partition(END)[0]
-    assert printed == found(ROOT / "results/baselines/tiny"), "prerl found"
+    assert printed == found(ROOT / "results/baselines/tiny/tables", ROOT / "results/baselines/tiny-ablations"), (
+        "prerl found"
+    )
     assert len(printed.splitlines()) <= 2 + 15
 
 
@@ -32,26 +34,36 @@ def test_readme_is_short():
     assert len(README.read_text(encoding="utf-8")) < 6000
 
 
+def write_claims(directory, claims, parts):
+    directory.mkdir()
+    pd.DataFrame(claims).to_csv(directory / "claims.csv")
+    pd.DataFrame(parts).to_csv(directory / "claim_parts.csv")
+    return directory
+
+
 @pytest.fixture
 def results(tmp_path):
-    """One claim that fails by another effect than the one of which a size was reported."""
-    (tmp_path / "tables").mkdir()
+    """Of the main study one claim that fails by another effect than the one of which a size was reported, and one that
+    takes the ablations; and these."""
     claim = {"id": "c", "text": "A|B is better (by far)", "subject": "Share of A", "verdict": "not reproduced"}
-    pd.DataFrame([claim]).to_csv(tmp_path / "tables/claims.csv")
+    longer = {"id": "d", "text": "Longer is better", "subject": "A", "verdict": "not tested at this scale"}
     part = {"id": "c", "unit": "points", "estimate": 1.0, "low": 0.0, "high": 2.0, "reported": None}
     parts = [
         part | {"part": "A less C", "finding": "holds", "reported": 7.0},
         part | {"part": "A less B", "finding": "refuted", "estimate": -1.0, "low": -2.0, "high": -0.5},
         part | {"part": "A less D", "finding": "refuted"},
     ]
-    pd.DataFrame(parts).to_csv(tmp_path / "tables/claim_parts.csv")
-    return tmp_path
+    others = [claim | {"verdict": "equivalent"}, longer | {"verdict": "inconclusive"}]
+    other = part | {"id": "d", "part": "A, longer", "finding": "open"}
+    main = write_claims(tmp_path / "tables", [claim, longer], parts)
+    return main, write_claims(tmp_path / "ablations", others, [part | {"part": "not this"}, other])
 
 
 def test_a_row_has_what_decides_and_what_was_reported(results):
-    row = found(results).splitlines()[-1]
+    first, second = found(*results).splitlines()[2:]
     said = "A less B: -1.0 [-2.0, -0.5] points; A less C: +1.0 [+0.0, +2.0] points"
-    assert row == rf"| A\|B is better | +7.0 points | {said} | not reproduced |"
+    assert first == rf"| A\|B is better | +7.0 points | {said} | not reproduced |"
+    assert second == "| Longer is better | – | A, longer: +1.0 [+0.0, +2.0] points | inconclusive |"
 
 
 def test_the_table_takes_the_place_of_the_old_one(results, tmp_path):
@@ -63,7 +75,7 @@ def test_the_table_takes_the_place_of_the_old_one(results, tmp_path):
     with pytest.raises(UserError, match="between which the table stands"):
         put_found(file, "new\n")
     with pytest.raises(UserError, match=r"claims\.csv: not there"):
-        found(tmp_path / "none")
+        found(tmp_path / "none", results[1])
 
 
 def test_links_lead_somewhere():
