@@ -67,5 +67,12 @@ def test_another_machine_is_told_how_long_by_its_own_pace(tmp_path, monkeypatch)
     assert estimate.expected("other", jobs, 1, tmp_path) is None
 
 
-def test_the_pace_is_measured_in_about_a_second():
+def test_the_pace_is_that_of_one_thread(monkeypatch):
+    """Two threads on small matrices wait for each other: their pace was a seventh."""
+    run, given = estimate.subprocess.run, []
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")
+    monkeypatch.setattr(
+        estimate.subprocess, "run", lambda *args, **kinds: given.append(kinds["env"]) or run(*args, **kinds)
+    )
     assert estimate.pace() > 0
+    assert {given[0][f"{library}_NUM_THREADS"] for library in ("OMP", "OPENBLAS", "MKL")} == {"1"}
