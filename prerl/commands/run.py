@@ -1,7 +1,7 @@
 """From base models to trained, evaluated and analysed ones."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -22,9 +22,6 @@ from prerl.settings.methods import check_methods, find_method, fit_methods, load
 from prerl.settings.reading import check
 from prerl.settings.scale import load_scale
 from prerl.settings.tuning import Tuned, check_tuned, chosen
-
-if TYPE_CHECKING:
-    pass
 
 
 @app.command()
