@@ -197,14 +197,14 @@ def warmup_space_matters(study: Study, reported: dict[str, Any]) -> Iterable[Par
 def dsrl_pass_at_k(study: Study, reported: dict[str, Any]) -> Iterable[Part]:
     """On a benchmark that both methods solve nearly always, or never, they are alike whatever they are: it is left
     out."""
-    benchmarks = dict.fromkeys([on(study, "hard"), on(study, "in_domain")])
+    benchmarks = {on(study, kind): kind.replace("_", " ") for kind in ("hard", "in_domain")}
     telling = [one for one in benchmarks if not saturated(study, ("dsrl", "grpo"), one, "pass")]
     if not telling:
         raise Missing(f"at its largest k pass@k is near 0 or 1 on {' and '.join(benchmarks)}")
     for benchmark in telling:
         for reference, judged in (("grpo", {"side": "above", "margin": 0.0}), (BASE, {})):
             part = compared(study, "dsrl", reference, benchmark, "pass", **judged)
-            yield replace(part, name=f"{part.name}, {benchmark}")
+            yield replace(part, name=f"{part.name}, {benchmarks[benchmark]}")
 
 
 @claim("dsrl-sample-efficiency", "GRPO's updates over DSRL's, 0 for never")

@@ -158,7 +158,7 @@ def test_who_has_no_sure_gain_is_judged_by_that_alone(made):
 def test_a_benchmark_that_all_solve_or_none_tells_nothing_of_pass_at_k(made):
     full = [row | {"estimate": 0.99 if row["benchmark"] == "countdown" else 0.8} for row in TABLES["scores"]]
     _, findings = verdict_on("dsrl-pass-at-k", made(scores=full))
-    assert findings == {"DSRL less GRPO, countdown-hard": "holds", "DSRL less the base, countdown-hard": "beside"}
+    assert findings == {"DSRL less GRPO, hard": "holds", "DSRL less the base, hard": "beside"}
     for share in (0.99, 0.01):
         none = [row | {"estimate": share} for row in TABLES["scores"]]
         sentence = judge(ENTRIES["dsrl-pass-at-k"], made(scores=none))[0]["sentence"]
