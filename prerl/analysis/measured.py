@@ -150,9 +150,9 @@ def worst_checkpoint(study: Study, **judged: Any) -> Iterable[Part]:
     table = table[table.method != BASE].sort_values("estimate", ascending=False, kind="stable")
     if len(table):
         worst, count = table.iloc[0], int(table.rollouts.sum())
-        words = f"{study.labels[worst.method]}, update {worst.step}; {count} rollouts along training"
+        words = f"{study.labels[worst.method]}, update {worst.step}; {count} rollouts of {len(table)} checkpoints"
         estimate, low, high = (float(worst[end]) for end in ("estimate", "low", "high"))
-        yield Part(f"the worst of {len(table)} trained", "share", estimate, low, high, words, count=count, **judged)
+        yield Part("the worst along training", "share", estimate, low, high, words, count=count, **judged)
 
 
 def _less(study: Study, method: str, reference: str) -> str:
