@@ -9,7 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from prerl.errors import UserError
 from prerl.files.atomic import read_json
+from prerl.settings.scale import Scale
 
 SECONDS = 1.0
 ONE_THREAD = {f"{library}_NUM_THREADS": "1" for library in ("OMP", "OPENBLAS", "MKL", "VECLIB_MAXIMUM")}
@@ -39,9 +41,50 @@ def rounds() -> float:
 def expected(scale: str, jobs: dict[str, int], cores: int, record: Path = RECORD) -> float | None:
     """Seconds that so many jobs by rule will take, as many at once as there are cores; None where it is not recorded
     what jobs of the scale take. Rules that are not in the record count nothing: they are short."""
+    each = seconds_here(scale, record)
+    if each is None:
+        return None
+    return sum(each.get(rule, 0.0) * count for rule, count in jobs.items()) / min(cores, os.cpu_count() or 1)
+
+
+def seconds_here(scale: str, record: Path) -> dict[str, float] | None:
+    """Seconds that a job of each rule will take here; None where it is not recorded what jobs of the scale take."""
     file = record / scale / "where.json"
     if not file.is_file():
         return None
     known: dict[str, Any] = read_json(file)
-    work = sum(known["seconds"].get(rule, 0.0) * count for rule, count in jobs.items())
-    return work * known["pace"] / pace() / min(cores, os.cpu_count() or 1)
+    slower = known["pace"] / pace()
+    return {rule: seconds * slower for rule, seconds in known["seconds"].items()}
+
+
+def jobs_of(scale: Scale) -> dict[str, int]:
+    """How many jobs of each rule the main study of a scale has, in the order in which they come."""
+    runs, bases = len(scale.methods) * len(scale.seeds), len(scale.base_seeds)
+    aligned = len({*scale.methods} & {*scale.analysis.alignment_methods}) * len(scale.seeds)
+    once = dict.fromkeys(["summary", "claims", "tables", "figures", "paper", "page"], 1)
+    trained = {"train": runs, "evaluate": runs + bases, "align_base": bases, "align_run": aligned}
+    return {"base": bases, "prime": bases if scale.prime else 0, "problems": 1} | trained | once
+
+
+def plan_here(path: Path, scale: Scale, cores: int, record: Path = RECORD) -> str:
+    """What the main study of a scale on the CPU will take on so many cores here, by rule and in all, as text. Raises
+    UserError if it is not recorded what its jobs take."""
+    jobs, file = jobs_of(scale), record / path.stem / "where.json"
+    each = seconds_here(path.stem, record)
+    if each is None:
+        raise UserError(
+            f"{path}: plan: it states no assumptions, and what its jobs take was not measured: {file} is not there; "
+            f"`prerl bench --where --results results/{path.stem}` makes it after the study"
+        )
+    timed = {rule: count for rule, count in jobs.items() if count and rule in each}
+    rows = [f"{rule:12}{count:6}{each[rule] / 60:16.1f}" for rule, count in timed.items()]
+    hours = sum(each[rule] * count for rule, count in timed.items()) / cores / 3600
+    return "\n".join(
+        [
+            f"{path.stem}: {scale.description}",
+            f"{'job':12}{'jobs':>6}{'minutes a job':>16}",
+            *rows,
+            f"about {hours:.1f} hours here on {cores} cores, by what the jobs took on another machine ({file})",
+            "and a second's measurement of this one",
+        ]
+    )

@@ -1,5 +1,6 @@
 """From base models to trained, evaluated and analysed ones."""
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -34,11 +35,16 @@ def plan(
     methods: MethodsFile = METHODS,
     reported: ReportedFile = REPORTED,
 ) -> None:
-    """Reckon jobs, GPU-hours, memory, disk, tokens and cost of a scale; refuse what cannot fit. Starts nothing."""
+    """Reckon jobs, GPU-hours, memory, disk, tokens and cost of a scale, or its hours on this machine's CPU; refuse what
+    cannot fit. Starts nothing."""
+    from prerl.bench.estimate import plan_here
     from prerl.plan import show_plan
 
     settings, named = load_scale(scale), load_methods(methods)
     check_tuned(str(scale), settings, named)
+    if settings.local_device == "cpu" and settings.engine.name == "local" and not assume:
+        typer.echo(plan_here(scale, settings, os.cpu_count() or 1))
+        return
     show_plan(scale, assume or [], public_sets(scale, catalog), fit_methods(settings, named), reported)
 
 

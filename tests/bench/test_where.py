@@ -2,6 +2,9 @@
 
 import base64
 import json
+import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pandas as pd
@@ -11,6 +14,8 @@ from prerl.bench import estimate
 from prerl.bench.where import by_job, where
 from prerl.errors import UserError
 from prerl.files.atomic import write_json, write_table
+from prerl.settings.scale import load_scale
+from tests.helpers import ROOT
 
 NOTES = [
     ("results/tiny/grpo/seed0/run.json", "train", 100.0, 130.0),
@@ -76,3 +81,26 @@ def test_the_pace_is_that_of_one_thread(monkeypatch):
     )
     assert estimate.pace() > 0
     assert {given[0][f"{library}_NUM_THREADS"] for library in ("OMP", "OPENBLAS", "MKL")} == {"1"}
+
+
+def test_a_scale_on_the_cpu_has_a_plan_by_what_its_jobs_took(tmp_path, monkeypatch):
+    path = ROOT / "workflow/scales/smoke.yaml"
+    scale = load_scale(path)
+    with pytest.raises(UserError, match=r"smoke\.yaml: plan: .* bench --where --results results/smoke"):
+        estimate.plan_here(path, scale, 2, tmp_path)
+    (tmp_path / "smoke").mkdir()
+    write_json(tmp_path / "smoke/where.json", {"pace": 50.0, "seconds": {"train": 3600.0, "unknown": 1.0}})
+    monkeypatch.setattr(estimate, "pace", lambda: 25.0)
+    runs = len(scale.methods) * len(scale.seeds)
+    text = estimate.plan_here(path, scale, 2, tmp_path)
+    assert f"\ntrain       {runs:6}           120.0\nabout {2 * runs / 2:.1f} hours here on 2 cores" in text
+
+
+def test_the_jobs_of_a_plan_are_those_of_the_workflow():
+    command = [sys.executable, "-m", "snakemake", "-n", "--quiet", "rules", "--nolock", "--forceall", "--config"]
+    ran = subprocess.run([*command, "scale=smoke"], cwd=ROOT, capture_output=True, text=True, check=True)
+    listed = dict(re.findall(r"^(\w+) +(\d+)$", ran.stdout, re.MULTILINE))
+    jobs = estimate.jobs_of(load_scale(ROOT / "workflow/scales/smoke.yaml"))
+    assert {rule: str(count) for rule, count in jobs.items() if count} == {
+        rule: count for rule, count in listed.items() if rule not in ("all", "total")
+    }
