@@ -1,5 +1,6 @@
 """What is tried in tuning, and what a scale makes of it."""
 
+import pandas as pd
 import pytest
 import yaml
 
@@ -9,6 +10,7 @@ from prerl.settings.scale import Tuned, load_scale
 from prerl.settings.tuning import Choices, check_tuned
 from tests.helpers import METHODS_FILE, ROOT, SMOKE_FILE, broken, changed
 
+KEPT = ROOT / "results/baselines"
 SCALES = sorted(path.stem for path in (ROOT / "workflow/scales").glob("*.yaml"))
 
 
@@ -107,6 +109,27 @@ def test_a_new_method_may_ask_to_be_tuned_and_no_other_may(smoke, tmp_path):
 def test_a_scale_is_tuned_to_what_was_chosen(name):
     """What a scale's own file says is what stands in the committed outcome, and nothing else."""
     data = yaml.safe_load((ROOT / f"workflow/scales/{name}.yaml").read_text())
-    committed = ROOT / f"results/baselines/{name}/sensitivity/choices.yaml"
-    there = yaml.safe_load(committed.read_text()) if committed.is_file() else {"tuned": {}}
+    whole, cut = KEPT / name / "sensitivity/choices.yaml", KEPT / f"gpu/{name}-tuning.csv"
+    there = yaml.safe_load(whole.read_text()) if whole.is_file() else {"tuned": chosen_of(cut) if cut.is_file() else {}}
     assert Choices.model_validate({"tuned": data.get("tuned", {})}) == Choices.model_validate(there)
+
+
+def chosen_of(cut):
+    """What a tuning chose that was cut short: of a method's candidates the one with the highest dev accuracy at the
+    last evaluation that all have or would have, had they not stopped; of equal ones the one with the highest reward in
+    the last ten updates that all made so."""
+    rows = pd.read_csv(cut)
+    shares = (rows.correct / rows.responses).groupby([rows.problems, rows.method, rows.learning_rate_factor, rows.step])
+    table = shares.mean().unstack("step")
+    dev, training = table.loc["dev"], table.loc["training"]
+    chosen = {}
+    for method, own in dev.groupby("method"):
+        # A run that stopped has no more evaluations after its last, which all are 0: every response was wrong.
+        stopped = training.loc[method].index[training.loc[method].ffill(axis=1).iloc[:, -10:].eq(0).all(axis=1)]
+        kept = own.droplevel("method").drop(index=stopped)
+        accuracy = kept[kept.dropna(axis=1).columns[-1]]
+        best = accuracy[accuracy == accuracy.max()].index
+        made = training.loc[method].loc[best].dropna(axis=1)
+        factor = made.iloc[:, -10:].mean(axis=1).idxmax()
+        chosen[method] = {"learning_rate_factor": float(factor)}
+    return chosen
