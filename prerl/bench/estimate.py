@@ -38,16 +38,7 @@ def rounds() -> float:
     return done / (time.process_time() - start)
 
 
-def expected(scale: str, jobs: dict[str, int], cores: int, record: Path = RECORD) -> float | None:
-    """Seconds that so many jobs by rule will take, as many at once as there are cores; None where it is not recorded
-    what jobs of the scale take. Rules that are not in the record count nothing: they are short."""
-    each = seconds_here(scale, record)
-    if each is None:
-        return None
-    return sum(each.get(rule, 0.0) * count for rule, count in jobs.items()) / min(cores, os.cpu_count() or 1)
-
-
-def seconds_here(scale: str, record: Path) -> dict[str, float] | None:
+def seconds_here(scale: str, record: Path = RECORD) -> dict[str, float] | None:
     """Seconds that a job of each rule will take here; None where it is not recorded what jobs of the scale take."""
     file = record / scale / "where.json"
     if not file.is_file():
@@ -55,6 +46,12 @@ def seconds_here(scale: str, record: Path) -> dict[str, float] | None:
     known: dict[str, Any] = read_json(file)
     slower = known["pace"] / pace()
     return {rule: seconds * slower for rule, seconds in known["seconds"].items()}
+
+
+def in_all(each: dict[str, float], jobs: dict[str, int], cores: int) -> float:
+    """Seconds that so many jobs by rule take, as many at once as there are cores. Rules of which nothing is recorded
+    count nothing: they are short."""
+    return sum(each.get(rule, 0.0) * count for rule, count in jobs.items()) / min(cores, os.cpu_count() or 1)
 
 
 def jobs_of(scale: Scale) -> dict[str, int]:
@@ -78,7 +75,7 @@ def plan_here(path: Path, scale: Scale, cores: int, record: Path = RECORD) -> st
         )
     timed = {rule: count for rule, count in jobs.items() if count and rule in each}
     rows = [f"{rule:12}{count:6}{each[rule] / 60:16.1f}" for rule, count in timed.items()]
-    hours = sum(each[rule] * count for rule, count in timed.items()) / cores / 3600
+    hours = in_all(each, jobs, cores) / 3600
     return "\n".join(
         [
             f"{path.stem}: {scale.description}",

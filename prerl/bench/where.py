@@ -18,7 +18,7 @@ METADATA = Path(".snakemake/metadata")  # Snakemake's notes on every file that i
 
 def where(results: Path, metadata: Path, out: Path) -> str:
     """Writes out/where.md and returns it: seconds and shares of a study's jobs, by rule, and of its trainings' parts.
-    Beside it where.json, from which `prerl.bench.estimate.expected` tells another machine how long it will take: mean
+    Beside it where.json, from which `prerl.bench.estimate` tells another machine how long it will take: mean
     seconds of a rule's job, and this machine's pace. Raises UserError if Snakemake has noted nothing of that study
     here."""
     jobs = by_job(results, metadata)

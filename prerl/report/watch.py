@@ -22,13 +22,15 @@ MARK = "<!-- unfinished -->"
 WIDTH, HEIGHT = 640, 240  # of the drawing
 LONG = ("base", "prime", "train", "evaluate", "align_base", "align_run")  # jobs that are waited for
 
+SURE = 0.05  # share of the work after which its own pace says what is left; before, what was expected
+
 Curve = dict[int, float]  # dev accuracy by update
 
 
 def watch(plan: Path, template: Path, out: Path, parent: int) -> None:
     """Writes the page to `out` until the process `parent` has ended, which it then says, the study's own page is there,
     or no long job is left. `plan` is a JSON file: name, description, seconds (expected, or null), jobs (rule, name,
-    file, log)."""
+    file, log, and seconds, of one alone, or null)."""
     study, shown = read_json(plan), ""
     curves: dict[str, dict[int, Curve]] = defaultdict(dict)
     start = plan.stat().st_mtime
@@ -85,7 +87,7 @@ def read_curve(path: Path) -> Curve:
 
 
 def state(
-    study: dict[str, Any], done: list[dict[str, str]], left: list[dict[str, str]], seconds: float
+    study: dict[str, Any], done: list[dict[str, Any]], left: list[dict[str, Any]], seconds: float
 ) -> dict[str, Any]:
     """What the page says of the jobs, `seconds` after they began."""
     rules = list(dict.fromkeys(job["rule"] for job in study["jobs"]))
@@ -95,8 +97,9 @@ def state(
         log = Path(job["log"])
         if log.is_file() and time.time() - log.stat().st_mtime < 120 and (line := last_line(log)):
             running.append({"name": job["name"], "line": line})
-    long_done, long_left = (sum(job["rule"] in LONG for job in jobs) for jobs in (done, left))
-    remaining = seconds * long_left / long_done if long_done > 2 else (study["seconds"] or math.nan) - seconds
+    behind, ahead = (sum(weight(job) for job in jobs) for jobs in (done, left))
+    told = behind > SURE * (behind + ahead)
+    remaining = seconds * ahead / behind if told else (study["seconds"] or math.nan) - seconds
     return {
         "study": study,
         "rules": [(rule, counts[0][rule], counts[1][rule]) for rule in rules],
@@ -106,6 +109,11 @@ def state(
         "minutes": round(seconds / 60),
         "remaining": None if math.isnan(remaining) else max(1, round(remaining / 60)),
     }
+
+
+def weight(job: dict[str, Any]) -> float:
+    """How much of the time of a study a job takes: its seconds, or where they are not known as much as any long one."""
+    return float(job["rule"] in LONG) if job["seconds"] is None else job["seconds"]
 
 
 def last_line(log: Path) -> str:

@@ -67,9 +67,11 @@ def test_another_machine_is_told_how_long_by_its_own_pace(tmp_path, monkeypatch)
     monkeypatch.setattr(estimate, "pace", lambda: 25.0)  # half as fast
     monkeypatch.setattr(estimate.os, "cpu_count", lambda: 2)
     jobs = {"train": 10, "evaluate": 5, "page": 1}
-    assert estimate.expected("tiny", jobs, 1, tmp_path) == 880.0
-    assert estimate.expected("tiny", jobs, 8, tmp_path) == 440.0  # two processors, however many jobs
-    assert estimate.expected("other", jobs, 1, tmp_path) is None
+    each = estimate.seconds_here("tiny", tmp_path)
+    assert each == {"train": 80.0, "evaluate": 16.0}
+    assert estimate.in_all(each, jobs, 1) == 880.0
+    assert estimate.in_all(each, jobs, 8) == 440.0  # two processors, however many jobs
+    assert estimate.seconds_here("other", tmp_path) is None
 
 
 def test_the_pace_is_that_of_one_thread(monkeypatch):
@@ -91,6 +93,7 @@ def test_a_scale_on_the_cpu_has_a_plan_by_what_its_jobs_took(tmp_path, monkeypat
     (tmp_path / "smoke").mkdir()
     write_json(tmp_path / "smoke/where.json", {"pace": 50.0, "seconds": {"train": 3600.0, "unknown": 1.0}})
     monkeypatch.setattr(estimate, "pace", lambda: 25.0)
+    monkeypatch.setattr(estimate.os, "cpu_count", lambda: 2)
     runs = len(scale.methods) * len(scale.seeds)
     text = estimate.plan_here(path, scale, 2, tmp_path)
     assert f"\ntrain       {runs:6}           120.0\nabout {2 * runs / 2:.1f} hours here on 2 cores" in text

@@ -22,7 +22,7 @@ def study(tmp_path):
     """A study of two runs and their evaluation, of which nothing is made yet: its directory, and its plan."""
     jobs = [
         {"rule": rule, "name": f"{rule} {seed}", "file": str(tmp_path / f"grpo/seed{seed}/{file}")}
-        | {"log": str(tmp_path / f"logs/{rule}-{seed}.log")}
+        | {"log": str(tmp_path / f"logs/{rule}-{seed}.log"), "seconds": None}
         for seed in (0, 1)
         for rule, file in (("train", "run.json"), ("evaluate", "evaluate.json"))
     ]
@@ -63,6 +63,7 @@ def test_the_page_grows_with_every_run_and_ends_with_the_last(study, monkeypatch
 def test_its_own_page_is_no_job_that_is_done(study, monkeypatch):
     root, plan = study
     page = {"rule": "page", "name": "page", "file": str(root / "index.html"), "log": str(root / "logs/page.log")}
+    page |= {"seconds": None}
     (root / "logs/plan.json").write_text(json.dumps(plan | {"jobs": [*plan["jobs"], page]}))
     for job in plan["jobs"]:
         make(root, job)
@@ -117,3 +118,13 @@ def test_curves_are_means_over_runs(study):
     drawn = drawing({"grpo": {0: curve, 1: {0: 0.25, 5: 0.75}}})
     (line,) = drawn["lines"]
     assert line["points"] == "0.0,120.0 640.0,0.0" and (drawn["last"], drawn["top"]) == (5, "0.50")
+
+
+def test_what_is_left_goes_by_what_jobs_take():
+    """Two of four jobs were done in four minutes: a tenth of the work where it is known how long each takes."""
+    jobs = [{"rule": "train", "name": "", "file": "f", "log": "none", "seconds": own} for own in (1.0, 9.0, 45.0, 45.0)]
+    study = {"seconds": 6000.0, "jobs": jobs}
+    assert watch.state(study, jobs[:2], jobs[2:], 240.0)["remaining"] == 36
+    assert watch.state(study, jobs[:1], jobs[1:], 240.0)["remaining"] == 96  # a hundredth tells nothing yet
+    unknown = [job | {"seconds": None} for job in jobs]
+    assert watch.state({"seconds": None, "jobs": unknown}, unknown[:2], unknown[2:], 240.0)["remaining"] == 4

@@ -2,13 +2,14 @@
 import subprocess
 from collections import Counter
 
-from prerl.bench.estimate import expected
+from prerl.bench.estimate import in_all, seconds_here
 from prerl.files.atomic import write_json
 
 
 def watched(jobs):
     """Says what is begun, how long it takes, and where to look meanwhile; starts the process that writes that page."""
     order = [rule.name for rule in workflow.rules]
+    each = seconds_here(SCALE_NAME)
     plan = {
         "name": SCALE_NAME,
         "description": SCALE.description,
@@ -18,6 +19,7 @@ def watched(jobs):
                 "name": " ".join([job.rule.name, *job.wildcards_dict.values()]),
                 "file": str(job.output[-1]),
                 "log": str(job.log[0]),
+                "seconds": each and each.get(job.rule.name, 0.0),
             }
             for job in sorted(jobs, key=lambda job: order.index(job.rule.name))
             if job.output and job.log
@@ -26,7 +28,7 @@ def watched(jobs):
     counts = Counter(job["rule"] for job in plan["jobs"])
     if not counts["page"] or not counts["train"] + counts["evaluate"]:
         return
-    plan["seconds"] = expected(SCALE_NAME, counts, workflow.cores)
+    plan["seconds"] = each and in_all(each, counts, workflow.cores)
     write_json(Path(f"{LOGS}/plan.json"), plan)
     page = f"{RESULTS}/index.html"
     kinds = ", ".join(f"{count} {rule}" for rule, count in counts.most_common())
