@@ -46,7 +46,7 @@ def prime(scale: Scale, seed: int, model: Path, out: Path) -> None:
     out/log.parquet and out/run.json. Can be killed: it goes on from the last checkpoint in out/checkpoints."""
     settings = scale.prime
     assert settings is not None  # by the command
-    occupy(settings.threads)
+    occupy(settings.threads, scale.local_device)
     config = priming(scale, seed)
     record = RunRecord("base", config)
     inputs = {"model": sha256(intact(model / "model.safetensors", model.parent / "run.json"))}

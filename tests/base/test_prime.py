@@ -19,6 +19,7 @@ from prerl.model.likelihood import response_logp
 from prerl.model.plain import load
 from prerl.model.tokens import Tokens
 from prerl.problems.splits import split_of
+from prerl.settings.engine import LocalEngine
 from prerl.settings.model import Prime
 from prerl.settings.scale import Scale, load_scale
 from prerl.verify import is_correct
@@ -113,3 +114,10 @@ def test_what_cannot_be_primed_is_one_line(primed, tmp_path):
     smoke = load_scale(ROOT / "workflow/scales/smoke.yaml")
     with pytest.raises(ValueError, match="prime: a published model can be primed, with problems of the arithmetic"):
         Scale.model_validate(smoke.model_dump() | {"prime": primed.prime.model_dump()})
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_it_computes_on_the_engines_device(primed, model, tmp_path):
+    elsewhere = changed(primed, engine=LocalEngine(device="cuda"))
+    with pytest.raises(UserError, match=r"engine\.device: cuda, but torch finds no GPU"):
+        prime(elsewhere, 0, model, tmp_path / "primed")

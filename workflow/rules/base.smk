@@ -91,6 +91,7 @@ if SCALE.prime:
             "../envs/prerl.yaml"
         threads: SCALE.prime.threads
         resources:
+            gpu=gpus("prime"),
             mem_mb=memory(24),
             runtime=minutes(600),
         params:
