@@ -42,10 +42,12 @@ def plan(
 
     settings, named = load_scale(scale), load_methods(methods)
     check_tuned(str(scale), settings, named)
-    if settings.local_device == "cpu" and settings.engine.name == "local" and not assume:
+    fitted, sets = fit_methods(settings, named), public_sets(scale, catalog)
+    if settings.engine.name == "local" and settings.local_device == "cpu" and not assume:
+        check_methods(str(scale), settings, fitted)
         typer.echo(plan_here(scale, settings, os.cpu_count() or 1))
-        return
-    show_plan(scale, assume or [], public_sets(scale, catalog), fit_methods(settings, named), reported)
+    else:
+        show_plan(scale, assume or [], sets, fitted, reported)
 
 
 @app.command()
