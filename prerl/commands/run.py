@@ -43,7 +43,7 @@ def plan(
     settings, named = load_scale(scale), load_methods(methods)
     check_tuned(str(scale), settings, named)
     fitted, sets = fit_methods(settings, named), public_sets(scale, catalog)
-    if settings.engine.name == "local" and settings.local_device == "cpu" and not assume:
+    if settings.engine.name == "local" and settings.engine.device == "cpu" and not assume:
         check_methods(str(scale), settings, fitted)
         typer.echo(plan_here(scale, settings, os.cpu_count() or 1))
     else:

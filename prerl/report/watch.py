@@ -113,8 +113,7 @@ def state(
 
 def weight(job: dict[str, Any]) -> float:
     """How much of the time of a study a job takes: its seconds, or where they are not known as much as any long one."""
-    seconds = job.get("seconds")
-    return float(job["rule"] in LONG) if seconds is None else seconds
+    return float(job["rule"] in LONG) if job["seconds"] is None else job["seconds"]
 
 
 def last_line(log: Path) -> str:

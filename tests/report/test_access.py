@@ -37,6 +37,7 @@ UNREACHED = """() => [...document.querySelectorAll("body *")].filter((box) => {
 
 def unfinished(out):
     job = {"rule": "train", "name": "train grpo 0", "file": "none", "log": str(out.with_suffix(".log"))}
+    job |= {"seconds": None}
     Path(job["log"]).write_text("a-line-without-blanks/" * 10)
     plan = {"name": "made-up", "description": "A study.", "seconds": 600.0, "jobs": [job] * 3}
     curves = {"grpo": {0: {0: 0.2, 5: 0.4}}, "dsrl": {0: {0: 0.2, 5: 0.3}}}

@@ -8,8 +8,11 @@ from prerl.files.atomic import write_json
 
 def watched(jobs):
     """Says what is begun, how long it takes, and where to look meanwhile; starts the process that writes that page."""
-    order = [rule.name for rule in workflow.rules]
-    each = seconds_here(SCALE_NAME)
+    shown = [job for job in jobs if job.output and job.log]
+    counts = Counter(job.rule.name for job in shown)
+    if not counts["page"] or not counts["train"] + counts["evaluate"]:
+        return
+    order, each = [rule.name for rule in workflow.rules], seconds_here(SCALE_NAME)
     plan = {
         "name": SCALE_NAME,
         "description": SCALE.description,
@@ -21,13 +24,9 @@ def watched(jobs):
                 "log": str(job.log[0]),
                 "seconds": each and each.get(job.rule.name, 0.0),
             }
-            for job in sorted(jobs, key=lambda job: order.index(job.rule.name))
-            if job.output and job.log
+            for job in sorted(shown, key=lambda job: order.index(job.rule.name))
         ],
     }
-    counts = Counter(job["rule"] for job in plan["jobs"])
-    if not counts["page"] or not counts["train"] + counts["evaluate"]:
-        return
     plan["seconds"] = each and in_all(each, counts, workflow.cores)
     write_json(Path(f"{LOGS}/plan.json"), plan)
     page = f"{RESULTS}/index.html"
